@@ -1,0 +1,1 @@
+"""Run AI-agent sessions on Kubernetes."""

@@ -1,0 +1,73 @@
+"""What the gateway tells the operator of a session: levels, never events. A newer level replaces an older one whole.
+
+`GET /internal/v1/levels` streams one JSON object a line: first a level for each session that is not final, then
+`{"synced": true}`, then levels as they change, and `{"ping": true}` every 10 s.
+`GET /internal/v1/levels/{uid}` reads one from the store at that moment.
+"""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from agentsessions.api.model import ApiModel
+from agentsessions.api.reasons import ErrorCode, LimitName
+from agentsessions.api.wire import Outcome
+
+LEVELS_PATH: Final = "/internal/v1/levels"
+
+
+class Closing(ApiModel):
+    """The journal's record of how an epoch ended. One for each pod at most."""
+
+    agent: str
+    """Agent's name."""
+    epoch: int
+    """Its epoch."""
+    pod_uid: str = Field(alias="podUID")
+    """Its pod."""
+    outcome: Outcome
+    """final or error (never continue)."""
+    code: ErrorCode | None = None
+    """With error: its class."""
+    message: str | None = None
+    """With error: what failed."""
+
+
+class Level(ApiModel):
+    """How one session stands in the journal."""
+
+    session_uid: str = Field(alias="sessionUID")
+    """UID of the session."""
+    namespace: str
+    name: str
+    head: Annotated[int, Field(ge=0)] = 0
+    """Sequence number of its newest entry."""
+    digest: str = ""
+    """Hash of that entry."""
+    steps: int = 0
+    """Model answers bought."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    tool_calls: int = 0
+    turns: int = 0
+    """Turns committed, over all epochs."""
+    epoch_turns: int = 0
+    """Turns that the newest fenced epoch committed (for a foreign image: its accounted model calls)."""
+    limit_reached: LimitName | None = None
+    """A limit that stopped a model call, as long as the limits in force still forbid it."""
+    limit_message: str | None = None
+    """What was asked and what was left."""
+    closing: Closing | None = None
+    """Closing record of the newest fenced epoch."""
+    result: str | None = None
+    """With a closing final: first 4 KiB of the last answer."""
+    result_truncated: bool = False
+    """Whether the answer is longer."""
+
+
+class LevelLine(ApiModel):
+    """One line of the stream; exactly one field is set."""
+
+    level: Level | None = None
+    synced: bool | None = None
+    ping: bool | None = None

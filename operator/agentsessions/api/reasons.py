@@ -1,0 +1,116 @@
+"""Closed sets of words: phases, conditions, reasons, exit codes. Nothing else in the project spells them."""
+
+from enum import IntEnum, StrEnum
+
+
+class Phase(StrEnum):
+    """Where a session is, in one word. `lifecycle.phases` says which moves exist."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    IDLE = "Idle"
+    WAITING = "Waiting"
+    PAUSING = "Pausing"
+    PAUSED = "Paused"
+    CANCELLING = "Cancelling"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    EXPIRED = "Expired"
+
+
+class StopReason(StrEnum):
+    """Why a session stopped."""
+
+    GOAL_REACHED = "GoalReached"
+    USER_PAUSED = "UserPaused"
+    USER_CANCELLED = "UserCancelled"
+    FORCE_TERMINATED = "ForceTerminated"
+    EMERGENCY = "Emergency"
+    STEP_LIMIT = "StepLimit"
+    TOKEN_LIMIT = "TokenLimit"
+    COST_LIMIT = "CostLimit"
+    TOOL_CALL_LIMIT = "ToolCallLimit"
+    TIMEOUT = "Timeout"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
+    CONTEXT_TOO_LONG = "ContextTooLong"
+    POLICY_REFUSED = "PolicyRefused"
+    APPROVAL_DENIED = "ApprovalDenied"
+    APPROVAL_EXPIRED = "ApprovalExpired"
+    INACTIVE = "Inactive"
+    START_FAILED = "StartFailed"
+    IN_DOUBT = "InDoubt"
+    QUOTA_PREEMPTED = "QuotaPreempted"
+
+
+class ConditionType(StrEnum):
+    """States that hold or do not; kstatus reads the first three."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    ACCEPTED = "Accepted"
+    PAUSED = "Paused"
+    COMPLETE = "Complete"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions and Events that are neither a phase nor a stop reason."""
+
+    ACCEPTED = "Accepted"
+    INVALID_SPEC = "InvalidSpec"
+    PROVIDER_NOT_FOUND = "ProviderNotFound"
+    PROVIDER_INVALID = "ProviderInvalid"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+    CONFIG_MAP_KEY_NOT_FOUND = "ConfigMapKeyNotFound"
+    CONTEXT_TOO_LARGE = "ContextTooLarge"
+    GATEWAY_NOT_READY = "GatewayNotReady"
+    AWAITING_JOURNAL = "AwaitingJournal"
+    AWAITING_POD = "AwaitingPod"
+    RETRYING = "Retrying"
+    POD_LOST = "PodLost"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    NOT_STALLED = "NotStalled"
+    NOT_PAUSED = "NotPaused"
+    SETTLED = "Settled"
+    IN_PROGRESS = "InProgress"
+    SCRIPT_INVALID = "ScriptInvalid"
+
+
+class LimitName(StrEnum):
+    """A limit that the gateway found reached."""
+
+    STEPS = "steps"
+    TOKENS = "tokens"
+    TOOL_CALLS = "toolCalls"
+
+
+class ErrorCode(StrEnum):
+    """Classes of what went wrong in an epoch; `lifecycle.retry` has one rule for each."""
+
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    NETWORK = "network"
+    MODEL_ERROR = "model_error"
+    CONTEXT_TOO_LONG = "context_too_long"
+    EMPTY_ANSWER = "empty_answer"
+    POD_LOST = "pod_lost"
+    START_FAILED = "start_failed"
+    RUNNER_ERROR = "runner_error"
+    POLICY = "policy"
+
+
+class ExitCode(IntEnum):
+    """What a runner's exit code claims. The journal's closing record is what counts."""
+
+    DONE = 0
+    ERROR = 1
+    PAUSED = 10
+    IDLE = 11
+    LIMIT = 20
+    REFUSED = 30
+    APPROVAL = 40
+    TERMINATED = 143

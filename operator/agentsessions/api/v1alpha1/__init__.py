@@ -1,0 +1,16 @@
+"""The resources of `agentsessions.dev/v1alpha1`: the sole source of the CRDs."""
+
+from agentsessions.api.v1alpha1.provider import ModelProvider, ModelProviderSpec, ModelProviderStatus, ProviderType
+from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
+
+__all__ = [
+    "AgentSession",
+    "ModelProvider",
+    "ModelProviderSpec",
+    "ModelProviderStatus",
+    "OperatingMode",
+    "ProviderType",
+    "SessionSpec",
+    "SessionStatus",
+]

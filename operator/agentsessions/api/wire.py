@@ -1,0 +1,151 @@
+"""What a runner and the gateway say to each other. All bodies are JSON, camelCase.
+
+The runner proves its pod by a projected token; no request names a session, agent or epoch. Answers that are not 2xx
+are problem+json (`Problem`). 412 and 403 are final for this pod; 425, 429 and 503 pass.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from agentsessions.api.model import ApiModel
+from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.session import Builtin, ModelSettings
+
+TURN_PATH: Final = "/runner/v1/turn"
+COMMIT_PATH: Final = "/runner/v1/turn/commit"
+TOOL_BEGIN_PATH: Final = "/runner/v1/tools/begin"
+TOOL_SETTLE_PATH: Final = "/runner/v1/tools/settle"
+OPENAI_PATH: Final = "/openai/v1"
+"""Base path of the OpenAI-compatible endpoint: `/chat/completions` and `/models` are below it."""
+
+
+class Control(StrEnum):
+    """What the runner is to do with the pinned turn."""
+
+    GO = "go"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class Outcome(StrEnum):
+    """How a turn ended."""
+
+    CONTINUE = "continue"
+    FINAL = "final"
+    ERROR = "error"
+
+
+class Turn(ApiModel):
+    """A pinned turn: the same for every epoch of the agent until it is committed. Answer to GET turn."""
+
+    k: Annotated[int, Field(ge=1)]
+    """Number of the turn in the agent's round, from 1."""
+    round: Annotated[int, Field(ge=1)] = 1
+    """Round of the session."""
+    agent: str
+    """Name of the agent that this pod plays."""
+    epoch: Annotated[int, Field(ge=1)]
+    """Epoch of this pod, for logs."""
+    session: str
+    """`namespace/name` of the session, for logs."""
+    control: Control
+    """go: play the turn. pause: exit 10 without playing it. stop: exit 20 or 143."""
+    instructions: str | None = None
+    """System prompt."""
+    model: str
+    """Model's name to send in requests."""
+    settings: ModelSettings = ModelSettings()
+    """Sampling settings."""
+    max_output_tokens: int | None = None
+    """Sent as `max_tokens`; the gateway caps it in any case."""
+    tools: tuple[Builtin, ...] = ()
+    """Tools on offer."""
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    """Input items of the Responses form, as the Agents SDK takes them; ends with what the model is to answer."""
+
+
+class TurnError(ApiModel):
+    """Why a turn failed, as the runner saw it. A claim: the gateway's own record of model errors wins."""
+
+    code: ErrorCode
+    """Class of the error."""
+    message: Annotated[str, Field(max_length=1024)]
+    """What failed."""
+
+
+class Commit(ApiModel):
+    """Close the pinned turn; the same commit again is answered alike. Answer: the next turn, or 204 after the last."""
+
+    k: Annotated[int, Field(ge=1)]
+    """Turn that is closed."""
+    outcome: Outcome
+    """continue: tools ran, ask the model again. final: the last answer is the result. error: the epoch ends."""
+    error: TurnError | None = None
+    """With outcome error."""
+
+
+class SideEffect(StrEnum):
+    """How far a tool's effect reaches."""
+
+    NONE = "none"
+    INTERNAL = "internal"
+    EXTERNAL = "external"
+
+
+class ToolBegin(ApiModel):
+    """Ask whether to run a tool call of the current turn."""
+
+    call_id: Annotated[str, Field(min_length=1, max_length=128)]
+    """Id of the call in the model's answer."""
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """Tool's name."""
+    arguments: Annotated[str, Field(max_length=262_144)]
+    """Arguments as the model wrote them."""
+    side_effect: SideEffect
+    """How far the effect reaches."""
+
+
+class Verdict(StrEnum):
+    """What becomes of a tool call."""
+
+    RUN = "run"
+    RECORDED = "recorded"
+
+
+class ToolVerdict(ApiModel):
+    """Answer to `ToolBegin`."""
+
+    verdict: Verdict
+    """run: execute it. recorded: it was executed before; use `output`."""
+    output: str | None = None
+    """The recorded result."""
+
+
+class ToolSettle(ApiModel):
+    """Report a tool's result, before the model sees it. The same report again is answered alike."""
+
+    call_id: Annotated[str, Field(min_length=1, max_length=128)]
+    """Id of the call."""
+    output: Annotated[str, Field(max_length=MAX_TOOL_OUTPUT_BYTES)]
+    """Result text; the runner shortens longer ones and says so in the text."""
+    is_error: bool = False
+    """Whether the tool failed; the text then says how."""
+    duration_milliseconds: Annotated[int, Field(ge=0)]
+    """Time it took."""
+
+
+class Problem(ApiModel):
+    """RFC 9457 problem, with what OpenAI clients look for under `error`."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    """What failed, on what, what was allowed, what to do."""
+    code: str
+    """Stable code."""
+    error: dict[str, Any] | None = None
+    """`{message, type, code}` on model routes."""

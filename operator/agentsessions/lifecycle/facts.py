@@ -1,0 +1,116 @@
+"""Everything that a decision may depend on, gathered once per pass."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from agentsessions.api.levels import Level
+from agentsessions.api.reasons import Reason
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """An AgentSession as the API server last showed it."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created_at: datetime
+    is_deleting: bool
+    spec: SessionSpec
+    status: SessionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """The few fields of an agent pod that matter. Ours by its ownerReference, not by its labels."""
+
+    namespace: str
+    name: str
+    uid: str
+    session_uid: str
+    agent: str
+    epoch: int
+    resource_version: str
+    created_at: datetime
+    phase: str
+    """Pending, Running, Succeeded, Failed or Unknown."""
+    is_deleting: bool = False
+    started_at: datetime | None = None
+    """When the agent's container last started."""
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    waiting_reason: str = ""
+    """Why it does not run: a container's waiting reason (ImagePullBackOff) or the scheduler's (Unschedulable)."""
+    message: str = ""
+    """The kubelet's or scheduler's words."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its container will not run again."""
+        return self.phase in {"Succeeded", "Failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What looking up the session's references gave: frozen inputs, or the first problem."""
+
+    reason: Reason = Reason.ACCEPTED
+    message: str = ""
+    context_digest: str = ""
+    """SHA-256 (hex) of the referenced content."""
+    has_snapshot: bool = False
+    """Whether the session names ConfigMaps and so owns a frozen copy."""
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether every reference was found and fits."""
+        return self.reason is Reason.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """What the operator knows of the journal, and how well."""
+
+    is_reachable: bool
+    """Whether the levels are live (connected and synced)."""
+    level: Level | None = None
+    is_fresh: bool = False
+    """Whether `level` was read from the store after everything else in these facts was observed."""
+    away: timedelta = timedelta(0)
+    """Time of the current Running phase during which the gateway could not be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a session may stay in a phase that others must end. Settings of the operator."""
+
+    starting: timedelta = timedelta(minutes=10)
+    pausing: timedelta = timedelta(seconds=60)
+    cancelling: timedelta = timedelta(seconds=60)
+    awaiting_journal: timedelta = timedelta(minutes=10)
+    """Time after a pod's end in which the journal must say how it ended, once the gateway is reachable."""
+    outer_bound: timedelta = timedelta(seconds=900)
+    """Pod time allowed on top of `timeoutSeconds`, whatever the gateway says."""
+    recheck: timedelta = timedelta(seconds=5)
+    """Pause between two looks at references that no watch covers."""
+
+
+DEFAULT_DEADLINES: Final = Deadlines()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Input of `decide`."""
+
+    session: SessionView
+    pods: tuple[PodView, ...]
+    acceptance: Acceptance
+    journal: JournalView
+    deadlines: Deadlines = field(default=DEFAULT_DEADLINES)
+    jitter: float = 0.5
+    """A number in [0, 1), drawn once per session and retry, that spreads retries."""

@@ -1,0 +1,74 @@
+"""Conditions of a session, computed from its phase and outcome. kstatus reads Ready, Reconciling and Stalled."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+from agentsessions.api.reasons import ConditionType, Phase, Reason
+from agentsessions.api.v1alpha1.status import Condition
+from agentsessions.lifecycle.facts import Acceptance
+from agentsessions.lifecycle.outcome import Outcome
+
+READY: Final = frozenset({Phase.RUNNING, Phase.IDLE, Phase.PAUSED, Phase.COMPLETED, Phase.CANCELLED})
+RECONCILING: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.PAUSING, Phase.CANCELLING})
+STALLED: Final = frozenset({Phase.FAILED, Phase.EXPIRED})
+
+
+def build_conditions(
+    outcome: Outcome, acceptance: Acceptance, before: Sequence[Condition], now: datetime
+) -> list[Condition]:
+    """Return the conditions of a session that goes where `outcome` says.
+
+    `lastTransitionTime` moves only when a condition's status does.
+    """
+    phase, why, message = outcome.phase, outcome.reason, outcome.message
+    is_reconciling = phase in RECONCILING or outcome.is_settling
+    is_stalled = phase in STALLED or outcome.is_stalled
+    accepted = _accepted(phase, acceptance)
+    wanted = [
+        _condition(ConditionType.READY, is_true=phase in READY, reason=why, message=message),
+        _condition(
+            ConditionType.RECONCILING,
+            is_true=is_reconciling,
+            reason=why if is_reconciling else Reason.SETTLED,
+            message=message if is_reconciling else "",
+        ),
+        _condition(
+            ConditionType.STALLED,
+            is_true=is_stalled,
+            reason=why if is_stalled else Reason.NOT_STALLED,
+            message=message if is_stalled else "",
+        ),
+        _condition(ConditionType.ACCEPTED, is_true=not accepted[1], reason=accepted[0], message=accepted[1]),
+        _condition(
+            ConditionType.PAUSED,
+            is_true=phase is Phase.PAUSED,
+            reason=why if phase is Phase.PAUSED else Reason.NOT_PAUSED,
+        ),
+        _condition(
+            ConditionType.COMPLETE,
+            is_true=phase is Phase.COMPLETED,
+            reason=why if phase is Phase.COMPLETED else Reason.IN_PROGRESS,
+        ),
+    ]
+    known = {condition.type: condition for condition in before}
+    return [_dated(condition, known.get(condition.type), now) for condition in wanted]
+
+
+def _accepted(phase: Phase, acceptance: Acceptance) -> tuple[str, str]:
+    """Return reason and problem; once past Pending a session was accepted for good."""
+    if phase is Phase.PENDING and not acceptance.is_accepted:
+        return acceptance.reason, acceptance.message
+    return Reason.ACCEPTED, ""
+
+
+def _condition(kind: ConditionType, *, is_true: bool, reason: str, message: str = "") -> Condition:
+    status: Literal["True", "False"] = "True" if is_true else "False"
+    never = datetime.min  # noqa: DTZ901  # replaced by _dated
+    return Condition(type=kind, status=status, reason=reason, message=message[:1024], last_transition_time=never)
+
+
+def _dated(condition: Condition, before: Condition | None, now: datetime) -> Condition:
+    is_same = before is not None and before.status == condition.status
+    at = before.last_transition_time if is_same and before is not None else now.replace(microsecond=0)
+    return condition.model_copy(update={"last_transition_time": at})

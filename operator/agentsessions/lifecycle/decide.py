@@ -1,0 +1,68 @@
+"""The one function that moves a session.
+
+It decides from scratch on every wake-up: what to create and delete, the status to write, which Event to send, and
+when to look again. It keeps nothing between calls, so a crash between any two writes is harmless.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.lifecycle.checks import CHECKS
+from agentsessions.lifecycle.decision import Decision, EventWanted
+from agentsessions.lifecycle.facts import Facts
+from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.situation import Situation, read
+from agentsessions.lifecycle.status import build_status
+
+WARNINGS: Final = frozenset({Phase.FAILED, Phase.EXPIRED})
+
+
+def decide(facts: Facts, now: datetime) -> Decision:
+    """Return what to do about the session at `now` (aware UTC).
+
+    Raises:
+        IllegalMove: A check asked for a move that the table does not have: a bug of ours.
+    """
+    session = facts.session
+    if session.is_deleting:
+        return Decision(status=session.status)  # the collector ends its children
+    case = read(facts, now)
+    outcome = first_outcome(case)
+    if outcome.needs_level:
+        return Decision(status=session.status, needs_level=True)
+    status = build_status(case, outcome)
+    return Decision(
+        status=status,
+        create=outcome.create,
+        delete=outcome.delete,
+        events=_events(session.status, status, outcome),
+        wake_at=outcome.wake_at,
+    )
+
+
+def first_outcome(case: Situation) -> Outcome:
+    """Return what the first check that has something to say concludes."""
+    for check in CHECKS:
+        outcome = check(case)
+        if outcome is not None:
+            return outcome
+    raise AssertionError("the last check always concludes")
+
+
+def _events(old: SessionStatus, new: SessionStatus, outcome: Outcome) -> tuple[EventWanted, ...]:
+    """Return at most one Event: for a new phase, a new retry, or a new problem of acceptance."""
+    if new.phase is not old.phase:
+        is_problem = outcome.phase in WARNINGS or outcome.next_retry_at is not None or outcome.phase is Phase.PENDING
+        word = outcome.reason if is_problem else outcome.phase.value
+        return (EventWanted("Warning" if is_problem else "Normal", word, outcome.message),)
+    if new.next_retry_at != old.next_retry_at and new.next_retry_at is not None:
+        return (EventWanted("Warning", outcome.reason, outcome.message),)
+    if new.phase is Phase.PENDING and _reason(new) != _reason(old):
+        return (EventWanted("Warning", outcome.reason, outcome.message),)
+    return ()
+
+
+def _reason(status: SessionStatus) -> str:
+    return next((c.reason for c in status.conditions or [] if c.type == ConditionType.ACCEPTED), "")

@@ -1,0 +1,88 @@
+"""What a session really runs with: its spec, and product defaults where the spec is silent.
+
+The schema defaults almost nothing, so that absent stays distinguishable from chosen; this one merge does the rest.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from agentsessions.api.names import DEFAULT_AGENT
+from agentsessions.api.v1alpha1.session import (
+    Agent,
+    AgentModel,
+    AgentTool,
+    Builtin,
+    Limits,
+    ProviderRef,
+    SessionSpec,
+)
+from agentsessions.api.v1alpha1.status import EffectiveLimits
+
+DEFAULT_LIMITS: Final = EffectiveLimits(
+    max_steps=10, max_tokens=200_000, max_output_tokens=4_000, max_tool_calls=100, timeout_seconds=120
+)
+DEFAULT_MAX_RETRIES: Final = 3
+DEFAULT_INITIAL_BACKOFF_SECONDS: Final = 4
+DEFAULT_MAX_BACKOFF_SECONDS: Final = 60
+DEFAULT_TOOLS: Final = (AgentTool(builtin=Builtin.SHELL), AgentTool(builtin=Builtin.FILES))
+
+NOT_DIGESTED: Final = frozenset({"operatingMode", "title", "description", "limits", "retry"})
+"""Fields that change nothing in what an agent is asked; the limits in force stand in status beside the digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A spec after defaults."""
+
+    limits: EffectiveLimits
+    max_retries: int
+    initial_backoff: timedelta
+    max_backoff: timedelta
+    agents: tuple[Agent, ...]
+    """Each with its model's provider and its tools filled in."""
+
+
+def resolve(spec: SessionSpec) -> Effective:
+    """Return what `spec` means once product defaults fill what it leaves open."""
+    retry = spec.retry
+    initial = retry.initial_backoff_seconds if retry else None
+    longest = retry.max_backoff_seconds if retry else None
+    wanted = retry.max_retries if retry else None
+    return Effective(
+        limits=_resolve_limits(spec.limits),
+        max_retries=DEFAULT_MAX_RETRIES if wanted is None else wanted,
+        initial_backoff=timedelta(seconds=initial or DEFAULT_INITIAL_BACKOFF_SECONDS),
+        max_backoff=timedelta(seconds=longest or DEFAULT_MAX_BACKOFF_SECONDS),
+        agents=tuple(_resolve_agent(agent) for agent in spec.agents or [Agent(name=DEFAULT_AGENT)]),
+    )
+
+
+def spec_digest(spec: SessionSpec, context_digest: str) -> str:
+    """Return the SHA-256 (hex) of what the session's agents are asked, and with what.
+
+    Covers the immutable part of the spec after defaults and `context_digest` (of referenced content, may be empty).
+    It stays the same over pauses and changed limits.
+    """
+    body = {key: value for key, value in spec.to_json().items() if key not in NOT_DIGESTED}
+    body["agents"] = [agent.to_json() for agent in resolve(spec).agents]
+    body["contextDigest"] = context_digest
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _resolve_limits(limits: Limits | None) -> EffectiveLimits:
+    chosen = limits.model_dump(exclude_none=True) if limits else {}
+    return DEFAULT_LIMITS.model_copy(update=chosen)
+
+
+def _resolve_agent(agent: Agent) -> Agent:
+    model = agent.model or AgentModel()
+    return agent.model_copy(
+        update={
+            "model": model.model_copy(update={"provider_ref": model.provider_ref or ProviderRef()}),
+            "tools": list(DEFAULT_TOOLS) if agent.tools is None else agent.tools,
+        }
+    )

@@ -1,0 +1,177 @@
+"""One epoch after another: which pod is to exist, and what its end means.
+
+The journal's closing record counts, not the exit code. An epoch that committed no turn counts as a retry; one that
+did resets the count. The old pod is fenced by the next epoch's row, so it need not be gone first.
+"""
+
+from datetime import timedelta
+
+from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason, StopReason
+from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
+from agentsessions.lifecycle.decision import PodWanted
+from agentsessions.lifecycle.facts import PodView
+from agentsessions.lifecycle.outcome import Outcome, failed
+from agentsessions.lifecycle.phases import can_move
+from agentsessions.lifecycle.retry import FATAL, compute_backoff
+from agentsessions.lifecycle.situation import EpochState, Situation
+
+ORDINARY_WAITS = frozenset({"", "ContainerCreating", "PodInitializing"})
+"""Waiting reasons of every healthy start: not worth a status write."""
+
+
+def conclude(case: Situation) -> Outcome:
+    """Say what the agent's current epoch means for the session."""
+    if case.phase in {Phase.PAUSED, Phase.PAUSING, Phase.IDLE, Phase.WAITING, Phase.QUEUED}:
+        return _start_next(case)
+    match case.epoch_state:
+        case EpochState.NONE:
+            return _start_next(case)
+        case EpochState.STARTING | EpochState.RUNNING:
+            return _watch(case)
+        case EpochState.ENDED | EpochState.LOST:
+            return _judge_end(case)
+
+
+def _watch(case: Situation) -> Outcome:
+    """A live pod: Starting until its container runs, then Running."""
+    pod, row = case.pod, case.row
+    if pod is None or row is None:
+        raise AssertionError("a live epoch has a pod and a row")
+    if case.epoch_state is EpochState.RUNNING:
+        row = row.model_copy(update={"state": EpochState.RUNNING.value})
+        message = f"agent {row.name} runs in pod {pod.name}, epoch {row.epoch}"
+        timeout = case.effective.limits.timeout_seconds
+        left = timedelta(seconds=timeout) - case.active if timeout is not None else None
+        wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
+        return Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, wake_at=wake_at)
+    reason, message = Reason.AWAITING_POD.value, f"pod {pod.name} starts"
+    if pod.waiting_reason not in ORDINARY_WAITS:
+        reason, message = pod.waiting_reason, f"pod {pod.name} does not start: {pod.message or pod.waiting_reason}"
+    since = case.status.phase_started_at or case.now
+    return Outcome(Phase.STARTING, reason, message[:1024], wake_at=since + case.facts.deadlines.starting)
+
+
+def _judge_end(case: Situation) -> Outcome:
+    """The pod is gone or over without a final answer: wait for the journal, try again, or fail."""
+    if case.status.next_retry_at is not None:
+        if case.now < case.status.next_retry_at:
+            return _wait_for_retry(case)
+        return _start_next(case)
+    if case.is_level_wanted:
+        return stay(case, needs_level=True)
+    if case.epoch_state is EpochState.ENDED and not case.facts.journal.is_reachable:
+        return _await_journal(case)
+    return _retry_or_fail(case)
+
+
+def _await_journal(case: Situation) -> Outcome:
+    """Only the journal knows how the pod ended; say so, and say when that takes too long."""
+    pod = case.pod
+    ended_at = (pod.finished_at if pod else None) or case.now
+    late_at = ended_at + case.facts.deadlines.awaiting_journal
+    return Outcome(
+        case.phase,
+        Reason.AWAITING_JOURNAL,
+        "the pod has ended; the gateway, which knows how, cannot be reached",
+        is_settling=True,
+        is_stalled=case.now >= late_at,
+        wake_at=None if case.now >= late_at else late_at,
+    )
+
+
+def _retry_or_fail(case: Situation) -> Outcome:
+    """Count the failure by what the epoch achieved, and by the class of its error."""
+    error = _error_of(case)
+    if error.code in FATAL:
+        return failed(FATAL[ErrorCode(error.code)], error.message, error=error)
+    is_known = case.facts.journal.is_fresh and case.level is not None
+    has_progress = is_known and case.level is not None and case.level.epoch_turns > 0
+    before = case.status.retries or 0
+    retries = 0 if has_progress else before + (1 if is_known else 0)
+    if retries > case.effective.max_retries:
+        message = f"{retries} epochs in a row failed without a committed turn; the last: {error.message}"
+        return failed(StopReason.RETRIES_EXHAUSTED, message[:1024], error=error, retries=retries)
+    if has_progress and error.code == ErrorCode.POD_LOST:
+        return _start_next(case, retries=retries, error=error)
+    state = case.epoch_state.value
+    row = case.row and case.row.model_copy(update={"state": state})
+    due = case.now + compute_backoff(case.effective, retries, case.facts.jitter)
+    message = f"epoch {row.epoch if row else 0} ended: {error.message}; trying again"
+    return Outcome(
+        Phase.STARTING,
+        Reason.RETRYING,
+        message[:1024],
+        row=row,
+        error=error,
+        retries=retries,
+        next_retry_at=due,
+        wake_at=due,
+    )
+
+
+def _error_of(case: Situation) -> SessionError:
+    """Return what ended the epoch: the journal's word, else what the pod shows."""
+    closing, pod = case.closing, case.pod
+    if closing is not None and closing.code is not None:
+        return SessionError(code=closing.code, message=(closing.message or closing.code)[:1024])
+    if case.epoch_state is EpochState.ENDED and pod is not None:
+        why = f"pod {pod.name} ended with exit code {pod.exit_code} and without closing its epoch"
+        if pod.message:
+            why += f" ({pod.message})"
+        return SessionError(code=ErrorCode.RUNNER_ERROR, message=why[:1024])
+    name = case.row.pod_name if case.row else "?"
+    return SessionError(code=ErrorCode.POD_LOST, message=f"pod {name} was lost before its epoch was closed")
+
+
+def _wait_for_retry(case: Situation) -> Outcome:
+    """Nothing changes until the next try is due."""
+    return stay(case, next_retry=True)
+
+
+def _start_next(case: Situation, *, retries: int | None = None, error: SessionError | None = None) -> Outcome:
+    """Begin the next epoch: adopt the pod that is there, else ask for one."""
+    if not can_move(case.phase, Phase.STARTING):
+        return stay(case)
+    epoch = case.row.epoch + 1 if case.row else 1
+    pod = case.newer_pod
+    row = _row_of(case.agent.name, pod) if pod else None
+    since = case.status.phase_started_at if case.phase is Phase.STARTING else None
+    return Outcome(
+        Phase.STARTING,
+        Reason.AWAITING_POD,
+        f"pod {pod.name} starts" if pod else "a pod is being created",
+        row=row,
+        retries=retries,
+        error=error,
+        create=() if pod else (PodWanted(case.agent.name, epoch),),
+        wake_at=(since or case.now) + case.facts.deadlines.starting,
+    )
+
+
+def _row_of(agent: str, pod: PodView) -> AgentStatus:
+    return AgentStatus(name=agent, epoch=pod.epoch, pod_name=pod.name, pod_uid=pod.uid, state=EpochState.STARTING.value)
+
+
+def stay(case: Situation, *, needs_level: bool = False, next_retry: bool = False) -> Outcome:
+    """Return an outcome that changes nothing."""
+    due = case.status.next_retry_at if next_retry else None
+    return Outcome(
+        case.phase,
+        reason_now(case),
+        message_now(case),
+        stop_reason=case.status.stop_reason,
+        error=case.status.error,
+        next_retry_at=due,
+        wake_at=due,
+        needs_level=needs_level,
+    )
+
+
+def reason_now(case: Situation) -> str:
+    """Return the reason that status shows now."""
+    return next((c.reason for c in case.status.conditions or [] if c.type == ConditionType.READY), case.phase.value)
+
+
+def message_now(case: Situation) -> str:
+    """Return the message that status shows now."""
+    return next((c.message for c in case.status.conditions or [] if c.type == ConditionType.READY), "")

@@ -1,0 +1,129 @@
+"""Facts read the way checks ask for them: which pod counts, what the journal says of it, what was spent.
+
+The row of an agent in status names the pod that counts, by uid. A pod with a higher epoch and no row is one that was
+created just before a crash: it is adopted, never doubled.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from agentsessions.api.levels import Closing, Level
+from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.session import Agent, OperatingMode
+from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
+from agentsessions.api.wire import Outcome as TurnOutcome
+from agentsessions.lifecycle.effective import Effective, resolve
+from agentsessions.lifecycle.facts import Facts, PodView
+
+
+class EpochState(StrEnum):
+    """What became of the pod that counts; these words stand in `status.agents[].state`."""
+
+    NONE = "None"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    ENDED = "Ended"
+    LOST = "Lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Facts at one instant, with what they imply."""
+
+    facts: Facts
+    now: datetime
+    effective: Effective
+
+    @property
+    def status(self) -> SessionStatus:
+        """The status as it stands."""
+        return self.facts.session.status
+
+    @property
+    def phase(self) -> Phase:
+        """The phase as it stands; Pending before the first."""
+        return self.status.phase or Phase.PENDING
+
+    @property
+    def mode(self) -> OperatingMode:
+        """What people want."""
+        return self.facts.session.spec.operating_mode
+
+    @property
+    def agent(self) -> Agent:
+        """The session's one agent."""
+        return self.effective.agents[0]
+
+    @property
+    def row(self) -> AgentStatus | None:
+        """The agent's row in status."""
+        return next((row for row in self.status.agents or [] if row.name == self.agent.name), None)
+
+    @property
+    def level(self) -> Level | None:
+        """The journal's level, when one is known."""
+        return self.facts.journal.level
+
+    @property
+    def pod(self) -> PodView | None:
+        """The pod that the agent's row names."""
+        row = self.row
+        return next((pod for pod in self.facts.pods if row and pod.uid == row.pod_uid), None)
+
+    @property
+    def newer_pod(self) -> PodView | None:
+        """A pod created for a later epoch than the row's, whose row was not written."""
+        epoch = self.row.epoch if self.row else 0
+        newer = [pod for pod in self.facts.pods if pod.epoch > epoch and not pod.is_deleting]
+        return max(newer, key=lambda pod: pod.epoch, default=None)
+
+    @property
+    def remaining_pods(self) -> tuple[PodView, ...]:
+        """Pods whose containers may still run."""
+        return tuple(pod for pod in self.facts.pods if not pod.is_ended)
+
+    @property
+    def epoch_state(self) -> EpochState:
+        """What became of the pod that counts."""
+        pod = self.pod
+        if self.row is None:
+            return EpochState.NONE
+        if pod is not None and pod.is_ended:
+            return EpochState.ENDED
+        if pod is None or pod.is_deleting:
+            return EpochState.LOST
+        return EpochState.RUNNING if pod.phase == "Running" else EpochState.STARTING
+
+    @property
+    def closing(self) -> Closing | None:
+        """The journal's record of how the row's epoch ended."""
+        closing = self.level.closing if self.level else None
+        if closing is None or self.row is None:
+            return None
+        is_ours = closing.outcome is TurnOutcome.FINAL or closing.pod_uid == self.row.pod_uid
+        return closing if is_ours else None
+
+    @property
+    def is_level_wanted(self) -> bool:
+        """Whether the journal could be asked, and was not since the pods were observed."""
+        return self.facts.journal.is_reachable and not self.facts.journal.is_fresh
+
+    @property
+    def in_phase(self) -> timedelta:
+        """Time since the phase began; never negative."""
+        since = self.status.phase_started_at or self.now
+        return max(self.now - since, timedelta(0))
+
+    @property
+    def active(self) -> timedelta:
+        """Time spent in phase Running while the gateway could be reached."""
+        before = timedelta(seconds=(self.status.usage or Usage()).active_seconds)
+        if self.phase is not Phase.RUNNING:
+            return before
+        return before + max(self.in_phase - self.facts.journal.away, timedelta(0))
+
+
+def read(facts: Facts, now: datetime) -> Situation:
+    """Return the facts as seen at `now` (aware UTC)."""
+    return Situation(facts=facts, now=now, effective=resolve(facts.session.spec))

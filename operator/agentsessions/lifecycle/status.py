@@ -1,0 +1,130 @@
+"""The status that a decision writes. Usage moves with transitions, never as a drip."""
+
+from datetime import datetime
+
+from agentsessions.api.levels import Level
+from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.status import (
+    AgentStatus,
+    EffectiveLimits,
+    JournalPosition,
+    Remaining,
+    SessionError,
+    SessionStatus,
+    Usage,
+)
+from agentsessions.lifecycle.conditions import build_conditions
+from agentsessions.lifecycle.effective import spec_digest
+from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.phases import TERMINAL, move
+from agentsessions.lifecycle.situation import Situation
+
+
+def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
+    """Return the status to write for `outcome`; equal to the present one when there is nothing to write.
+
+    Raises:
+        IllegalMove: The outcome's phase cannot follow the present one.
+    """
+    old, session, phase = case.status, case.facts.session, move(case.status.phase, outcome.phase)
+    now = case.now.replace(microsecond=0)
+    is_new_phase = old.phase is not phase
+    usage = _usage(case, outcome, is_new_phase=is_new_phase)
+    is_accepted = phase is not Phase.PENDING
+    is_cancel = phase in {Phase.CANCELLING, Phase.CANCELLED}
+    result = _result(case.level, old) if phase is Phase.COMPLETED else None
+    return SessionStatus(
+        phase=phase,
+        phase_started_at=now if is_new_phase else old.phase_started_at,
+        observed_generation=session.generation,
+        conditions=build_conditions(outcome, case.facts.acceptance, old.conditions or [], case.now),
+        effective=case.effective.limits if is_accepted else old.effective,
+        spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
+        agents=_agents(old.agents, outcome.row),
+        retries=old.retries if outcome.retries is None else outcome.retries,
+        next_retry_at=outcome.next_retry_at.replace(microsecond=0) if outcome.next_retry_at else None,
+        usage=usage,
+        remaining=_remaining(case.effective.limits, usage),
+        result=result[0] if result else None,
+        result_truncated=True if result and result[1] else None,
+        error=_error(outcome, old),
+        stop_reason=outcome.stop_reason,
+        stopped_at=_once(old.stopped_at, now, is_due=phase is Phase.CANCELLED),
+        pods_remaining=outcome.pods_remaining if is_cancel else None,
+        started_at=_once(old.started_at, now, is_due=phase is Phase.RUNNING),
+        finished_at=_once(old.finished_at, now, is_due=phase in TERMINAL),
+        journal=_journal(case, is_new_phase=is_new_phase or usage != old.usage),
+    )
+
+
+def _once(before: datetime | None, now: datetime, *, is_due: bool) -> datetime | None:
+    return before or (now if is_due else None)
+
+
+def _digest(case: Situation, *, is_accepted: bool) -> str | None:
+    return spec_digest(case.facts.session.spec, case.facts.acceptance.context_digest) if is_accepted else None
+
+
+def _agents(before: list[AgentStatus] | None, row: AgentStatus | None) -> list[AgentStatus] | None:
+    if row is None:
+        return before
+    return [*(other for other in before or [] if other.name != row.name), row]
+
+
+def _error(outcome: Outcome, old: SessionStatus) -> SessionError | None:
+    """Keep the last error until the session completes."""
+    if outcome.phase is Phase.COMPLETED:
+        return None
+    if outcome.error is None and outcome.phase is Phase.FAILED and outcome.stop_reason is not None:
+        is_same = old.error is not None and old.phase is Phase.FAILED
+        return old.error if is_same else SessionError(code=outcome.stop_reason, message=outcome.message[:1024])
+    return outcome.error or old.error
+
+
+def _usage(case: Situation, outcome: Outcome, *, is_new_phase: bool) -> Usage | None:
+    """Return usage as the journal counts it, when this status is a transition or corrects a final one."""
+    old, level = case.status.usage, case.level
+    row_changed = outcome.row is not None and outcome.row != case.row
+    is_final = outcome.phase in TERMINAL
+    if not (is_new_phase or row_changed or is_final):
+        return old
+    before = old or Usage()
+    active = int(case.active.total_seconds()) if is_new_phase else before.active_seconds
+    if level is None:
+        return before.model_copy(update={"active_seconds": active})
+    return Usage(
+        steps=max(level.steps, before.steps),
+        input_tokens=max(level.input_tokens, before.input_tokens),
+        output_tokens=max(level.output_tokens, before.output_tokens),
+        total_tokens=max(level.input_tokens + level.output_tokens, before.total_tokens),
+        tool_calls=max(level.tool_calls, before.tool_calls),
+        active_seconds=active,
+    )
+
+
+def _remaining(limits: EffectiveLimits, usage: Usage | None) -> Remaining | None:
+    if usage is None:
+        return None
+    return Remaining(
+        steps=_left(limits.max_steps, usage.steps),
+        tokens=_left(limits.max_tokens, usage.total_tokens),
+        tool_calls=_left(limits.max_tool_calls, usage.tool_calls),
+        active_seconds=_left(limits.timeout_seconds, usage.active_seconds),
+    )
+
+
+def _left(limit: int | None, used: int) -> int | None:
+    return None if limit is None else max(limit - used, 0)
+
+
+def _result(level: Level | None, old: SessionStatus) -> tuple[str, bool] | None:
+    if level is not None and level.result is not None:
+        return level.result, level.result_truncated
+    return (old.result, bool(old.result_truncated)) if old.result is not None else None
+
+
+def _journal(case: Situation, *, is_new_phase: bool) -> JournalPosition | None:
+    level, old = case.level, case.status.journal
+    if level is None or not level.digest or not is_new_phase:
+        return old
+    return JournalPosition(head=level.head, digest=level.digest)

@@ -4,7 +4,7 @@ Each takes a `Situation` and returns an `Outcome`, or None when it has nothing t
 where the table does not allow it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -12,14 +12,11 @@ from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle import epochs
-from agentsessions.lifecycle.decision import PodUnwanted
-from agentsessions.lifecycle.facts import PodView
+from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.situation import EpochState, Situation
 
-GRACE_SECONDS: Final = 30
-"""Time that a pod gets between SIGTERM and SIGKILL."""
 LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
 
@@ -178,13 +175,6 @@ def is_stuck_starting(case: Situation) -> Outcome | None:
     why = f": {pod.waiting_reason} {pod.message}".rstrip() if pod and pod.waiting_reason else ""
     message = f"no pod ran within {deadline.total_seconds():.0f} s{why}"
     return failed(StopReason.START_FAILED, message[:1024], delete=unwanted(case.remaining_pods))
-
-
-def unwanted(
-    pods: Iterable[PodView], *, grace_seconds: int = GRACE_SECONDS, again: bool = False
-) -> tuple[PodUnwanted, ...]:
-    """Return orders to delete `pods`; those already being deleted only `again`, to shorten their grace."""
-    return tuple(PodUnwanted(pod.name, pod.uid, grace_seconds) for pod in pods if again or not pod.is_deleting)
 
 
 def is_anything_else(case: Situation) -> Outcome:

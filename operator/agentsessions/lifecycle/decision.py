@@ -1,9 +1,15 @@
 """What a decision says: children wanted, the status to write, Events, when to look again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.lifecycle.facts import PodView
+
+GRACE_SECONDS: Final = 30
+"""Time that a pod gets between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,17 @@ class Decision:
     """Output of `decide`. `status` equal to the session's means that nothing is written."""
 
     status: SessionStatus
-    create: tuple[PodWanted, ...] = ()
     delete: tuple[PodUnwanted, ...] = ()
+    """Applied before `create`, so that an agent never has two pods."""
+    create: tuple[PodWanted, ...] = ()
     events: tuple[EventWanted, ...] = ()
     wake_at: datetime | None = None
     needs_level: bool = False
     """Whether a level read from the store now would settle what is open; decide again with it."""
+
+
+def unwanted(
+    pods: Iterable[PodView], *, grace_seconds: int = GRACE_SECONDS, again: bool = False
+) -> tuple[PodUnwanted, ...]:
+    """Return orders to delete `pods`; those already being deleted only `again`, to shorten their grace."""
+    return tuple(PodUnwanted(pod.name, pod.uid, grace_seconds) for pod in pods if again or not pod.is_deleting)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason, StopReason
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
-from agentsessions.lifecycle.decision import PodWanted
+from agentsessions.lifecycle.decision import PodWanted, unwanted
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
@@ -143,6 +143,7 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         row=row,
         retries=retries,
         error=error,
+        delete=unwanted(other for other in case.facts.pods if other is not pod),
         create=() if pod else (PodWanted(case.agent.name, epoch),),
         wake_at=(since or case.now) + case.facts.deadlines.starting,
     )

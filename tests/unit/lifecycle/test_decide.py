@@ -1,11 +1,11 @@
 from datetime import timedelta
 
 import pytest
+
 from agentsessions.api.reasons import ErrorCode, LimitName, Phase, Reason, StopReason
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import PodWanted
-
 from tests.builders import T0, SessionBuilder, a_session, pod_uid
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -346,3 +346,10 @@ def test_repeated_problem_makes_no_second_event() -> None:
     assert decision.events == ()
     assert decision.status == first.status
     assert decision.wake_at == T0 + 10 * SECOND
+
+
+def test_next_epoch_replaces_the_ended_pod_of_the_last() -> None:
+    ended = a_session().paused().with_pod_ended(10)
+    decision = decide(ended.facts(), now=T0)
+    assert [pod.uid for pod in decision.delete] == [pod_uid(1)]
+    assert decision.create == (PodWanted("agent", 2),)

@@ -1,4 +1,5 @@
 import pytest
+
 from agentsessions.api.reasons import Phase
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS, IllegalMove, can_move, move
 

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     GATEWAY_NOT_READY = "GatewayNotReady"
     AWAITING_JOURNAL = "AwaitingJournal"
     AWAITING_POD = "AwaitingPod"
+    POD_REFUSED = "PodRefused"
     RETRYING = "Retrying"
     POD_LOST = "PodLost"
     DEADLINE_EXCEEDED = "DeadlineExceeded"

@@ -20,6 +20,7 @@ Quantity = Annotated[
     str,
     Field(
         max_length=32,
+        coerce_numbers_to_str=True,  # `cpu: 1` is stored as a number
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
             "x-kubernetes-validations": [cel("isQuantity(string(self))", "must be a quantity such as 500m or 1Gi")],

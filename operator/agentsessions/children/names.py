@@ -1,0 +1,29 @@
+"""Names of a session's children: told from the session alone, so that a second try finds what the first one made."""
+
+import hashlib
+from typing import Final
+
+PREFIX_LENGTH: Final = 40
+"""Characters of the session's name that are kept: longer pod names break the kubelet's log folder."""
+HASH_LENGTH: Final = 8
+
+
+def pod_name(session_name: str, session_uid: str, agent: str, epoch: int) -> str:
+    """Return the name of an agent's pod in one epoch."""
+    return f"{_stem(session_name, session_uid, agent)}-{epoch}"
+
+
+def claim_name(session_name: str, session_uid: str, agent: str) -> str:
+    """Return the name of the volume claim that all pods of an agent share."""
+    return f"{_stem(session_name, session_uid, agent)}-workspace"
+
+
+def context_name(session_name: str, session_uid: str) -> str:
+    """Return the name of the ConfigMap that holds the frozen context of a session."""
+    return f"{_stem(session_name, session_uid)}-context"
+
+
+def _stem(session_name: str, *identity: str) -> str:
+    """Join the readable beginning of the name with a hash of what makes it unique."""
+    digest = hashlib.sha256("/".join(identity).encode()).hexdigest()[:HASH_LENGTH]
+    return f"{session_name[:PREFIX_LENGTH].rstrip('-.')}-{digest}"

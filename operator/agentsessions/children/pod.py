@@ -1,0 +1,173 @@
+"""The pod of one agent in one epoch.
+
+Everything that bears on security is written here and nowhere else: no field of a session reaches a security context, a
+volume type, a service account or a host setting.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentsessions.api import names
+from agentsessions.api.v1alpha1.session import Agent, AgentResources
+from agentsessions.api.wire import OPENAI_PATH
+from agentsessions.children.names import claim_name, context_name, pod_name
+from agentsessions.children.owner import child_labels, owner_reference
+from agentsessions.children.quantity import to_number
+from agentsessions.lifecycle.facts import SessionView
+
+CONTAINER: Final = "agent"
+GRACE_SECONDS: Final = 30
+TOKEN_SECONDS: Final = 3600
+DEFAULT_REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
+DEFAULT_LIMITS: Final = {"memory": "1Gi"}
+ENV_SESSION: Final = "AGENTSESSIONS_SESSION"
+ENV_AGENT: Final = "AGENTSESSIONS_AGENT"
+ENV_EPOCH: Final = "AGENTSESSIONS_EPOCH"
+ENV_TOKEN_FILE: Final = "AGENTSESSIONS_TOKEN_FILE"  # noqa: S105  # a path's variable, no token
+
+
+@dataclass(frozen=True, slots=True)
+class PodSettings:
+    """What the installation gives to every agent pod."""
+
+    gateway_url: str
+    runner_image: str
+    pull_policy: str = "IfNotPresent"
+
+
+def build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSettings) -> dict[str, Any]:
+    """Return the pod that plays `agent` (after defaults) in `epoch`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_name(session.name, session.uid, agent.name, epoch),
+            "namespace": session.namespace,
+            "labels": {
+                **child_labels(session),
+                names.LABEL_AGENT: agent.name,
+                names.LABEL_EPOCH: str(epoch),
+            },
+            "ownerReferences": [owner_reference(session)],
+        },
+        "spec": {
+            "serviceAccountName": names.RUNNER_SERVICE_ACCOUNT,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": names.RUNNER_UID,
+                "runAsGroup": names.RUNNER_UID,
+                "fsGroup": names.RUNNER_UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_build_container(session, agent, epoch, settings)],
+            "volumes": _build_volumes(session, agent),
+        },
+    }
+
+
+def build_resources(resources: AgentResources | None) -> dict[str, dict[str, str]]:
+    """Return requests and limits, with defaults that never contradict what was chosen."""
+    requests = dict(resources.requests or {}) if resources else {}
+    limits = dict(resources.limits or {}) if resources else {}
+    for kind, default in DEFAULT_LIMITS.items():
+        limits.setdefault(kind, max(default, requests.get(kind, default), key=to_number))
+    for kind, default in DEFAULT_REQUESTS.items():
+        requests.setdefault(kind, min(default, limits.get(kind, default), key=to_number))
+    return {"requests": requests, "limits": limits}
+
+
+def _build_container(session: SessionView, agent: Agent, epoch: int, settings: PodSettings) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": agent.image or settings.runner_image,
+        "imagePullPolicy": settings.pull_policy,
+        "workingDir": names.WORKSPACE_DIR,
+        "env": _build_env(session, agent, epoch, settings),
+        "resources": build_resources(agent.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "File",
+        "volumeMounts": _build_mounts(session),
+    }
+    if agent.image is None:
+        container["command"] = ["agentsessions-runner"]
+    return container
+
+
+def _build_env(session: SessionView, agent: Agent, epoch: int, settings: PodSettings) -> list[dict[str, str]]:
+    """Return the environment: the session's own first, so that ours wins where both name a variable."""
+    ours = {
+        names.ENV_GATEWAY_URL: settings.gateway_url,
+        ENV_SESSION: f"{session.namespace}/{session.name}",
+        ENV_AGENT: agent.name,
+        ENV_EPOCH: str(epoch),
+        "HOME": names.WORKSPACE_DIR,
+    }
+    if agent.image is not None:
+        ours |= {
+            "OPENAI_BASE_URL": settings.gateway_url + OPENAI_PATH,
+            "SSL_CERT_FILE": names.CA_PATH,
+            ENV_TOKEN_FILE: names.TOKEN_PATH,
+        }
+    theirs = [{"name": var.name, "value": var.value} for var in agent.env or () if var.name not in ours]
+    return theirs + [{"name": name, "value": value} for name, value in ours.items()]
+
+
+def _build_mounts(session: SessionView) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "workspace", "mountPath": names.WORKSPACE_DIR},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # a path in the pod: its own emptyDir
+        {"name": "token", "mountPath": _parent(names.TOKEN_PATH), "readOnly": True},
+        {"name": "ca", "mountPath": _parent(names.CA_PATH), "readOnly": True},
+    ]
+    if _has_files(session):
+        mounts.append({"name": "context", "mountPath": names.CONTEXT_DIR, "readOnly": True})
+    return mounts
+
+
+def _build_volumes(session: SessionView, agent: Agent) -> list[dict[str, Any]]:
+    token = {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": _leaf(names.TOKEN_PATH)}
+    ca_leaf = _leaf(names.CA_PATH)
+    volumes: list[dict[str, Any]] = [
+        _build_workspace(session, agent),
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": "ca", "configMap": {"name": names.CA_CONFIG_MAP, "items": [{"key": ca_leaf, "path": ca_leaf}]}},
+    ]
+    if _has_files(session):
+        volumes.append({"name": "context", "configMap": _build_context(session)})
+    return volumes
+
+
+def _build_workspace(session: SessionView, agent: Agent) -> dict[str, Any]:
+    if session.spec.workspace is None:
+        return {"name": "workspace", "emptyDir": {}}
+    claim = claim_name(session.name, session.uid, agent.name)
+    return {"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}
+
+
+def _build_context(session: SessionView) -> dict[str, Any]:
+    files = (session.spec.context and session.spec.context.files) or []
+    return {
+        "name": context_name(session.name, session.uid),
+        "items": [{"key": f"file-{number}", "path": file.path} for number, file in enumerate(files)],
+    }
+
+
+def _has_files(session: SessionView) -> bool:
+    return bool(session.spec.context and session.spec.context.files)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,219 @@
+"""Are the session's references there and right? What they name is frozen on the way.
+
+Looked up while a session is Pending, never later: from then on the snapshot is the truth. A snapshot that is there is
+taken as it is, so a pass that was cut off between freezing and its status write changes nothing.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from agentsessions.api.names import MAX_CONTEXT_BYTES, MAX_FILES_BYTES
+from agentsessions.api.reasons import Reason
+from agentsessions.api.v1alpha1.session import Agent, ConfigMapKeyRef, SessionSpec
+from agentsessions.children.names import context_name
+from agentsessions.children.owner import owner_uid
+from agentsessions.children.quantity import to_number
+from agentsessions.children.snapshot import (
+    CONTEXT_KEY,
+    build_snapshot,
+    content_digest,
+    field_of,
+    read_key,
+    wanted_content,
+)
+from agentsessions.controller.providers import provider_problem
+from agentsessions.controller.store import Key, Providers, key_of
+from agentsessions.controller.views import ProviderRecord
+from agentsessions.engine.client import Client
+from agentsessions.engine.errors import AlreadyExists, Invalid, NotFound
+from agentsessions.engine.resources import CONFIG_MAP, resource_path
+from agentsessions.lifecycle.effective import resolve
+from agentsessions.lifecycle.facts import Acceptance, SessionView
+
+
+class RefusedError(Exception):
+    """A reference is wrong: the fault of whoever wrote the session, told in its status."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Acceptor:
+    """Looks up what sessions name."""
+
+    def __init__(
+        self,
+        client: Client,
+        providers: Providers,
+        install_namespace: str,
+        *,
+        refresh_provider: Callable[[Key], Awaitable[bool]],
+    ) -> None:
+        self._client = client
+        self._providers = providers
+        self._install_namespace = install_namespace
+        self._refresh_provider = refresh_provider
+
+    async def accept(self, session: SessionView) -> Acceptance:
+        """Return the session's frozen inputs, or its first problem.
+
+        Raises:
+            ApiError: The API server does not answer.
+        """
+        wanted = wanted_content(session.spec)
+        if session.status.spec_digest is not None:
+            return Acceptance(has_snapshot=bool(wanted))
+        try:
+            check_spec(session.spec)
+            for agent in resolve(session.spec).agents:
+                await self._check_model(session.namespace, agent)
+            content = await self._freeze(session, wanted) if wanted else {}
+        except RefusedError as refused:
+            return Acceptance(reason=refused.reason, message=str(refused)[:1024])
+        return Acceptance(context_digest=content_digest(content), has_snapshot=bool(wanted))
+
+    def find_provider(self, namespace: str, name: str) -> ProviderRecord | None:
+        """Return the provider of that name: the namespace's own, else a shared one of the installation."""
+        own = self._providers.get(key_of(namespace, name))
+        if own is not None:
+            return own
+        shared = self._providers.get(key_of(self._install_namespace, name))
+        return shared if shared is not None and shared.spec is not None and shared.spec.shared else None
+
+    async def _fetch_provider(self, namespace: str, name: str) -> ProviderRecord | None:
+        """Find the provider; one that is not known may have been made just before the session, so it is asked for."""
+        found = self.find_provider(namespace, name)
+        if found is not None:
+            return found
+        for place in (namespace, self._install_namespace):
+            await self._refresh_provider(key_of(place, name))
+        return self.find_provider(namespace, name)
+
+    async def _check_model(self, namespace: str, agent: Agent) -> None:
+        model = agent.model
+        if model is None or model.provider_ref is None:
+            raise AssertionError("agents after defaults name a provider")
+        name, where = model.provider_ref.name, f"agent {agent.name}: model.providerRef"
+        provider = await self._fetch_provider(namespace, name)
+        if provider is None:
+            raise RefusedError(
+                Reason.PROVIDER_NOT_FOUND,
+                f"{where} names ModelProvider {name!r}, which is neither in namespace {namespace} nor shared in "
+                f"{self._install_namespace}: create it, or name another",
+            )
+        problem = provider_problem(provider)
+        if problem is not None or provider.spec is None:
+            words = problem.message if problem else provider.problem
+            raise RefusedError(
+                Reason.PROVIDER_INVALID, f"{where} names ModelProvider {name!r}, which is not ready: {words}"
+            )
+        known = [entry.name for entry in provider.spec.models]
+        if model.name is not None and model.name not in known:
+            raise RefusedError(
+                Reason.MODEL_NOT_FOUND,
+                f"agent {agent.name}: model.name is {model.name!r}, which ModelProvider {name!r} does not offer; "
+                f"it has {', '.join(known)}",
+            )
+
+    async def _freeze(self, session: SessionView, wanted: Mapping[str, ConfigMapKeyRef]) -> dict[str, bytes]:
+        """Return the frozen content: of the snapshot that is there, else of a new one."""
+        found = await self._find_snapshot(session, wanted)
+        if found is not None:
+            return found
+        content = await self._fetch(session, wanted)
+        check_sizes(session.spec, content)
+        try:
+            await self._client.create(CONFIG_MAP, session.namespace, build_snapshot(session, content))
+        except AlreadyExists:
+            return await self._find_snapshot(session, wanted) or {}
+        return content
+
+    async def _find_snapshot(
+        self, session: SessionView, wanted: Mapping[str, ConfigMapKeyRef]
+    ) -> dict[str, bytes] | None:
+        name = context_name(session.name, session.uid)
+        try:
+            found = await self._client.get(resource_path(CONFIG_MAP, session.namespace, name))
+        except NotFound:
+            return None
+        content = {key: value for key in wanted if (value := read_key(found, key)) is not None}
+        if owner_uid(found) != session.uid or not found.get("immutable") or len(content) != len(wanted):
+            raise RefusedError(
+                Reason.CONFIG_MAP_NOT_FOUND,
+                f"ConfigMap {name} is in the way of the frozen copy of spec.context and is not the session's own: "
+                "delete it",
+            )
+        return content
+
+    async def _fetch(self, session: SessionView, wanted: Mapping[str, ConfigMapKeyRef]) -> dict[str, bytes]:
+        """Read each ConfigMap that is named, once."""
+        sources: dict[str, dict[str, Any]] = {}
+        content: dict[str, bytes] = {}
+        for key, reference in wanted.items():
+            where = f"{field_of(session.spec, key)} names"
+            if reference.name not in sources:
+                path = resource_path(CONFIG_MAP, session.namespace, reference.name)
+                try:
+                    sources[reference.name] = await self._client.get(path)
+                except (NotFound, Invalid):  # Invalid: no object can have that name
+                    raise RefusedError(
+                        Reason.CONFIG_MAP_NOT_FOUND,
+                        f"{where} ConfigMap {reference.name!r}, which is not in namespace {session.namespace}: "
+                        "create it",
+                    ) from None
+            value = read_key(sources[reference.name], reference.key)
+            if value is None:
+                raise RefusedError(
+                    Reason.CONFIG_MAP_KEY_NOT_FOUND,
+                    f"{where} key {reference.key!r}, which ConfigMap {reference.name!r} does not have: add it",
+                )
+            content[key] = value
+        return content
+
+
+def check_spec(spec: SessionSpec) -> None:
+    """Refuse what neither the schema nor its rules can see.
+
+    Raises:
+        RefusedError: A context is too large, or resources contradict each other.
+    """
+    value = spec.context.json_value if spec.context else None
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) if value is not None else 0
+    if size > MAX_CONTEXT_BYTES:
+        raise _too_large("spec.context.json", size, MAX_CONTEXT_BYTES)
+    for agent in spec.agents or ():
+        _check_resources(agent)
+
+
+def check_sizes(spec: SessionSpec, content: Mapping[str, bytes]) -> None:
+    """Refuse content that one ConfigMap cannot hold, or a prompt should not.
+
+    Raises:
+        RefusedError: It is too large; the text says how large, and what fits.
+    """
+    shown = len(content.get(CONTEXT_KEY, b""))
+    if shown > MAX_CONTEXT_BYTES:
+        raise _too_large(field_of(spec, CONTEXT_KEY), shown, MAX_CONTEXT_BYTES)
+    total = sum(len(value) for value in content.values())
+    if total > MAX_FILES_BYTES:
+        raise _too_large("what spec.context names, together,", total, MAX_FILES_BYTES)
+
+
+def _check_resources(agent: Agent) -> None:
+    requests = (agent.resources and agent.resources.requests) or {}
+    limits = (agent.resources and agent.resources.limits) or {}
+    for kind in requests.keys() & limits.keys():
+        if to_number(requests[kind]) > to_number(limits[kind]):
+            raise RefusedError(
+                Reason.INVALID_SPEC,
+                f"agent {agent.name}: resources.requests.{kind} is {requests[kind]}, more than "
+                f"resources.limits.{kind} ({limits[kind]}): create the session with a lower request or a higher limit",
+            )
+
+
+def _too_large(what: str, size: int, most: int) -> RefusedError:
+    return RefusedError(
+        Reason.CONTEXT_TOO_LARGE, f"{what} has {size:,} bytes; at most {most:,} fit: shorten it, or split the work"
+    )

@@ -1,0 +1,211 @@
+"""The operator's parts, put together, and what runs beside kopf."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agentsessions.controller.accept import Acceptor
+from agentsessions.controller.apply import Children
+from agentsessions.controller.authority import Authority
+from agentsessions.controller.events import Events
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.levels import LevelFeed
+from agentsessions.controller.metrics import Metrics
+from agentsessions.controller.namespaces import Namespaces
+from agentsessions.controller.passes import Passes
+from agentsessions.controller.pods import Pods
+from agentsessions.controller.probes import Probes
+from agentsessions.controller.providers import ProviderReconciler
+from agentsessions.controller.reconcile import Parts, Reconciler
+from agentsessions.controller.settings import Settings
+from agentsessions.controller.store import Key, Providers, Sessions
+from agentsessions.controller.sweep import Sweep
+from agentsessions.controller.views import ProviderRecord, SessionRecord
+from agentsessions.controller.watched import Watched
+from agentsessions.engine.client import Client
+from agentsessions.engine.errors import ApiError
+from agentsessions.engine.queue import KeyedQueue
+
+FIRST_FEED_SECONDS: Final = 5.0
+"""How long the first pass waits for the gateway, so that a restart of ours does not look like an outage of its."""
+LOAD_PAUSE_SECONDS: Final = 2.0
+PROVIDER_WORKERS: Final = 2
+STUCK_SECONDS: Final = 300.0
+"""A key that waits so long, or a watch that is silent so long, means that the process is stuck."""
+
+log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the present time."""
+    return datetime.now(UTC)
+
+
+class Operator:
+    """Everything of the operator but kopf, which brings changes of our own kinds to `sessions` and `providers`."""
+
+    def __init__(self, settings: Settings, client: Client, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._settings = settings
+        self._client = client
+        self.metrics = Metrics()
+        self._session_store, self._provider_store = Sessions(), Providers()
+        self._queue, self._provider_queue = KeyedQueue(), KeyedQueue()
+        self._authority = Authority(client, settings.namespace)
+        self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
+        self._pods = Pods(client, self._mark_uid)
+        self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
+        self._is_acting = False
+        self.is_broken = False
+        """Whether a part broke that should not."""
+        self._new_ca = asyncio.Event()
+        self.sessions = Watched(
+            client, AGENT_SESSIONS, self._session_store, on_change=self._queue.add, on_gone=self._forget_session
+        )
+        self.providers = Watched(
+            client,
+            MODEL_PROVIDERS,
+            self._provider_store,
+            on_change=self._mark_provider,
+            on_gone=self._forget_provider,
+        )
+        self._passes = Passes(
+            self._queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
+        )
+        reconcile_provider = ProviderReconciler(client, self._provider_store, self.metrics, clock=clock).reconcile
+        self._provider_passes = Passes(
+            self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
+        )
+        self._sweep = Sweep(
+            (self.sessions, self.providers),
+            self._namespaces,
+            self._used_namespaces,
+            self.metrics,
+            pause_seconds=settings.sweep_seconds,
+        )
+        self.probes = Probes(self.metrics.registry, health=self.find_stuck, readiness=self.find_missing)
+        self._connect()
+
+    async def run(self) -> None:
+        """Work until cancelled; raises when a part breaks that cannot."""
+        await self.probes.start(self._settings.health_host, self._settings.health_port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pods.informer.run(), name="pods")
+                group.create_task(self._feed.run(), name="levels")
+                group.create_task(self._act(), name="passes")
+                group.create_task(self._heal_on_new_ca(), name="ca")
+        finally:
+            await self.probes.close()
+            await self._feed.close()
+
+    def find_stuck(self) -> Mapping[str, str]:
+        """Return what says that this process should be restarted."""
+        problems = {}
+        silent = time.monotonic() - self._pods.informer.last_heard_at
+        if self._pods.informer.is_synced.is_set() and silent > STUCK_SECONDS:
+            problems["pods"] = f"the watch of pods is silent for {silent:.0f} s"
+        waiting = self._queue.oldest_age
+        if self._is_acting and waiting > STUCK_SECONDS:
+            problems["queue"] = f"a session waits for {waiting:.0f} s to be looked at"
+        return problems
+
+    def find_missing(self) -> Mapping[str, str]:
+        """Return why the operator does not act yet."""
+        return {} if self._is_acting else {"start": "pods and providers are not listed yet"}
+
+    async def _act(self) -> None:
+        """Work on sessions, once everything is known that a decision needs."""
+        await self._load()
+        await self._pods.informer.is_synced.wait()
+        try:
+            await asyncio.wait_for(self._feed.was_tried.wait(), FIRST_FEED_SECONDS)
+        except TimeoutError:
+            log.info("gateway not heard of yet; going on without it")
+        self._is_acting = True
+        log.info("acting", sessions=len(self._session_store), providers=len(self._provider_store))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.work(self._passes.run, self._settings.workers))
+            group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
+            group.create_task(self._sweep.run())
+
+    async def _load(self) -> None:
+        """List the providers, so that no session is told that a provider is missing which was merely not seen yet.
+
+        Raises:
+            ApiError: The API server refuses: no right, or the CRDs are not installed.
+        """
+        while True:
+            try:
+                await self.providers.load()
+            except ApiError as error:
+                if not error.is_passing:
+                    raise
+                log.warning("providers not listed", error=str(error))
+                await asyncio.sleep(LOAD_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _heal_on_new_ca(self) -> None:
+        while True:
+            await self._new_ca.wait()
+            self._new_ca.clear()
+            log.info("gateway's CA is new; copying it")
+            await self._namespaces.heal(self._used_namespaces())
+
+    def _parts(self, clock: Callable[[], datetime]) -> Parts:
+        return Parts(
+            client=self._client,
+            sessions=self._session_store,
+            pods=self._pods,
+            feed=self._feed,
+            acceptor=Acceptor(
+                self._client,
+                self._provider_store,
+                self._settings.namespace,
+                refresh_provider=self.providers.refresh,
+            ),
+            children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
+            events=Events(self._client, clock=clock),
+            metrics=self.metrics,
+            deadlines=self._settings.deadlines,
+            clock=clock,
+        )
+
+    def _connect(self) -> None:
+        """Let changes mark keys, and gauges ask when they are read."""
+        self._authority.on_change = self._new_ca.set
+        self._feed.on_level = self._mark_uid
+        self._feed.on_reachable = self._mark_open
+        self.metrics.queue_oldest_seconds.set_function(lambda: self._queue.oldest_age)
+        self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
+        self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
+
+    def _mark_uid(self, uid: str) -> None:
+        key = self._session_store.key_of_uid(uid)
+        if key is not None:
+            self._queue.add(key)
+
+    def _mark_open(self) -> None:
+        for key in self._session_store.open_keys():
+            self._queue.add(key)
+
+    def _mark_provider(self, key: Key) -> None:
+        """Look at the provider, and at the sessions that may wait for it."""
+        self._provider_queue.add(key)
+        for pending in self._session_store.pending_keys():
+            self._queue.add(pending)
+
+    def _forget_session(self, key: Key, record: SessionRecord) -> None:
+        self._feed.forget(record.view.uid)
+        self._passes.forget(key)
+
+    def _forget_provider(self, key: Key, _record: ProviderRecord) -> None:
+        self._provider_passes.forget(key)
+
+    def _used_namespaces(self) -> set[str]:
+        return {key.partition("/")[0] for key in self._session_store.open_keys()}

@@ -1,0 +1,9 @@
+"""Kinds that only the controller talks about."""
+
+from typing import Final
+
+from agentsessions.api import names
+from agentsessions.engine.resources import Resource
+
+AGENT_SESSIONS: Final = Resource(names.GROUP, names.VERSION, "agentsessions", "AgentSession")
+MODEL_PROVIDERS: Final = Resource(names.GROUP, names.VERSION, "modelproviders", "ModelProvider")

@@ -1,0 +1,137 @@
+"""kopf as a shell: credentials, start and end, and the streams of our own kinds. Nothing else of it is used.
+
+No create, update, delete or resume handler, no daemon, timer, index or retry: with any of them kopf would keep its
+state in our objects, by writes of its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import aiohttp
+import kopf
+import structlog
+
+from agentsessions.controller.app import Operator
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.watched import Watched
+from agentsessions.engine.credentials import ClusterAccess
+from agentsessions.engine.resources import Resource
+
+PAGE: Final = 500
+WATCH_SECONDS: Final = 280
+CONNECT_SECONDS: Final = 10
+EXIT_SECONDS: Final = 60
+
+log = structlog.get_logger(__name__)
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Keeps nothing: no handler of ours has progress."""
+
+    def fetch(self, **_: Any) -> None:
+        """Find nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Have nothing to purge."""
+
+    def touch(self, **_: Any) -> None:
+        """Never touch an object."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """Have nothing to clear."""
+        return essence
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Remembers no earlier state: no handler of ours is told differences."""
+
+    def fetch(self, **_: Any) -> None:
+        """Find nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Return settings under which kopf never writes."""
+    settings = kopf.OperatorSettings()
+    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.watching.chunk_size = PAGE
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.connect_timeout = CONNECT_SECONDS
+    settings.process.ultimate_exiting_timeout = EXIT_SECONDS
+    return settings
+
+
+def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Event) -> kopf.OperatorRegistry:
+    """Return all handlers of the process."""
+    registry = kopf.OperatorRegistry()
+    tasks: set[asyncio.Task[None]] = set()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        """Hand our credentials to kopf; asked again after a 401, when the token was renewed."""
+        return to_kopf_session(access)
+
+    @kopf.on.startup(registry=registry)
+    async def start(**_: Any) -> None:
+        """Run our own parts beside kopf."""
+        tasks.add(asyncio.create_task(run_or_stop(operator, stop), name="operator"))
+
+    @kopf.on.cleanup(registry=registry)
+    async def end(**_: Any) -> None:
+        """End our own parts."""
+        await cancel(tasks)
+
+    kopf.on.event(*_selector(AGENT_SESSIONS), registry=registry, id="session")(_noting(operator.sessions))
+    kopf.on.event(*_selector(MODEL_PROVIDERS), registry=registry, id="provider")(_noting(operator.providers))
+    return registry
+
+
+def to_kopf_session(access: ClusterAccess) -> kopf.AiohttpSession:
+    """Return a session of its own for kopf's streams, with the token as it now is."""
+    token = access.token()
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl),
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
+    return kopf.AiohttpSession(
+        server=access.server, aiohttp_session=session, default_namespace=access.default_namespace
+    )
+
+
+async def run_or_stop(operator: Operator, stop: asyncio.Event) -> None:
+    """Run our parts; if one breaks, end the process, so that Kubernetes starts it anew."""
+    try:
+        await operator.run()
+    except Exception as error:
+        operator.is_broken = True
+        log.critical("operator broke", error=repr(error), exc_info=error)
+    finally:
+        stop.set()
+
+
+async def cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    """End tasks, and wait until they have."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _selector(resource: Resource) -> tuple[str, str, str]:
+    return resource.group, resource.version, resource.plural
+
+
+def _noting(watched: Watched[Any]) -> Callable[..., Any]:
+    async def note(event: kopf.RawEvent, **_: Any) -> None:
+        """Remember the object as it now is; whatever follows from that happens elsewhere."""
+        watched.note(event["type"], dict(event["object"]))
+
+    return note

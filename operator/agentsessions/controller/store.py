@@ -1,0 +1,135 @@
+"""The newest view of each session and provider, whoever brought it: kopf's stream, a write's answer, or the sweep.
+
+An older view never replaces a newer one of the same object. So a pass never works on a view older than our own last
+write: the write's answer is stored at once, and what the stream still has to say about earlier versions is dropped.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from agentsessions.api.reasons import Phase
+from agentsessions.controller.views import ProviderRecord, Raw, SessionRecord, to_provider, to_session
+from agentsessions.lifecycle.phases import TERMINAL
+
+Key = str
+"""`namespace/name`."""
+
+
+def key_of(namespace: str, name: str) -> Key:
+    """Return the key of a namespaced object."""
+    return f"{namespace}/{name}"
+
+
+def key_of_raw(raw: Raw) -> Key:
+    """Return the key of an object as the API server sends it."""
+    return key_of(raw["metadata"]["namespace"], raw["metadata"]["name"])
+
+
+def is_older(version: str, than: str) -> bool:
+    """Tell whether one resourceVersion comes before another.
+
+    Source: KEP-5504, resourceVersions of one resource compare as numbers.
+    """
+    if version.isdecimal() and than.isdecimal():
+        return int(version) < int(than)
+    return False
+
+
+class Versioned(Protocol):
+    """What a record must tell."""
+
+    @property
+    def uid(self) -> str: ...  # noqa: D102  # named by Kubernetes
+    @property
+    def resource_version(self) -> str: ...  # noqa: D102  # named by Kubernetes
+
+
+R = TypeVar("R")
+
+
+class Records(Generic[R]):
+    """Newest record of each object of one kind."""
+
+    def __init__(self, convert: Callable[[Raw], R], version: Callable[[R], Versioned]) -> None:
+        self._convert = convert
+        self._version = version
+        self._records: dict[Key, R] = {}
+
+    def get(self, key: Key) -> R | None:
+        """Return the record under `key`."""
+        return self._records.get(key)
+
+    def version_of(self, key: Key) -> str | None:
+        """Return the resourceVersion of what is known under `key`."""
+        known = self._records.get(key)
+        return None if known is None else self._version(known).resource_version
+
+    def put(self, raw: dict[str, Any]) -> tuple[R, bool]:
+        """Keep the object if it is news; return what is now known, and whether it is news."""
+        key, record = key_of_raw(raw), self._convert(raw)
+        known = self._records.get(key)
+        if known is not None:
+            old, new = self._version(known), self._version(record)
+            is_same = old.uid == new.uid and old.resource_version == new.resource_version
+            if is_same or is_older(new.resource_version, old.resource_version):
+                return known, False
+        self._records[key] = record
+        return record, True
+
+    def remove(self, key: Key, uid: str | None = None) -> R | None:
+        """Forget the object, if it is still the one with `uid`; return what was known."""
+        known = self._records.get(key)
+        if known is None or (uid is not None and self._version(known).uid != uid):
+            return None
+        return self._records.pop(key)
+
+    def items(self) -> Iterator[tuple[Key, R]]:
+        """Iterate over a copy, so that the store may change meanwhile."""
+        return iter(list(self._records.items()))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+class Sessions(Records[SessionRecord]):
+    """Sessions by key and by uid."""
+
+    def __init__(self) -> None:
+        super().__init__(to_session, lambda record: record.view)
+        self._keys: dict[str, Key] = {}
+
+    def put(self, raw: dict[str, Any]) -> tuple[SessionRecord, bool]:
+        """Keep the session if it is news."""
+        before = self.get(key_of_raw(raw))
+        record, is_new = super().put(raw)
+        if before is not None and before.view.uid != record.view.uid:
+            self._keys.pop(before.view.uid, None)
+        self._keys[record.view.uid] = key_of(record.view.namespace, record.view.name)
+        return record, is_new
+
+    def remove(self, key: Key, uid: str | None = None) -> SessionRecord | None:
+        """Forget the session."""
+        record = super().remove(key, uid)
+        if record is not None:
+            self._keys.pop(record.view.uid, None)
+        return record
+
+    def key_of_uid(self, uid: str) -> Key | None:
+        """Return the key of the session with `uid`."""
+        return self._keys.get(uid)
+
+    def open_keys(self) -> list[Key]:
+        """Return the keys of sessions that are not final."""
+        return [key for key, record in self.items() if record.view.status.phase not in TERMINAL]
+
+    def pending_keys(self) -> list[Key]:
+        """Return the keys of sessions whose references are not yet accepted."""
+        waiting = (None, Phase.PENDING)
+        return [key for key, record in self.items() if record.view.status.phase in waiting]
+
+
+class Providers(Records[ProviderRecord]):
+    """ModelProviders by key."""
+
+    def __init__(self) -> None:
+        super().__init__(to_provider, lambda record: record)

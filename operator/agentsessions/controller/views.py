@@ -1,0 +1,204 @@
+"""From objects as the API server sends them to the views that decisions are made from.
+
+Never raises for what a cluster may hold: a spec that this version cannot read (the CRD is newer or older than the
+operator) is a problem of that session, told in its status.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from agentsessions.api import names
+from agentsessions.api.v1alpha1 import ModelProviderSpec, ModelProviderStatus, SessionSpec, SessionStatus
+from agentsessions.children.owner import owner_uid
+from agentsessions.children.pod import CONTAINER
+from agentsessions.lifecycle.facts import PodView, SessionView
+
+Raw = Mapping[str, Any]
+
+UNREADABLE_SPEC: Final = SessionSpec(goal="unreadable")
+"""Stands in for a spec that does not parse; never acted upon."""
+SHOWN_ERRORS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session as last seen, and what keeps this operator from reading it."""
+
+    view: SessionView
+    problem: str = ""
+    """Why the spec does not parse; `view.spec` then stands for nothing."""
+    status_problem: str = ""
+    """Why the status does not parse; the session is then left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRecord:
+    """A ModelProvider as last seen."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    spec: ModelProviderSpec | None
+    problem: str
+    """Why the spec does not parse; empty when it does."""
+    status: ModelProviderStatus
+
+
+def to_session(raw: Raw) -> SessionRecord:
+    """Read an AgentSession."""
+    meta = raw["metadata"]
+    spec, problem = _parse_spec(raw)
+    status, status_problem = _parse_status(raw.get("status") or {})
+    view = SessionView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        created_at=to_instant(meta["creationTimestamp"]),
+        is_deleting="deletionTimestamp" in meta,
+        spec=spec,
+        status=status,
+    )
+    return SessionRecord(view, problem, status_problem)
+
+
+def to_provider(raw: Raw) -> ProviderRecord:
+    """Read a ModelProvider."""
+    meta, spec, problem = raw["metadata"], None, ""
+    try:
+        spec = ModelProviderSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        problem = describe(error)
+    try:
+        status = ModelProviderStatus.model_validate(without_unknown(ModelProviderStatus, raw.get("status") or {}))
+    except ValidationError:
+        status = ModelProviderStatus()  # written anew
+    return ProviderRecord(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        spec=spec,
+        problem=problem,
+        status=status,
+    )
+
+
+def to_pod(raw: Raw) -> PodView | None:
+    """Read an agent pod; None when no session controls it or its labels are not those that we write."""
+    meta, status = raw["metadata"], raw.get("status") or {}
+    labels = meta.get("labels") or {}
+    session_uid, agent, epoch = owner_uid(dict(raw)), labels.get(names.LABEL_AGENT), labels.get(names.LABEL_EPOCH, "")
+    if session_uid is None or agent is None or not (epoch.isascii() and epoch.isdecimal()):
+        return None
+    container: Raw = next((c for c in status.get("containerStatuses") or () if c.get("name") == CONTAINER), {})
+    state = container.get("state") or {}
+    ended, running = state.get("terminated") or {}, state.get("running") or {}
+    waiting_reason, message = _why_waiting(status, state)
+    return PodView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        session_uid=session_uid,
+        agent=agent,
+        epoch=int(epoch),
+        resource_version=meta["resourceVersion"],
+        created_at=to_instant(meta["creationTimestamp"]),
+        phase=status.get("phase", "Pending"),
+        is_deleting="deletionTimestamp" in meta,
+        started_at=_instant_or_none(running.get("startedAt") or ended.get("startedAt")),
+        finished_at=_instant_or_none(ended.get("finishedAt")),
+        exit_code=ended.get("exitCode"),
+        waiting_reason=waiting_reason,
+        message=_why_ended(status, ended) or message,
+    )
+
+
+def to_instant(text: str) -> datetime:
+    """Return the instant (aware UTC) that a Kubernetes time names."""
+    return datetime.fromisoformat(text)
+
+
+def describe(error: ValidationError) -> str:
+    """Say in one sentence which fields are wrong."""
+    found = error.errors(include_url=False, include_input=False)
+    parts = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in found[:SHOWN_ERRORS]]
+    more = f" and {len(found) - SHOWN_ERRORS} more" if len(found) > SHOWN_ERRORS else ""
+    return "; ".join(parts) + more
+
+
+def without_unknown(model: type[SessionStatus] | type[ModelProviderStatus], raw: Raw) -> dict[str, Any]:
+    """Return `raw` without fields that a newer version has added and this one does not know."""
+    cleaned: dict[str, Any] = _copy(raw)
+    try:
+        model.model_validate(cleaned)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            if item["type"] == "extra_forbidden":
+                _remove(cleaned, item["loc"])
+    return cleaned
+
+
+def _parse_spec(raw: Raw) -> tuple[SessionSpec, str]:
+    try:
+        return SessionSpec.model_validate(raw.get("spec") or {}), ""
+    except ValidationError as error:
+        return UNREADABLE_SPEC, describe(error)
+
+
+def _parse_status(raw: Raw) -> tuple[SessionStatus, str]:
+    try:
+        return SessionStatus.model_validate(raw), ""
+    except ValidationError:
+        pass
+    try:
+        return SessionStatus.model_validate(without_unknown(SessionStatus, raw)), ""
+    except ValidationError as error:
+        return SessionStatus(), describe(error)
+
+
+def _why_waiting(status: Raw, state: Raw) -> tuple[str, str]:
+    """Return reason and words of what keeps a pod from running: its container's, else the scheduler's."""
+    waiting = state.get("waiting") or {}
+    if waiting.get("reason"):
+        return waiting["reason"], waiting.get("message", "")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return condition.get("reason", ""), condition.get("message", "")
+    return "", ""
+
+
+def _why_ended(status: Raw, ended: Raw) -> str:
+    """Return why a pod ended, where Kubernetes says more than an exit code: OOMKilled, Evicted."""
+    reason = ended.get("reason", "")
+    words = [reason if reason not in {"Completed", "Error"} else "", ended.get("message", "")]
+    words += [status.get("reason", ""), status.get("message", "")]
+    return ": ".join(word for word in words if word)[:1024]
+
+
+def _instant_or_none(text: str | None) -> datetime | None:
+    return to_instant(text) if text else None
+
+
+def _copy(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {key: _copy(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_copy(item) for item in value]
+        case _:
+            return value
+
+
+def _remove(value: Any, location: tuple[int | str, ...]) -> None:
+    for part in location[:-1]:
+        value = value[part]
+    del value[location[-1]]

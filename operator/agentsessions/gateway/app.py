@@ -1,0 +1,73 @@
+"""Puts the routes together: the API on TLS, and health and metrics on a port of their own."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from agentsessions.gateway import metrics, problems
+from agentsessions.gateway.proxy.routes import router as runner_router
+from agentsessions.gateway.routes import events, levels, sessions
+from agentsessions.gateway.state import Gateway
+
+VERSION: Final = "v1"
+"""Version of the routes, which is what clients depend on."""
+OPENAPI_PATH: Final = "/api/v1/openapi.json"
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """Return the API of a gateway."""
+    app = FastAPI(
+        title="agentsessions gateway",
+        summary="Reads what AI-agent sessions did, live and afterwards.",
+        version=VERSION,
+        openapi_url=OPENAPI_PATH,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.gateway = gateway
+    problems.install(app)
+    app.include_router(sessions.router)
+    app.include_router(events.router)
+    app.include_router(levels.router)
+    app.include_router(runner_router)
+    app.add_middleware(metrics.RequestMetrics)
+    return app
+
+
+def create_health_app(gateway: Gateway) -> Starlette:
+    """Return liveness, readiness and metrics of a gateway: plain HTTP, for the kubelet and Prometheus."""
+    routes = (
+        Route("/healthz", _healthz),
+        Route("/readyz", _readyz_of(gateway)),
+        Route("/metrics", _metrics),
+    )
+    return Starlette(routes=routes)
+
+
+async def _healthz(request: Request) -> Response:
+    """Answer as long as the event loop turns."""
+    del request
+    return PlainTextResponse("ok\n")
+
+
+def _readyz_of(gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
+    async def readyz(request: Request) -> Response:
+        """Say whether requests can be answered: the journal is open and knows all sessions."""
+        del request
+        reason = gateway.why_not_ready()
+        return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", status_code=503)
+
+    return readyz
+
+
+async def _metrics(request: Request) -> Response:
+    del request
+    return Response(await run_in_threadpool(generate_latest), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,69 @@
+"""Which session a route's `{id}` means, and whether the caller may see it.
+
+A namespace that was deleted and made again is another one: what happened in the old one is not shown by name, and by
+uid only to those who may read sessions of all namespaces.
+"""
+
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from agentsessions.gateway.auth import SESSIONS, Access, User
+from agentsessions.gateway.problems import ProblemError, not_found
+from agentsessions.gateway.state import Gateway, gateway_of
+from agentsessions.journal.rows import SessionRow
+
+DEFAULT_NAMESPACE: Final = "default"
+ALL_NAMESPACES: Final = "*"
+NAMESPACE_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
+
+TheGateway = Annotated[Gateway, Depends(gateway_of)]
+SessionId = Annotated[
+    str, Path(min_length=1, max_length=253, description="UID, or name of the newest session of that name.")
+]
+
+
+async def current_user(request: Request, gateway: TheGateway) -> User:
+    """Return the person or program that asks (a FastAPI dependency of user routes)."""
+    return await gateway.auth.user(request)
+
+
+def namespace_of(
+    namespace: Annotated[
+        str | None,
+        Query(pattern=NAMESPACE_PATTERN, description="Namespace; `*` in lists means all. Default `default`."),
+    ] = None,
+    x_namespace: Annotated[
+        str | None, Header(pattern=NAMESPACE_PATTERN, description="The same as a header; the query wins.")
+    ] = None,
+) -> str:
+    """Return the namespace that a request speaks of (a FastAPI dependency)."""
+    return namespace or x_namespace or DEFAULT_NAMESPACE
+
+
+TheUser = Annotated[User, Depends(current_user)]
+TheNamespace = Annotated[str, Depends(namespace_of)]
+
+
+async def find_session(
+    gateway: Gateway, user: User, id_: str, namespace: str, *, verb: str = "get", resource: str = SESSIONS
+) -> SessionRow:
+    """Return the session that `id_` means, once the caller is known to have the right.
+
+    Raises:
+        ProblemError: 400 for `*`, 403 without the right, 404 when there is none.
+    """
+    if namespace == ALL_NAMESPACES:
+        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
+    row = await gateway.store.get_session(id_, namespace)
+    # Asked first by what the caller wrote, so that a refusal does not tell whether there is such a session.
+    await gateway.auth.require(user, verb, resource, namespace, row.name if row else id_)
+    if row is None or not await _is_visible(gateway, user, row, Access(verb, resource), by_uid=id_ == row.uid):
+        raise not_found(f"There is no session {id_!r} in namespace {namespace!r}, by name or by uid.")
+    return row
+
+
+async def _is_visible(gateway: Gateway, user: User, row: SessionRow, everywhere: Access, *, by_uid: bool) -> bool:
+    if row.namespace_uid == await gateway.watch.namespace_uid(row.namespace):
+        return True
+    return by_uid and await gateway.auth.is_allowed(user, everywhere)

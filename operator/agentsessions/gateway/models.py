@@ -1,0 +1,236 @@
+"""Bodies of the user routes' answers. What the OpenAPI document describes."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from agentsessions.api.model import ApiModel
+from agentsessions.api.reasons import LimitName, Phase, StopReason
+from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.journal.entries import EntryRow
+from agentsessions.journal.rows import SessionRow
+
+
+class UsageAnswer(ApiModel):
+    """What a session has spent, at this moment."""
+
+    steps: int
+    """Model answers bought."""
+    input_tokens: int
+    """Tokens sent to models."""
+    output_tokens: int
+    """Tokens that models answered."""
+    total_tokens: int
+    """Input plus output tokens."""
+    tool_calls: int
+    """Tool calls in the models' answers."""
+    turns: int
+    """Turns committed."""
+    limit_reached: LimitName | None = None
+    """A limit that stopped the session."""
+
+
+class SessionAnswer(ApiModel):
+    """A session, of the cluster or of the past."""
+
+    uid: str
+    """UID of the resource: good as an id in every route."""
+    namespace: str
+    """Its namespace."""
+    name: str
+    """Its name: good as an id for the newest session of that name."""
+    type: str
+    """Kind of session."""
+    mode: str
+    """Which classes of tools agents may use."""
+    role: str
+    """Part that the session plays among others."""
+    title: str | None = None
+    """Title for people."""
+    goal: str
+    """What the agents are to reach."""
+    operating_mode: str
+    """What people want of it: Running, Paused or Cancelled."""
+    phase: Phase
+    """Where it is, in one word."""
+    phase_started_at: datetime | None = None
+    """When it entered the phase (UTC)."""
+    reason: str | None = None
+    """Why it is there, in one word."""
+    message: str | None = None
+    """Why it is there, in one sentence."""
+    stop_reason: StopReason | None = None
+    """Why it stopped."""
+    limits: EffectiveLimits
+    """Limits in force."""
+    usage: UsageAnswer
+    """What was spent."""
+    head: int
+    """Sequence number of the newest journal entry."""
+    created_at: datetime
+    """When the resource was created (UTC)."""
+    started_at: datetime | None = None
+    """When its first pod ran (UTC)."""
+    finished_at: datetime | None = None
+    """When it reached a final phase (UTC)."""
+    deleted_at: datetime | None = None
+    """When the resource was deleted (UTC); the journal stays."""
+
+
+class SessionDetail(SessionAnswer):
+    """A session with its whole contract."""
+
+    spec: dict[str, Any]
+    """The resource's spec."""
+
+
+class SessionList(ApiModel):
+    """One page of sessions."""
+
+    items: list[SessionAnswer]
+    """The page."""
+    total: int
+    """Sessions on all pages."""
+    limit: int
+    """Most items of a page."""
+    offset: int
+    """Sessions before this page."""
+
+
+class EntryAnswer(ApiModel):
+    """One entry of the journal; data of each event."""
+
+    seq: int
+    """Number in the session, 1..n without gap: the event's id."""
+    type: str
+    """Kind of entry: the event's name."""
+    at: datetime
+    """When it was written (UTC)."""
+    agent: str | None = None
+    """Agent it belongs to; absent for the session itself."""
+    epoch: int | None = None
+    """Incarnation of the agent's pod."""
+    round: int
+    """Round of the goal."""
+    step: int | None = None
+    """Number of the agent's model answer; absent outside of steps."""
+    index: int
+    """Place within the step."""
+    body: dict[str, Any] | None = None
+    """What it says, by type; absent once redacted."""
+
+
+class StepAnswer(ApiModel):
+    """One thing that an agent thought, said or did in a step."""
+
+    seq: int
+    """Number of its journal entry."""
+    number: int | None = None
+    """Number of the agent's model answer; absent for errors outside of steps."""
+    agent: str | None = None
+    """Agent."""
+    epoch: int | None = None
+    """Incarnation of the agent's pod."""
+    round: int
+    """Round of the goal."""
+    type: str
+    """thinking, tool_call, tool_result, output or error."""
+    input: dict[str, Any] | None = None
+    """With tool_call: callId, name and arguments. With tool_result: callId and name."""
+    output: str | None = None
+    """Text; absent for tool_call and once redacted."""
+    is_error: bool | None = None
+    """With tool_result and error: whether it failed."""
+    code: str | None = None
+    """With error: its class."""
+    duration_milliseconds: int | None = None
+    """With tool_result: time of the tool. Otherwise: time of the step's model answer, once complete."""
+    input_tokens: int | None = None
+    """Tokens sent for the whole step; the same on each of its items."""
+    output_tokens: int | None = None
+    """Tokens answered in the whole step; the same on each of its items."""
+    started_at: datetime
+    """When the step began, or the entry was written (UTC)."""
+
+
+class StepList(ApiModel):
+    """Steps in order of the journal."""
+
+    items: list[StepAnswer]
+    """The page."""
+    next: int | None = None
+    """Pass it as `after` for the next page; absent on the last one."""
+
+
+class Verification(ApiModel):
+    """Whether the session's journal is whole and unchanged."""
+
+    ok: bool
+    """True when the hash chain holds."""
+    head: Annotated[int, Field(ge=0)]
+    """Entries that were checked."""
+    digest: str
+    """Hash of the newest entry."""
+    problems: list[str]
+    """One sentence for each thing that does not fit."""
+
+
+def to_session(row: SessionRow) -> SessionAnswer:
+    """Return a session as lists show it."""
+    return SessionAnswer(**_fields(row))
+
+
+def to_detail(row: SessionRow) -> SessionDetail:
+    """Return a session with its spec."""
+    return SessionDetail(**_fields(row), spec=row.spec)
+
+
+def to_entry(entry: EntryRow) -> EntryAnswer:
+    """Return an entry as events show it."""
+    return EntryAnswer(
+        seq=entry.seq,
+        type=entry.type,
+        at=entry.at,
+        agent=entry.agent or None,
+        epoch=entry.epoch or None,
+        round=entry.round,
+        step=entry.step or None,
+        index=entry.index,
+        body=entry.body,
+    )
+
+
+def _fields(row: SessionRow) -> dict[str, Any]:
+    usage = row.usage
+    return {
+        "uid": row.uid,
+        "namespace": row.namespace,
+        "name": row.name,
+        "type": row.type,
+        "mode": row.mode,
+        "role": row.role,
+        "title": row.title or None,
+        "goal": row.goal,
+        "operating_mode": row.operating_mode,
+        "phase": row.phase or Phase.PENDING,
+        "phase_started_at": row.phase_started_at,
+        "reason": row.reason or None,
+        "message": row.message or None,
+        "stop_reason": row.stop_reason,
+        "limits": row.limits,
+        "usage": UsageAnswer(
+            steps=usage.steps,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            total_tokens=usage.input_tokens + usage.output_tokens,
+            tool_calls=usage.tool_calls,
+            turns=usage.turns,
+            limit_reached=usage.limit_reached,
+        ),
+        "head": usage.head,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "deleted_at": row.deleted_at,
+    }

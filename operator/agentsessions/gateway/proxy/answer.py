@@ -1,0 +1,169 @@
+"""From a provider's deltas to one complete answer: pure.
+
+Providers differ in what they leave out: ids, indexes, `arguments` in the first delta, `content: null`, usage in a
+chunk of its own or in the last one. All of them end a choice with `finish_reason`; an answer without one was cut.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agentsessions.api.reasons import ErrorCode
+from agentsessions.gateway.proxy.faults import ModelFault
+
+MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+"""Text and arguments of one answer; no model writes that much, a broken server may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that the provider reported."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One complete answer of a model."""
+
+    text: str
+    calls: tuple[dict[str, Any], ...]
+    """Tool calls in the wire's form, with the provider's ids."""
+    finish_reason: str
+    usage: Usage | None
+    created: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Text, names and arguments together."""
+        parts = [call["function"] for call in self.calls]
+        said = self.text + "".join(part["name"] + part["arguments"] for part in parts)
+        return len(said.encode())
+
+    def to_completion(self, answer_id: str, model: str) -> dict[str, Any]:
+        """Return the `chat.completion` that is journaled and relayed; `model` is the name that sessions use."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.calls:
+            message["tool_calls"] = [dict(call) for call in self.calls]
+        choice = {"index": 0, "message": message, "finish_reason": self.finish_reason, "logprobs": None}
+        completion: dict[str, Any] = {
+            "id": answer_id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": model,
+            "choices": [choice],
+        }
+        return completion
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Accumulator:
+    """Collects the chunks of a stream."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: dict[int, _Call] = {}
+        self._finish_reason: str | None = None
+        self._usage: Usage | None = None
+        self._created = 0
+        self._size_bytes = 0
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the model has said anything."""
+        return bool(self._text or self._calls or self._finish_reason)
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take one chunk, or a whole `chat.completion` from a provider that does not stream.
+
+        Raises:
+            ModelFault: The chunk is not in the form of Chat Completions, or says more than one answer.
+        """
+        try:
+            self._add(chunk)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise malformed(f"a chunk of its answer has an unknown form ({error!r})") from error
+
+    def _add(self, chunk: Mapping[str, Any]) -> None:
+        self._usage = _to_usage(chunk.get("usage")) or self._usage
+        self._created = int(chunk.get("created") or self._created)
+        for choice in chunk.get("choices") or ():
+            if choice.get("index") or len(chunk["choices"]) > 1:
+                raise malformed("it sent more than one choice, and one was asked for")
+            self._add_delta(choice.get("delta") or choice.get("message") or {})
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        if self._size_bytes > MAX_ANSWER_BYTES:
+            raise malformed(f"its answer is larger than {MAX_ANSWER_BYTES} bytes")
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        # A refusal is an answer in words; the agent and the reader shall see it as one.
+        for piece in (delta.get("content"), delta.get("refusal")):
+            if piece:
+                self._text.append(_string(piece))
+                self._size_bytes += len(piece)
+        for position, part in enumerate(delta.get("tool_calls") or ()):
+            self._add_call(position, part)
+
+    def _add_call(self, position: int, part: Mapping[str, Any]) -> None:
+        index = part.get("index")
+        call = self._calls.setdefault(position if index is None else int(index), _Call())
+        function = part.get("function") or {}
+        call.id = call.id or _join([_string(part.get("id") or "")])
+        call.name = call.name or _join([_string(function.get("name") or "")])
+        arguments = _string(function.get("arguments") or "")
+        call.arguments.append(arguments)
+        self._size_bytes += len(arguments)
+
+    def finish(self) -> Answer:
+        """Return the answer.
+
+        Raises:
+            ModelFault: The stream ended before the model said why it stopped.
+        """
+        if self._finish_reason is None:
+            raise cut("the stream ended without finish_reason", is_charged=self.is_begun)
+        calls = tuple(
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _join(call.arguments)},
+            }
+            for _, call in sorted(self._calls.items())
+        )
+        return Answer(_join(self._text), calls, self._finish_reason, self._usage, self._created)
+
+
+def cut(detail: str, *, is_charged: bool) -> ModelFault:
+    """Return the fault of a connection that failed or broke off."""
+    message = f"The connection to the model provider failed: {detail}."
+    return ModelFault(ErrorCode.NETWORK, message, is_retried=True, is_charged=is_charged)
+
+
+def malformed(detail: str) -> ModelFault:
+    """Return the fault of a provider that does not speak Chat Completions."""
+    message = f"The model provider does not answer as Chat Completions say: {detail}. Check the ModelProvider's url."
+    return ModelFault(ErrorCode.MODEL_ERROR, message, is_charged=True)
+
+
+def _join(pieces: list[str]) -> str:
+    # A character outside the basic plane may come as two escapes in two chunks: joined here, or replaced when half.
+    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text expected, found {type(value).__name__}")
+    return value
+
+
+def _to_usage(value: Any) -> Usage | None:
+    if not isinstance(value, dict) or value.get("prompt_tokens") is None:
+        return None
+    return Usage(max(0, int(value["prompt_tokens"])), max(0, int(value.get("completion_tokens") or 0)))

@@ -1,0 +1,40 @@
+"""How a purchase fails, as one type, and how the pod is told."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentsessions.api.reasons import ErrorCode
+from agentsessions.gateway.problems import ProblemError
+
+STATUS: Final = {
+    ErrorCode.RATE_LIMITED: 503,
+    ErrorCode.OVERLOADED: 503,
+    ErrorCode.NETWORK: 503,
+    ErrorCode.CONTEXT_TOO_LONG: 400,
+}
+"""Status by class; all others are 502: the provider's fault or its settings', not the request's."""
+TITLE: Final = "Model call failed"
+
+
+@dataclass(eq=False)  # not frozen: context managers set an exception's traceback
+class ModelFault(Exception):  # noqa: N818 - a fault of the provider, told to the pod as a problem
+    """A model call that brought no answer."""
+
+    code: ErrorCode
+    message: str
+    """For people, and never with a key in it."""
+    is_retried: bool = False
+    """Whether the proxy itself may try again."""
+    retry_after_seconds: float | None = None
+    """What the provider asked for."""
+    is_charged: bool = False
+    """Whether the provider had begun to answer, and so will want to be paid."""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def to_problem(self) -> ProblemError:
+        """Return the answer for the pod; final, because the proxy has tried what could be tried."""
+        error: dict[str, Any] = {"message": self.message, "type": TITLE, "code": self.code.value}
+        status = STATUS.get(self.code, 502)
+        return ProblemError(status, self.code.value, TITLE, self.message, final=True, error=error)

@@ -1,0 +1,55 @@
+"""How a pod is told what the journal refuses. Never 409: clients would ask again."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from agentsessions.api.reasons import LimitName
+from agentsessions.gateway.problems import ProblemError, unavailable
+from agentsessions.journal.refusals import LimitReached, NothingToPlay, Refusal, StaleEpoch, TurnMismatch, UnknownCall
+
+LIMIT_CODES: Final = {
+    LimitName.STEPS: "step_limit",
+    LimitName.TOKENS: "token_limit",
+    LimitName.TOOL_CALLS: "tool_call_limit",
+}
+FINAL: Final[dict[type[Refusal], tuple[int, str, str]]] = {
+    StaleEpoch: (412, "stale_epoch", "Not this agent's pod any more"),
+    NothingToPlay: (412, "nothing_to_play", "No turn to play"),
+    TurnMismatch: (412, "turn_mismatch", "Not the open turn"),
+    UnknownCall: (404, "unknown_call", "No such tool call"),
+}
+"""Status, code and title; every other refusal passes by itself."""
+
+
+def to_problem(refusal: Refusal) -> ProblemError:
+    """Return the answer for the pod."""
+    if isinstance(refusal, LimitReached):
+        return limit_problem(refusal)
+    if type(refusal) not in FINAL:
+        return unavailable(f"{refusal}.")
+    status, code, title = FINAL[type(refusal)]
+    return ProblemError(status, code, title, f"{refusal}.")
+
+
+def limit_problem(reached: LimitReached) -> ProblemError:
+    """Return the answer to a pod that came to a limit of its session."""
+    return ProblemError(402, LIMIT_CODES[reached.limit], "Limit reached", f"{reached.message}.")
+
+
+class RefusalRoute(APIRoute):
+    """A route whose handler may let refusals of the journal pass."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, with refusals as problems."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Refusal as refusal:
+                raise to_problem(refusal) from refusal
+
+        return handle

@@ -1,0 +1,68 @@
+"""The routes of agent pods: turns, tools and models. A pod is known by its token alone."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from agentsessions.api import wire
+from agentsessions.gateway.auth import current_pod
+from agentsessions.gateway.proxy.body import read_body
+from agentsessions.gateway.proxy.checks import find_model, read_request
+from agentsessions.gateway.proxy.purchase import Wanted
+from agentsessions.gateway.proxy.refused import RefusalRoute
+from agentsessions.gateway.proxy.relay import relay
+from agentsessions.gateway.proxy.turns import agent_of, find_provider, pin_turn, session_of
+from agentsessions.gateway.state import Gateway, gateway_of
+from agentsessions.journal.rows import PodIdentity
+
+router = APIRouter(route_class=RefusalRoute, tags=["runner"], include_in_schema=False)
+Pod = Annotated[PodIdentity, Depends(current_pod)]
+Here = Annotated[Gateway, Depends(gateway_of)]
+
+
+@router.get(wire.TURN_PATH)
+async def get_turn(gateway: Here, pod: Pod) -> Response:
+    """Return the pinned turn."""
+    return _json(await pin_turn(gateway, pod))
+
+
+@router.post(wire.COMMIT_PATH)
+async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
+    """Close the pinned turn; answer with the next one, or 204 after the last."""
+    result = await gateway.store.commit_turn(pod, commit)
+    return Response(status_code=204) if result.is_last else _json(await pin_turn(gateway, pod))
+
+
+@router.post(wire.TOOL_BEGIN_PATH)
+async def begin_tool(gateway: Here, pod: Pod, begin: wire.ToolBegin) -> Response:
+    """Say whether a tool call is to be run."""
+    return _json(await gateway.store.begin_tool(pod, begin))
+
+
+@router.post(wire.TOOL_SETTLE_PATH, status_code=204)
+async def settle_tool(gateway: Here, pod: Pod, settle: wire.ToolSettle) -> None:
+    """Record a tool's result."""
+    await gateway.store.settle_tool(pod, settle)
+
+
+@router.post(f"{wire.OPENAI_PATH}/chat/completions")
+async def complete_chat(request: Request, gateway: Here, pod: Pod) -> Response:
+    """Buy an answer, or relay the one that was bought before."""
+    wanted = read_request(await read_body(request))
+    provider = find_provider(gateway, pod, agent_of(session_of(gateway, pod), pod))
+    model = find_model(provider.spec, wanted.model)
+    return await relay(await gateway.proxy.purchases.ask(Wanted(pod, wanted, provider, model)), wanted)
+
+
+@router.get(f"{wire.OPENAI_PATH}/models")
+async def list_models(gateway: Here, pod: Pod) -> dict[str, Any]:
+    """List the models of the agent's provider."""
+    provider = find_provider(gateway, pod, agent_of(session_of(gateway, pod), pod))
+    models = [
+        {"id": model.name, "object": "model", "created": 0, "owned_by": provider.name} for model in provider.spec.models
+    ]
+    return {"object": "list", "data": models}
+
+
+def _json(value: wire.Turn | wire.ToolVerdict) -> Response:
+    return Response(value.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json")

@@ -1,0 +1,1 @@
+"""Routes: `sessions` and `events` for people and programs, `levels` for the operator."""

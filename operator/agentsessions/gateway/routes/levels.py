@@ -1,0 +1,36 @@
+"""What the operator reads of the journal: levels, for its own service account alone."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import Response
+
+from agentsessions.api.levels import LEVELS_PATH, Level
+from agentsessions.gateway.levels import MEDIA_TYPE, stream_levels
+from agentsessions.gateway.lookup import TheGateway
+from agentsessions.gateway.metrics import Stream
+from agentsessions.gateway.problems import not_found
+from agentsessions.gateway.streams import LiveResponse
+
+
+async def require_operator(request: Request, gateway: TheGateway) -> None:
+    """Refuse all but the operator (a FastAPI dependency)."""
+    await gateway.auth.require_operator(request)
+
+
+router = APIRouter(prefix=LEVELS_PATH, dependencies=[Depends(require_operator)], include_in_schema=False)
+
+
+@router.get("")
+async def stream(gateway: TheGateway) -> Response:
+    """Send the levels of all sessions that are not final, `synced`, then levels as they change."""
+    return LiveResponse(stream_levels(gateway.store, gateway.changes), MEDIA_TYPE, stream=Stream.LEVELS)
+
+
+@router.get("/{uid}", response_model_exclude_none=True)
+async def get_level(gateway: TheGateway, uid: Annotated[str, Path(max_length=64)]) -> Level:
+    """Read one level from the journal as it is at this moment."""
+    level = await gateway.store.level(uid)
+    if level is None:
+        raise not_found(f"Session {uid!r} is not in the journal yet.")
+    return level

@@ -1,0 +1,50 @@
+"""One HTTP server among several of the process."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+LAST_SECONDS: Final = 5
+"""After a stop, for answers that are being sent."""
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than clients keep idle connections: they must be the ones to close, or a request meets a closed door."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process, which has two of them."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Catch nothing."""
+        yield
+
+
+def create_server(app: ASGIApp, host: str, port: int, context: ssl.SSLContext | None = None) -> Server:
+    """Return a server that `serve()` runs until `should_exit` is set.
+
+    Args:
+        app: What answers.
+        host: Address to listen on; empty for each one.
+        port: Port to listen on; 0 for a free one.
+        context: With it the server speaks TLS. Certificates loaded into it later serve new connections.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=LAST_SECONDS,
+        ssl_context_factory=None if context is None else (lambda _config, _default: context),
+    )
+    return Server(config)

@@ -1,0 +1,84 @@
+"""What an administrator sets: read once from the environment at start, checked at once, never again."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
+
+PREFIX: Final = "AGENTSESSIONS_"
+DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
+DEFAULT_NAMESPACE: Final = "agentsessions-system"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class SettingsError(ValueError):
+    """A variable of the environment holds what is not allowed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the gateway; each comes from the variable of its name with the prefix `AGENTSESSIONS_`."""
+
+    namespace: str = DEFAULT_NAMESPACE
+    """Namespace of the installation: shared ModelProviders, the TLS Secret, the operator's service account."""
+    database_url: str = DEFAULT_DATABASE_URL
+    """SQLAlchemy URL of the journal."""
+    allowed_provider_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that model providers may be in although they are private, link-local or the cluster's."""
+    kubeconfig: str | None = None
+    """Credentials outside a cluster (variable KUBECONFIG); inside it the pod's service account."""
+    host: str = ""
+    """Address to listen on; empty means each one, IPv4 and IPv6."""
+    port: int = 8443
+    """Port of the API, TLS."""
+    health_port: int = 8080
+    """Port of health and metrics, plain."""
+    drain_seconds: int = 120
+    """How long a stop waits for purchases under way."""
+    log_level: str = "info"
+    """Least severe level that is logged."""
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: A variable's value is not allowed; the text names both.
+    """
+    env = os.environ if environ is None else environ
+    return Settings(
+        namespace=env.get(f"{PREFIX}NAMESPACE") or DEFAULT_NAMESPACE,
+        database_url=env.get(f"{PREFIX}DATABASE_URL") or DEFAULT_DATABASE_URL,
+        allowed_provider_networks=_networks(env, "ALLOWED_PROVIDER_NETWORKS"),
+        kubeconfig=env.get("KUBECONFIG") or None,
+        host=env.get(f"{PREFIX}HOST", ""),
+        port=_integer(env, "PORT", Settings.port, lowest=0, highest=65_535),
+        health_port=_integer(env, "HEALTH_PORT", Settings.health_port, lowest=0, highest=65_535),
+        drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
+        log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
+    )
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:
+    text = env.get(PREFIX + name) or str(default)
+    if not text.isascii() or not text.isdecimal() or not lowest <= int(text) <= highest:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}; it must be a whole number from {lowest} to {highest}")
+    return int(text)
+
+
+def _word(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    text = (env.get(PREFIX + name) or default).lower()
+    if text not in allowed:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}; it must be one of {', '.join(allowed)}")
+    return text
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    parts = [part.strip() for part in env.get(PREFIX + name, "").split(",") if part.strip()]
+    try:
+        return tuple(ip_network(part) for part in parts)
+    except ValueError as error:
+        raise SettingsError(
+            f"{PREFIX}{name} is {','.join(parts)!r}: {error}; write networks such as 10.0.0.0/8,fd00::/8"
+        ) from error

@@ -1,0 +1,65 @@
+"""What lives as long as the process, in one place: routes find it at `app.state.gateway`."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from agentsessions.engine.client import Client
+from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.settings import Settings
+from agentsessions.gateway.streams import Changes
+from agentsessions.gateway.watch import SessionWatch
+from agentsessions.journal.store import Store
+from agentsessions.lifecycle.facts import SessionView
+
+if TYPE_CHECKING:
+    from agentsessions.gateway.proxy.state import ProxyState
+
+
+@dataclass
+class Gateway:
+    """The parts of a running gateway."""
+
+    settings: Settings
+    store: Store
+    client: Client
+    auth: Auth
+    watch: SessionWatch
+    """AgentSessions of all namespaces, as the API server last showed them."""
+    changes: Changes
+    """Wakes streams when a session's journal grows."""
+    with_goal: set[str] = field(default_factory=set)
+    """Sessions whose first message is known to be written. A hint that saves work; the journal decides."""
+    _proxy: "ProxyState | None" = None
+
+    @property
+    def proxy(self) -> "ProxyState":
+        """The model proxy; `open_proxy` makes it from the other parts."""
+        if self._proxy is None:
+            raise RuntimeError("the model proxy is not open yet")
+        return self._proxy
+
+    @proxy.setter
+    def proxy(self, proxy: "ProxyState") -> None:
+        self._proxy = proxy
+
+    def why_not_ready(self) -> str | None:
+        """Return what is missing before requests can be answered; None when nothing is."""
+        if self.changes.is_stopping:
+            return "stopping"
+        if not self.watch.is_ready.is_set():
+            return "waiting for the first list of AgentSessions"
+        if self._proxy is None or not self._proxy.is_ready:
+            return "waiting for the first list of ModelProviders"
+        return None
+
+    def session(self, uid: str) -> SessionView | None:
+        """Return a session as the watch knows it; None when it was deleted."""
+        return self.watch.sessions.get(uid)
+
+
+def gateway_of(request: Request) -> Gateway:
+    """Return the gateway that answers the request (a FastAPI dependency)."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway

@@ -1,0 +1,113 @@
+"""The steps of a session: a view over its journal entries, page by page."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from agentsessions.gateway.models import StepAnswer, StepList
+from agentsessions.journal.entries import EntryRow, EntryType
+
+SHOWN: Final = frozenset(
+    {EntryType.THINKING, EntryType.TOOL_CALL, EntryType.TOOL_RESULT, EntryType.OUTPUT, EntryType.ERROR}
+)
+READ_AT_ONCE: Final = 200
+
+StepKey = tuple[int, str, int]
+"""Round, agent, step."""
+Fetch = Callable[[int, int], Awaitable[list[EntryRow]]]
+
+
+@dataclass(slots=True)
+class _Step:
+    """What an item needs to know of its step, and other entries say."""
+
+    started_at: datetime | None = None
+    complete: dict[str, Any] = field(default_factory=dict)
+
+
+async def read_steps(fetch: Fetch, after: int, limit: int) -> StepList:
+    """Return one page of steps.
+
+    Args:
+        fetch: Returns entries after a sequence number, at most so many.
+        after: Sequence number of the last entry of the page before; 0 at first.
+        limit: Most items of the page.
+    """
+    reader = _Reader(fetch, position=max(0, after - READ_AT_ONCE))  # from where the first item's step began
+    while len(reader.shown_after(after)) <= limit and await reader.read():
+        pass
+    shown = reader.shown_after(after)
+    page = shown[:limit]
+    if reader.is_any_open(page):
+        await reader.read()
+    return StepList(items=reader.answers(page), next=page[-1].seq if len(shown) > limit else None)
+
+
+class _Reader:
+    """Reads entries in order, and keeps what is shown and what is known of each step."""
+
+    def __init__(self, fetch: Fetch, position: int) -> None:
+        self._fetch = fetch
+        self._position = position
+        self._steps: dict[StepKey, _Step] = {}
+        self._shown: list[EntryRow] = []
+
+    async def read(self) -> bool:
+        """Take the next entries; return False at the journal's end."""
+        entries = await self._fetch(self._position, READ_AT_ONCE)
+        for entry in entries:
+            self._note(entry)
+            self._position = entry.seq
+        return bool(entries)
+
+    def shown_after(self, seq: int) -> list[EntryRow]:
+        """Return the entries that are items."""
+        return [entry for entry in self._shown if entry.seq > seq]
+
+    def is_any_open(self, page: list[EntryRow]) -> bool:
+        """Return whether an item belongs to a step whose completion was not read."""
+        return any(entry.step and not self._steps[_key(entry)].complete for entry in page)
+
+    def answers(self, page: list[EntryRow]) -> list[StepAnswer]:
+        """Return the items, each with what is known of its step."""
+        return [_to_answer(entry, self._steps[_key(entry)]) for entry in page]
+
+    def _note(self, entry: EntryRow) -> None:
+        step = self._steps.setdefault(_key(entry), _Step())
+        if entry.type is EntryType.STEP_START:
+            step.started_at = step.started_at or entry.at
+        elif entry.type is EntryType.STEP_COMPLETE:
+            step.complete = entry.body or {}
+        elif entry.type in SHOWN:
+            self._shown.append(entry)
+
+
+def _key(entry: EntryRow) -> StepKey:
+    return entry.round, entry.agent, entry.step
+
+
+def _to_answer(entry: EntryRow, step: _Step) -> StepAnswer:
+    body = entry.body or {}
+    return StepAnswer(
+        seq=entry.seq,
+        number=entry.step or None,
+        agent=entry.agent or None,
+        epoch=entry.epoch or None,
+        round=entry.round,
+        type=entry.type,
+        input=_input_of(entry.type, body),
+        output=body.get("text", body.get("output", body.get("message"))),
+        is_error=True if entry.type is EntryType.ERROR else body.get("isError"),
+        code=body.get("code"),
+        duration_milliseconds=body.get("durationMilliseconds", step.complete.get("durationMilliseconds")),
+        input_tokens=step.complete.get("inputTokens"),
+        output_tokens=step.complete.get("outputTokens"),
+        started_at=step.started_at or entry.at,
+    )
+
+
+def _input_of(kind: EntryType, body: dict[str, Any]) -> dict[str, Any] | None:
+    if kind not in {EntryType.TOOL_CALL, EntryType.TOOL_RESULT}:
+        return None
+    return {name: body[name] for name in ("callId", "name", "arguments") if name in body}

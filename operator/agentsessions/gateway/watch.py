@@ -1,0 +1,213 @@
+"""Copies what the cluster says of sessions into the journal: the read model, and which pod may speak for which agent.
+
+The watch only marks uids; workers then write what the session is *now*, one worker to a uid, so a burst of changes
+costs one write and an old state never overwrites a newer one. A write that fails is tried again; sessions deleted
+while the gateway was away are found by comparing the journal with the first full list.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from agentsessions.api.names import GROUP, VERSION
+from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.v1alpha1 import AgentSession, SessionStatus
+from agentsessions.engine.client import Client
+from agentsessions.engine.errors import NotFound
+from agentsessions.engine.informer import Informer
+from agentsessions.engine.queue import KeyedQueue
+from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
+from agentsessions.gateway import metrics
+from agentsessions.journal.rows import SessionQuery, SessionRow, SessionSort
+from agentsessions.journal.store import Store
+from agentsessions.lifecycle.effective import resolve
+from agentsessions.lifecycle.facts import SessionView
+
+log = structlog.get_logger(__name__)
+
+AGENT_SESSION: Final = Resource(GROUP, VERSION, "agentsessions", "AgentSession")
+WORKERS: Final = 8
+RETRY_SECONDS: Final = 2.0
+PAGE: Final = 1000
+
+
+class SessionWatch:
+    """AgentSessions of all namespaces as the API server last showed them, and their way into the journal."""
+
+    def __init__(self, client: Client, store: Store, clock: Callable[[], datetime]) -> None:
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._queue = KeyedQueue()
+        self._written: dict[str, SessionRow] = {}
+        self._fenced: dict[str, dict[str, tuple[int, str]]] = {}
+        self._first: set[str] = set()
+        self._has_started = False
+        self.is_ready = asyncio.Event()
+        """Set once the first full list of sessions stands in the journal."""
+        self.sessions: Informer[SessionView] = Informer(
+            client, AGENT_SESSION, convert=to_view, key_of=lambda view: view.uid, on_change=self._note
+        )
+        self._namespaces: Informer[tuple[str, str]] = Informer(
+            client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found[0], on_change=lambda _old, _new: None
+        )
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since the API server was last heard of."""
+        return time.monotonic() - self.sessions.last_heard_at
+
+    async def run(self) -> None:
+        """Watch, and write, for ever."""
+        metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._namespaces.run())
+            tasks.create_task(self.sessions.run())
+            await self._namespaces.is_synced.wait()
+            await self.sessions.is_synced.wait()
+            await self._start()
+            await self._queue.work(self._write, WORKERS)
+
+    async def namespace_uid(self, name: str) -> str | None:
+        """Return the uid of the namespace that has this name now; None when there is none."""
+        known = self._namespaces.get(name)
+        if known is not None:
+            return known[1]
+        try:  # the two watches are not ordered: a session may be seen before its new namespace
+            found = await self._client.get(resource_path(NAMESPACE, None, name))
+        except NotFound:
+            return None
+        return str(found["metadata"]["uid"])
+
+    async def _start(self) -> None:
+        in_journal = await self._list_journal()
+        self._first = in_journal | {view.uid for view in self.sessions.values()}
+        log.info("watch synced", sessions=len(self._first), in_journal=len(in_journal))
+        self._has_started = True
+        for uid in self._first:
+            self._queue.add(uid)
+        self._check_ready()
+
+    async def _list_journal(self) -> set[str]:
+        found: set[str] = set()
+        while True:
+            query = SessionQuery(sort=SessionSort.CREATED_AT, descending=False, limit=PAGE, offset=len(found))
+            page = await self._store.list_sessions(query)
+            found.update(row.uid for row in page.items)
+            if len(page.items) < PAGE:
+                return found
+
+    def _note(self, old: SessionView | None, new: SessionView | None) -> None:
+        for view, step in ((old, -1), (new, 1)):
+            if view is not None:
+                metrics.SESSIONS.labels(view.status.phase or Phase.PENDING).inc(step)
+        changed = new or old
+        if changed is not None and self._has_started:
+            self._queue.add(changed.uid)
+
+    async def _write(self, uid: str) -> None:
+        try:
+            await self._copy(uid)
+        except Exception:  # one session's failure must not stop the others
+            log.exception("session not written to the journal", session=uid, retry_seconds=RETRY_SECONDS)
+            self._queue.add_after(uid, RETRY_SECONDS)
+            return
+        self._first.discard(uid)
+        self._check_ready()
+
+    async def _copy(self, uid: str) -> None:
+        view = self.sessions.get(uid)
+        if view is None:
+            await self._store.mark_deleted(uid, self._clock())
+            self._written.pop(uid, None)
+            self._fenced.pop(uid, None)
+            return
+        row = to_row(view, await self._namespace_uid_of(view))
+        if self._written.get(uid) != row:
+            await self._store.put_session(row)
+            self._written[uid] = row
+        await self._fence(view)
+
+    async def _namespace_uid_of(self, view: SessionView) -> str:
+        written = self._written.get(view.uid)
+        if written is not None:
+            return written.namespace_uid  # a session never moves
+        return await self.namespace_uid(view.namespace) or ""
+
+    async def _fence(self, view: SessionView) -> None:
+        fenced = self._fenced.setdefault(view.uid, {})
+        for agent in view.status.agents or ():
+            if agent.pod_uid is None or fenced.get(agent.name) == (agent.epoch, agent.pod_uid):
+                continue
+            if not await self._store.fence(view.uid, agent.name, agent.epoch, agent.pod_uid):
+                log.warning(
+                    "second pod for an epoch refused",
+                    namespace=view.namespace,
+                    session=view.name,
+                    agent=agent.name,
+                    epoch=agent.epoch,
+                    pod=agent.pod_uid,
+                )
+            fenced[agent.name] = (agent.epoch, agent.pod_uid)
+
+    def _check_ready(self) -> None:
+        if not self._first:
+            self.is_ready.set()
+
+
+def to_view(raw: Mapping[str, Any]) -> SessionView:
+    """Return the view of an AgentSession.
+
+    Raises:
+        ValidationError: This version cannot read it; the informer then keeps the view it had.
+    """
+    metadata = raw["metadata"]
+    session = AgentSession.model_validate({"spec": raw["spec"], "status": raw.get("status")})
+    return SessionView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 1),
+        resource_version=metadata["resourceVersion"],
+        created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
+        is_deleting="deletionTimestamp" in metadata,
+        spec=session.spec,
+        status=session.status or SessionStatus(),
+    )
+
+
+def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
+    """Return what the journal keeps of a session. The limits are those in force now, from the spec as it now is."""
+    spec, status = view.spec, view.status
+    ready = next((one for one in status.conditions or () if one.type == ConditionType.READY), None)
+    return SessionRow(
+        uid=view.uid,
+        namespace=view.namespace,
+        name=view.name,
+        namespace_uid=namespace_uid,
+        generation=view.generation,
+        type=spec.type,
+        role=spec.role,
+        mode=spec.mode,
+        operating_mode=spec.operating_mode,
+        title=spec.title or "",
+        goal=spec.goal,
+        spec=spec.to_json(),
+        phase=status.phase,
+        phase_started_at=status.phase_started_at,
+        reason=ready.reason if ready else "",
+        message=ready.message if ready else "",
+        stop_reason=status.stop_reason,
+        limits=resolve(spec).limits,
+        created_at=view.created_at,
+        started_at=status.started_at,
+        finished_at=status.finished_at,
+    )
+
+
+def _to_namespace(raw: Mapping[str, Any]) -> tuple[str, str]:
+    return raw["metadata"]["name"], raw["metadata"]["uid"]

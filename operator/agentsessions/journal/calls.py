@@ -1,0 +1,390 @@
+"""Model calls: reserved before they are bought, settled or failed after. Jobs of the writer.
+
+A row stands for one answer: (session, agent, round, k, digest, ordinal). Its states:
+
+    open ──settle──► settled      the answer is served again instead of bought again
+      ├────fail────► failed       asked again, the row is bought again: same step, next attempt
+      └───recover──► lost         likewise; the gateway died in between, so it was charged in full already
+
+In a pinned turn (k >= 1) a settled row answers every equal request. Programs without turns (k = 0) repeat themselves
+from the start in each epoch, so each row is served once per epoch, oldest first.
+
+An answer that was paid for is journaled whatever became of the pod that asked: entries carry the epoch that asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, bindparam, func, insert, select, update
+
+from agentsessions.api.reasons import LimitName
+from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.journal import fences, limits, sessions, turns
+from agentsessions.journal.answers import Answer, read_answer
+from agentsessions.journal.entries import EntryType
+from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.refusals import LimitReached, UnknownCall
+from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
+from agentsessions.journal.tables import epochs, model_calls, tool_calls
+from agentsessions.journal.writer import Work
+
+
+class CallState(StrEnum):
+    """Where a purchase is."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+_EQUAL: Final = (
+    select(model_calls)
+    .where(
+        model_calls.c.session_uid == bindparam("uid"),
+        model_calls.c.agent == bindparam("agent"),
+        model_calls.c.round == bindparam("round"),
+        model_calls.c.k == bindparam("k"),
+        model_calls.c.digest == bindparam("digest"),
+    )
+    .order_by(model_calls.c.ordinal)
+)
+_BY_ID: Final = select(model_calls).where(model_calls.c.id == bindparam("id"))
+_NEWEST_STEP: Final = select(func.max(model_calls.c.step)).where(
+    model_calls.c.session_uid == bindparam("uid"),
+    model_calls.c.agent == bindparam("agent"),
+    model_calls.c.round == bindparam("round"),
+)
+_UNDER_WAY: Final = select(
+    func.count(),
+    func.coalesce(func.sum(model_calls.c.estimate_tokens + func.coalesce(model_calls.c.cap_tokens, 0)), 0),
+).where(model_calls.c.session_uid == bindparam("uid"), model_calls.c.state == CallState.OPEN.value)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """The same request is being bought."""
+
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A journaled answer, and the limit that keeps it from the pod."""
+
+    answer: dict[str, Any]
+    refusal: LimitReached | None = None
+
+
+def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserved | LimitReached | InFlight:
+    """Serve a recorded answer, or make room for a purchase.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+        NothingToPlay: The agent is done, or its next turn is not pinned.
+    """
+    fences.require_open(work, pod)
+    turn = turns.playing(work, pod)
+    in_force = asked.limits or sessions.limits_in_force(work.conn, pod.session_uid)
+    rows = _rows_for(work, pod, turn, asked.digest)
+    row = _pick(rows, turn.k, pod.epoch)
+    if row is not None and row["state"] in (CallState.SETTLED, CallState.OPEN):
+        return _serve(work, pod, row, in_force)
+    return _buy(work, pod, turn, asked, in_force, row, ordinal=len(rows))
+
+
+def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[RowMapping]:
+    asked = {"uid": pod.session_uid, "agent": pod.agent, "round": turn.round, "k": turn.k, "digest": digest}
+    return work.conn.execute(_EQUAL, asked).mappings().all()
+
+
+def _pick(rows: Sequence[RowMapping], k: int, epoch: int) -> RowMapping | None:
+    """Return the row that answers the request: any in a turn, else the oldest that this epoch was not served."""
+    if k > 0:
+        return rows[0] if rows else None
+    return next((r for r in rows if r["state"] != CallState.SETTLED or r["served_epoch"] < epoch), None)
+
+
+def _serve(
+    work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits
+) -> Replay | InFlight | LimitReached:
+    if row["served_epoch"] != pod.epoch:
+        _update(work, row, served_epoch=pod.epoch)
+    if row["state"] == CallState.OPEN:
+        return InFlight(row["id"])
+    if _asks_for_tools(row["answer"]):
+        ledger = Ledger(work, pod.session_uid)
+        denial = limits.check_tool_calls(ledger.usage.tool_calls, in_force)
+        if denial is not None:
+            return _refuse(ledger, denial)
+    return Replay(row["id"], row["step"], row["answer"])
+
+
+def _asks_for_tools(answer: dict[str, Any]) -> bool:
+    return bool(answer["choices"][0]["message"].get("tool_calls"))
+
+
+def _buy(
+    work: Work,
+    pod: PodIdentity,
+    turn: turns.Playing,
+    asked: CallRequest,
+    in_force: EffectiveLimits,
+    row: RowMapping | None,
+    *,
+    ordinal: int,
+) -> Reserved | LimitReached:
+    ledger = Ledger(work, pod.session_uid)
+    estimate = limits.estimate_input(asked.request_bytes, _continued(work, pod, asked.prefix_digests))
+    weighed = limits.weigh(_spent(work, ledger, pod), in_force, estimate=estimate, asked=asked.asked_output_tokens)
+    if isinstance(weighed, limits.Denial):
+        return _refuse(ledger, weighed)
+    purchase = {
+        "epoch": pod.epoch,
+        "served_epoch": pod.epoch,
+        "state": CallState.OPEN.value,
+        "model": asked.model,
+        "estimate_tokens": estimate,
+        "cap_tokens": weighed.cap_output_tokens,
+        "capped": weighed.capped,
+        "started_at": work.now,
+    }
+    if row is None:
+        step, attempt = _next_step(work, pod, turn.round), 1
+        call_id = _insert(work, pod, turn, asked, {**purchase, "ordinal": ordinal, "step": step})
+        place = Place(pod.agent, pod.epoch, turn.round, step)
+        ledger.append(EntryType.STEP_START, {"model": asked.model, "attempt": attempt}, place)
+    else:
+        call_id, step, attempt = row["id"], row["step"], row["attempt"] + 1
+        _update(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
+    ledger.clear_limit()
+    ledger.save()
+    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped)
+
+
+def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallRequest, values: dict[str, Any]) -> int:
+    statement = insert(model_calls).values(
+        session_uid=pod.session_uid,
+        agent=pod.agent,
+        round=turn.round,
+        k=turn.k,
+        digest=asked.digest,
+        prompt_digest=asked.prompt_digest,
+        request_bytes=asked.request_bytes,
+        attempt=1,
+        **values,
+    )
+    call_id: int = work.conn.execute(statement.returning(model_calls.c.id)).scalar_one()
+    return call_id
+
+
+def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
+    newest: int | None = work.conn.scalar(_NEWEST_STEP, {"uid": pod.session_uid, "agent": pod.agent, "round": round_})
+    return (newest or 0) + 1
+
+
+def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:
+    under_way = work.conn.execute(_UNDER_WAY, {"uid": pod.session_uid}).one()
+    used = ledger.usage
+    return limits.Spent(
+        steps=used.steps,
+        tokens=used.input_tokens + used.output_tokens,
+        tool_calls=used.tool_calls,
+        open_calls=under_way[0],
+        reserved_tokens=int(under_way[1]),
+    )
+
+
+def _continued(work: Work, pod: PodIdentity, prefix_digests: tuple[str, ...]) -> limits.Continued | None:
+    if not prefix_digests:
+        return None
+    row = work.conn.execute(
+        select(
+            (model_calls.c.input_tokens + model_calls.c.output_tokens).label("tokens"),
+            (model_calls.c.request_bytes + model_calls.c.answer_bytes).label("bytes"),
+        )
+        .where(
+            model_calls.c.session_uid == pod.session_uid,
+            model_calls.c.agent == pod.agent,
+            model_calls.c.prompt_digest.in_(prefix_digests),
+            model_calls.c.state == CallState.SETTLED,
+        )
+        .order_by(model_calls.c.request_bytes.desc(), model_calls.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else limits.Continued(tokens=row.tokens, bytes=row.bytes)
+
+
+def _refuse(ledger: Ledger, denial: limits.Denial) -> LimitReached:
+    ledger.mark_limit(denial.limit, denial.message, denial.needed)
+    ledger.save()
+    return LimitReached(denial.limit, denial.message)
+
+
+def settle(
+    work: Work,
+    pod: PodIdentity,
+    call_id: int,
+    completion: dict[str, Any],
+    spent: TokenUsage | None,
+    *,
+    estimated: bool,
+) -> Settled:
+    """Journal an answer that was bought. The same call again gives the first answer.
+
+    Raises:
+        UnknownCall: There is no such purchase under way.
+        ValueError: It is not a complete answer.
+    """
+    row = _find(work, call_id)
+    if row["session_uid"] != pod.session_uid or row["agent"] != pod.agent:
+        raise UnknownCall(f"call {call_id} is not one of agent {pod.agent} of {pod.namespace}/{pod.name}")
+    if row["state"] == CallState.SETTLED:
+        return Settled(row["answer"])
+    _require_open(row)
+    ledger = Ledger(work, pod.session_uid)
+    answer = read_answer(completion, id_prefix=f"call_{row['round']}_{row['step']}")
+    if spent is None:
+        spent, estimated = _estimate(row, answer), True
+    if answer.finish_reason == "length" and row["capped"]:
+        return Settled(answer.relayed, _cut_by_limit(work, ledger, row, spent, estimated=estimated))
+    values = _charge(ledger, row, spent, estimated=estimated, now=work.now)
+    _update(
+        work,
+        row,
+        state=CallState.SETTLED.value,
+        answer=answer.relayed,
+        answer_bytes=answer.message_bytes,
+        **values,
+    )
+    _journal_answer(work, ledger, row, answer)
+    if row["k"] == 0:
+        _complete_unpinned(work, ledger, {**row, **values})
+    denial = limits.check_tool_calls(ledger.usage.tool_calls, sessions.limits_in_force(work.conn, pod.session_uid))
+    if denial is not None and answer.tools:
+        return Settled(answer.relayed, _refuse(ledger, denial))
+    ledger.save()
+    return Settled(answer.relayed)
+
+
+def _charge(ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool, now: datetime) -> dict[str, Any]:
+    ledger.count(steps=1, input_tokens=spent.input_tokens, output_tokens=spent.output_tokens)
+    return {
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+        "estimated": estimated,
+        "duration_milliseconds": max(0, round((now - row["started_at"]).total_seconds() * 1000)),
+    }
+
+
+def _estimate(row: RowMapping, answer: Answer) -> TokenUsage:
+    output_tokens = limits.estimate_input(answer.message_bytes, None)
+    cap = output_tokens if row["cap_tokens"] is None else row["cap_tokens"]
+    return TokenUsage(row["estimate_tokens"], min(output_tokens, cap))
+
+
+def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer) -> None:
+    place = _place(row)
+    if answer.text or not answer.tools:
+        type_ = EntryType.THINKING if answer.tools else EntryType.OUTPUT
+        ledger.append(type_, {"text": answer.text}, place)
+    if not answer.tools:
+        return
+    for tool in answer.tools:
+        body = {"callId": tool.call_id, "name": tool.name, "arguments": tool.arguments}
+        ledger.append(EntryType.TOOL_CALL, body, place)
+    ledger.count(tool_calls=len(answer.tools))
+    key = {name: row[name] for name in ("session_uid", "agent", "round", "k", "step")}
+    work.conn.execute(
+        insert(tool_calls),
+        [
+            {**key, "call_id": t.call_id, "original_id": t.original_id, "position": i, "name": t.name}
+            for i, t in enumerate(answer.tools)
+        ],
+    )
+
+
+def _complete_unpinned(work: Work, ledger: Ledger, row: Any) -> None:
+    """Close the step of a program that commits no turns: each answer it pays for counts as one."""
+    ledger.append(EntryType.STEP_COMPLETE, turns.complete_body(row, row["duration_milliseconds"]), _place(row))
+    ledger.count(turns=1)
+    work.conn.execute(
+        update(epochs)
+        .where(
+            epochs.c.session_uid == row["session_uid"],
+            epochs.c.agent == row["agent"],
+            epochs.c.epoch == row["epoch"],
+        )
+        .values(turns=epochs.c.turns + 1)
+    )
+
+
+def _cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool) -> LimitReached:
+    """Charge an answer that the token limit cut short: half an answer is no result."""
+    values = _charge(ledger, row, spent, estimated=estimated, now=work.now)
+    used = ledger.usage
+    message = (
+        f"the answer was cut at {row['cap_tokens']} tokens, all that maxTokens left for it: raise maxTokens to go on"
+    )
+    _update(work, row, state=CallState.FAILED.value, error_code="token_limit", error_message=message, **values)
+    ledger.append(EntryType.ERROR, {"code": "token_limit", "message": message}, _place(row))
+    needed = used.input_tokens + used.output_tokens + row["estimate_tokens"] + (row["cap_tokens"] or 0)
+    ledger.mark_limit(LimitName.TOKENS, message, needed)
+    ledger.save()
+    return LimitReached(LimitName.TOKENS, message)
+
+
+def fail(work: Work, call_id: int, code: str, message: str, *, charged: bool, spent: TokenUsage | None = None) -> None:
+    """Release a reservation whose purchase failed, or charge it. A call that is over already stays as it is.
+
+    Raises:
+        UnknownCall: There is no such call.
+    """
+    row = _find(work, call_id)
+    if row["state"] != CallState.OPEN:
+        return
+    ledger = Ledger(work, row["session_uid"])
+    values: dict[str, Any] = {}
+    if charged:
+        cost = spent or TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
+        values = _charge(ledger, row, cost, estimated=spent is None, now=work.now)
+    _update(work, row, state=CallState.FAILED.value, error_code=code, error_message=message, **values)
+    ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
+    ledger.save()
+
+
+def recover(work: Work) -> int:
+    """Charge in full what was being bought when the gateway died; return how many calls that were."""
+    rows = work.conn.execute(select(model_calls).where(model_calls.c.state == CallState.OPEN)).mappings().all()
+    for row in rows:
+        ledger = Ledger(work, row["session_uid"])
+        cost = TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
+        values = _charge(ledger, row, cost, estimated=True, now=work.now)
+        message = "the gateway stopped while it bought this answer: charged in full, as estimated"
+        _update(work, row, state=CallState.LOST.value, error_code="network", error_message=message, **values)
+        ledger.append(EntryType.ERROR, {"code": "network", "message": message}, _place(row))
+        ledger.save()
+    return len(rows)
+
+
+def _find(work: Work, call_id: int) -> RowMapping:
+    row = work.conn.execute(_BY_ID, {"id": call_id}).mappings().one_or_none()
+    if row is None:
+        raise UnknownCall(f"there is no model call {call_id}")
+    return row
+
+
+def _require_open(row: RowMapping) -> None:
+    if row["state"] != CallState.OPEN:
+        raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
+
+
+def _update(work: Work, row: RowMapping, **values: Any) -> None:
+    work.conn.execute(update(model_calls).where(model_calls.c.id == row["id"]).values(**values))
+
+
+def _place(row: Any) -> Place:
+    return Place(row["agent"], row["epoch"], row["round"], row["step"])

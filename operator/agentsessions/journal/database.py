@@ -1,0 +1,90 @@
+"""Engines over the journal's database, and its schema. The one place that knows SQLite.
+
+The writer's engine is synchronous: its thread runs whole transactions. Through the asynchronous driver each statement
+would cross threads, and a turn has some fifty of them (measured with hack/bench/commits.py: a third of the writes).
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+import orjson
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT: Final = timedelta(seconds=10)
+READERS: Final = 4
+URL_SCHEME: Final = "sqlite+aiosqlite"
+
+_ALEMBIC: Final = Lock()
+"""Alembic keeps the migration that runs in a global."""
+
+_WRITER_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # a commit is on the disk before it is acknowledged
+    "PRAGMA foreign_keys=ON",
+)
+_READER_PRAGMAS: Final = ("PRAGMA query_only=ON",)
+
+
+def _to_text(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def create_writer_engine(url: str) -> Engine:
+    """Return an engine with the one connection that writes.
+
+    Raises:
+        ValueError: The URL is not one of SQLite.
+    """
+    target = make_url(url)
+    if target.drivername != URL_SCHEME:
+        raise ValueError(f"the journal cannot open {target!r}: its URL must be {URL_SCHEME}:////path/of/a/file")
+    engine = create_engine(
+        target.set(drivername="sqlite"),
+        pool_size=1,
+        max_overflow=0,
+        json_serializer=_to_text,
+        json_deserializer=orjson.loads,
+    )
+    _configure(engine, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+    return engine
+
+
+def create_reader_engine(url: str) -> AsyncEngine:
+    """Return an engine for reads; each of its transactions sees one state of the database."""
+    engine = create_async_engine(
+        url, pool_size=READERS, max_overflow=0, json_serializer=_to_text, json_deserializer=orjson.loads
+    )
+    _configure(engine.sync_engine, begin="BEGIN", pragmas=_READER_PRAGMAS)
+    return engine
+
+
+def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
+    # sqlite3 starts transactions where it sees fit, so that savepoints and DDL would escape them: SQLAlchemy's recipe.
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (f"PRAGMA busy_timeout={int(BUSY_TIMEOUT.total_seconds() * 1000)}", *pragmas):
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to the newest revision, in one transaction that holds the database's write lock."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS_DIR).replace("%", "%%"))
+    with _ALEMBIC, engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

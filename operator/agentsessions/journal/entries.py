@@ -1,0 +1,119 @@
+"""Entries of the journal and the hash chain over them. Pure.
+
+Entries of a session are numbered 1..n without gap. The hash of an entry covers the hash before it and the entry's own
+head: who, when, where, and the digest of its body. The body itself enters by that digest alone, so that content can be
+redacted later and the chain still verifies.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import orjson
+
+GENESIS: Final = ""
+"""What stands for the hash before the first entry."""
+
+
+class EntryType(StrEnum):
+    """Kinds of entries; also the names of the events that viewers get."""
+
+    SESSION_START = "session_start"
+    MESSAGE = "message"
+    STEP_START = "step_start"
+    THINKING = "thinking"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    OUTPUT = "output"
+    STEP_COMPLETE = "step_complete"
+    ERROR = "error"
+    STATE = "state"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRow:
+    """One entry, as stored."""
+
+    session_uid: str
+    seq: int
+    agent: str
+    """Agent it belongs to; empty for entries of the session itself."""
+    epoch: int
+    """Epoch that asked; 0 for entries of the session itself."""
+    round: int
+    step: int
+    """Number of the agent's model answer in the round; 0 outside of steps."""
+    index: int
+    """Place within the step; outside of steps the entry's own seq."""
+    type: EntryType
+    at: datetime
+    """Never before the entry in front of it (UTC)."""
+    body: dict[str, Any] | None
+    """None once redacted."""
+    body_digest: str
+    previous_hash: str
+    hash: str
+
+
+def canonical_json(value: object) -> bytes:
+    """Return the one JSON form of a value: keys sorted, no spaces, UTF-8."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def digest_of(value: object) -> str:
+    """Return the SHA-256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def to_timestamp(at: datetime) -> str:
+    """Return an instant as hashes have it: UTC, always six decimals."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def hash_of(entry: EntryRow) -> str:
+    """Return the hash that an entry must carry, from its head and `previous_hash`."""
+    head = {
+        "seq": entry.seq,
+        "session": entry.session_uid,
+        "agent": entry.agent,
+        "epoch": entry.epoch,
+        "round": entry.round,
+        "step": entry.step,
+        "index": entry.index,
+        "type": entry.type.value,
+        "at": to_timestamp(entry.at),
+        "bodyDigest": entry.body_digest,
+    }
+    return hashlib.sha256(bytes.fromhex(entry.previous_hash) + canonical_json(head)).hexdigest()
+
+
+@dataclass(slots=True)
+class ChainCheck:
+    """Walks a chain from its first entry and names what does not fit."""
+
+    head: int = 0
+    digest: str = GENESIS
+
+    def read(self, entries: Iterable[EntryRow]) -> Iterator[str]:
+        """Take the next entries in order of seq; yield one sentence for each problem."""
+        for entry in entries:
+            if entry.seq != self.head + 1:
+                yield f"entry {entry.seq} follows entry {self.head}: entry {self.head + 1} is missing"
+            if entry.previous_hash != self.digest:
+                yield f"entry {entry.seq} does not continue the chain: the hash before it is not entry {self.head}'s"
+            if entry.body is not None and digest_of(entry.body) != entry.body_digest:
+                yield f"entry {entry.seq} has a body that is not the one that was written"
+            if not _is_sealed(entry):
+                yield f"entry {entry.seq} has a hash that does not fit its head: it was changed"
+            self.head, self.digest = entry.seq, entry.hash
+
+
+def _is_sealed(entry: EntryRow) -> bool:
+    try:
+        return hash_of(entry) == entry.hash
+    except ValueError:  # the hash before it is no hash
+        return False

@@ -1,0 +1,141 @@
+"""The fence: which pod speaks for an agent. Jobs of the writer, and the look-up of a pod.
+
+Rows come from the sessions' status alone. The newest epoch of an agent is the one that may write; each write of a pod
+is compared with it in the transaction that commits the write. An epoch keeps the first pod it was given.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
+
+from agentsessions.api.wire import Outcome
+from agentsessions.journal.refusals import NothingToPlay, StaleEpoch, UnknownSession
+from agentsessions.journal.rows import PodIdentity
+from agentsessions.journal.tables import epochs, sessions
+from agentsessions.journal.writer import Work
+
+_NEWEST: Final = (
+    select(epochs)
+    .where(epochs.c.session_uid == bindparam("uid"), epochs.c.agent == bindparam("agent"))
+    .order_by(epochs.c.epoch.desc())
+    .limit(1)
+)
+
+
+def raise_fence(work: Work, session_uid: str, agent: str, epoch: int, pod_uid: str) -> bool:
+    """Note that a pod speaks for an epoch; return whether it does now. The same again changes nothing."""
+    known = work.conn.execute(
+        select(epochs.c.session_uid, epochs.c.agent, epochs.c.epoch, epochs.c.pod_uid).where(
+            or_(
+                epochs.c.pod_uid == pod_uid,
+                (epochs.c.session_uid == session_uid) & (epochs.c.agent == agent) & (epochs.c.epoch == epoch),
+            )
+        )
+    ).all()
+    if known:
+        return tuple(known[0]) == (session_uid, agent, epoch, pod_uid)
+    if work.conn.scalar(select(sessions.c.uid).where(sessions.c.uid == session_uid)) is None:
+        raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
+    work.conn.execute(
+        insert(epochs).values(
+            session_uid=session_uid, agent=agent, epoch=epoch, pod_uid=pod_uid, fenced_at=work.now, turns=0
+        )
+    )
+    work.touched.add(session_uid)
+    return True
+
+
+def find_pod(conn: Connection, pod_uid: str) -> PodIdentity | None:
+    """Return whom a pod speaks for, or None when no status has named it yet."""
+    newest = epochs.alias("newest")
+    row = (
+        conn.execute(
+            select(
+                epochs.c.session_uid,
+                sessions.c.namespace,
+                sessions.c.name,
+                epochs.c.agent,
+                epochs.c.epoch,
+                epochs.c.pod_uid,
+                select(func.max(newest.c.epoch))
+                .where(newest.c.session_uid == epochs.c.session_uid, newest.c.agent == epochs.c.agent)
+                .scalar_subquery()
+                .label("current"),
+            )
+            .join(sessions, sessions.c.uid == epochs.c.session_uid)
+            .where(epochs.c.pod_uid == pod_uid)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    fields: dict[str, Any] = dict(row)
+    current = fields.pop("current")
+    return PodIdentity(**fields, is_current=fields["epoch"] == current)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How an epoch ended."""
+
+    outcome: Outcome
+    code: str | None = None
+    message: str | None = None
+    result_seq: int | None = None
+
+
+def require_current(work: Work, pod: PodIdentity) -> RowMapping:
+    """Return the pod's epoch, closed or not.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+    """
+    row = work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.agent}).mappings().one_or_none()
+    if row is None or row["epoch"] != pod.epoch or row["pod_uid"] != pod.pod_uid:
+        allowed = "none" if row is None else f"epoch {row['epoch']}"
+        raise StaleEpoch(
+            f"pod {pod.pod_uid} of {pod.namespace}/{pod.name} asks as epoch {pod.epoch} of agent {pod.agent}, "
+            f"but {allowed} may write now; this pod must end"
+        )
+    return row
+
+
+def require_open(work: Work, pod: PodIdentity) -> RowMapping:
+    """Return the pod's epoch, which it has not closed.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+        NothingToPlay: The pod closed its epoch.
+    """
+    row = require_current(work, pod)
+    if row["outcome"] is not None:
+        raise NothingToPlay(
+            f"epoch {pod.epoch} of agent {pod.agent} of {pod.namespace}/{pod.name} is closed ({row['outcome']})"
+        )
+    return row
+
+
+def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
+    """Write the closing record of the pod's epoch."""
+    work.conn.execute(
+        _of(pod).values(
+            outcome=closing.outcome.value,
+            code=closing.code,
+            message=closing.message,
+            result_seq=closing.result_seq,
+        )
+    )
+    work.touched.add(pod.session_uid)
+
+
+def count_turn(work: Work, pod: PodIdentity) -> None:
+    """Count a turn for the pod's epoch."""
+    work.conn.execute(_of(pod).values(turns=epochs.c.turns + 1))
+
+
+def _of(pod: PodIdentity) -> Any:
+    return update(epochs).where(
+        epochs.c.session_uid == pod.session_uid, epochs.c.agent == pod.agent, epochs.c.epoch == pod.epoch
+    )

@@ -1,0 +1,165 @@
+"""One session's chain and counters, held for the length of one job.
+
+Load it, append and count, then save it: one INSERT and one UPDATE, whatever was appended.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from agentsessions.api.reasons import LimitName
+from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
+from agentsessions.journal.refusals import UnknownSession
+from agentsessions.journal.rows import SessionUsage
+from agentsessions.journal.tables import entries, usage
+from agentsessions.journal.writer import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where entries belong. The default is the session itself, outside of agents and steps."""
+
+    agent: str = ""
+    epoch: int = 0
+    round: int = 1
+    step: int = 0
+
+
+SESSION: Final = Place()
+
+_COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "turns")
+_CHANGING: Final = tuple(column.name for column in usage.c if column.name != "session_uid")
+
+# Built once: building a statement costs more than running it.
+_LOAD: Final = select(usage).where(usage.c.session_uid == bindparam("uid"))
+_SAVE: Final = (
+    update(usage)
+    .where(usage.c.session_uid == bindparam("uid"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
+)
+_APPEND: Final = insert(entries)
+_NEWEST_INDEX: Final = select(func.max(entries.c.index)).where(
+    entries.c.session_uid == bindparam("uid"),
+    entries.c.round == bindparam("round"),
+    entries.c.agent == bindparam("agent"),
+    entries.c.step == bindparam("step"),
+)
+
+
+class Ledger:
+    """The chain's head and the counters of one session."""
+
+    def __init__(self, work: Work, session_uid: str) -> None:
+        row = work.conn.execute(_LOAD, {"uid": session_uid}).mappings().one_or_none()
+        if row is None:
+            raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
+        self._work = work
+        self._uid = session_uid
+        self._stored = dict(row)
+        self._state = dict(row)
+        self._new: list[EntryRow] = []
+
+    @property
+    def head(self) -> int:
+        """Seq of the newest entry, those appended just now included."""
+        return int(self._state["head"])
+
+    @property
+    def has_goal(self) -> bool:
+        """Whether the goal message is in the chain."""
+        return bool(self._state["has_goal"])
+
+    @property
+    def usage(self) -> SessionUsage:
+        """What was spent, with what was counted just now."""
+        return to_usage(self._state)
+
+    def append(self, type_: EntryType, body: dict[str, Any], place: Place = SESSION) -> int:
+        """Add an entry at the end of the chain; return its seq."""
+        last_at: datetime | None = self._state["last_at"]
+        at = self._work.now if last_at is None else max(last_at, self._work.now)
+        seq = self.head + 1
+        entry = EntryRow(
+            session_uid=self._uid,
+            seq=seq,
+            agent=place.agent,
+            epoch=place.epoch,
+            round=place.round,
+            step=place.step,
+            index=self._next_index(place) if place.step else seq,
+            type=type_,
+            at=at,
+            body=body,
+            body_digest=digest_of(body),
+            previous_hash=self._state["digest"],
+            hash="",
+        )
+        self._new.append(replace(entry, hash=hash_of(entry)))
+        self._state |= {"head": seq, "digest": self._new[-1].hash, "last_at": at}
+        return seq
+
+    def mark_goal(self) -> None:
+        """Note that the goal message is in the chain."""
+        self._state["has_goal"] = True
+
+    def count(self, **amounts: int) -> None:
+        """Add to the counters: steps, input_tokens, output_tokens, tool_calls, turns."""
+        for name, amount in amounts.items():
+            if name not in _COUNTERS:
+                raise ValueError(f"{name} is no counter; there are {', '.join(_COUNTERS)}")
+            self._state[name] += amount
+
+    def mark_limit(self, limit: LimitName, message: str, needed: int) -> None:
+        """Record that a limit stopped something; it does so as long as it is under `needed`."""
+        self._state |= {"limit_reached": limit.value, "limit_message": message, "limit_needed": needed}
+
+    def clear_limit(self) -> None:
+        """Forget the limit: it no longer stops anything."""
+        self._state |= {"limit_reached": None, "limit_message": None, "limit_needed": None}
+
+    @property
+    def limit_needed(self) -> int | None:
+        """What the reached limit would have to be."""
+        needed: int | None = self._state["limit_needed"]
+        return needed
+
+    def save(self) -> None:
+        """Write what changed, and have it announced."""
+        if self._new:
+            self._work.conn.execute(_APPEND, [_to_columns(entry) for entry in self._new])
+        if self._state != self._stored:
+            values = {f"new_{name}": self._state[name] for name in _CHANGING}
+            self._work.conn.execute(_SAVE, {"uid": self._uid, **values})
+            self._work.touched.add(self._uid)
+        self._new = []
+        self._stored = dict(self._state)
+
+    def _next_index(self, place: Place) -> int:
+        pending = [e.index for e in self._new if (e.agent, e.round, e.step) == (place.agent, place.round, place.step)]
+        if pending:
+            return pending[-1] + 1
+        stored = self._work.conn.scalar(
+            _NEWEST_INDEX, {"uid": self._uid, "round": place.round, "agent": place.agent, "step": place.step}
+        )
+        return 0 if stored is None else stored + 1
+
+
+def _to_columns(entry: EntryRow) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in EntryRow.__slots__}
+
+
+def to_entry(row: Any) -> EntryRow:
+    """Return the entry of a row of the table."""
+    return EntryRow(**{**row, "type": EntryType(row["type"])})
+
+
+def to_usage(row: Any) -> SessionUsage:
+    """Return the counters of a row of the table."""
+    limit = row["limit_reached"]
+    return SessionUsage(
+        head=row["head"],
+        limit_reached=LimitName(limit) if limit else None,
+        **{name: row[name] for name in _COUNTERS},
+    )

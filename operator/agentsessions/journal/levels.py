@@ -1,0 +1,97 @@
+"""Levels of sessions, read from the store: usage, the limit reached, how the newest epoch ended."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from agentsessions.api.levels import Closing, Level
+from agentsessions.api.names import MAX_RESULT_BYTES
+from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.wire import Outcome
+from agentsessions.journal.sessions import FINAL_PHASES
+from agentsessions.journal.tables import entries, epochs, sessions, usage
+
+
+def read_level(conn: Connection, uid: str) -> Level | None:
+    """Return the level of one session."""
+    levels = _read(conn, sessions.c.uid == uid)
+    return levels[0] if levels else None
+
+
+def read_open_levels(conn: Connection) -> list[Level]:
+    """Return the levels of all sessions that still exist and are in no final phase."""
+    final = [phase.value for phase in FINAL_PHASES]
+    return _read(
+        conn,
+        and_(sessions.c.deleted_at.is_(None), or_(sessions.c.phase.is_(None), sessions.c.phase.not_in(final))),
+    )
+
+
+def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
+    newest = (
+        select(epochs.c.session_uid, func.max(epochs.c.epoch).label("epoch")).group_by(epochs.c.session_uid).subquery()
+    )
+    query = (
+        select(
+            sessions.c.namespace,
+            sessions.c.name,
+            usage,
+            epochs.c.agent,
+            epochs.c.epoch,
+            epochs.c.pod_uid,
+            epochs.c.turns.label("epoch_turns"),
+            epochs.c.outcome,
+            epochs.c.code,
+            epochs.c.message,
+            entries.c.body.label("result"),
+        )
+        .join(usage, usage.c.session_uid == sessions.c.uid)
+        .outerjoin(newest, newest.c.session_uid == sessions.c.uid)
+        .outerjoin(epochs, and_(epochs.c.session_uid == sessions.c.uid, epochs.c.epoch == newest.c.epoch))
+        .outerjoin(entries, and_(entries.c.session_uid == sessions.c.uid, entries.c.seq == epochs.c.result_seq))
+        .where(condition)
+        .order_by(sessions.c.uid)
+    )
+    return [_to_level(row) for row in conn.execute(query).mappings()]
+
+
+def _to_level(row: Any) -> Level:
+    result, is_truncated = _shorten(row["result"]["text"]) if row["result"] else (None, False)
+    return Level(
+        session_uid=row["session_uid"],
+        namespace=row["namespace"],
+        name=row["name"],
+        head=row["head"],
+        digest=row["digest"],
+        steps=row["steps"],
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        tool_calls=row["tool_calls"],
+        turns=row["turns"],
+        epoch_turns=row["epoch_turns"] or 0,
+        limit_reached=row["limit_reached"],
+        limit_message=row["limit_message"],
+        closing=_closing(row),
+        result=result,
+        result_truncated=is_truncated,
+    )
+
+
+def _closing(row: Any) -> Closing | None:
+    if row["outcome"] is None:
+        return None
+    return Closing(
+        agent=row["agent"],
+        epoch=row["epoch"],
+        pod_uid=row["pod_uid"],
+        outcome=Outcome(row["outcome"]),
+        code=ErrorCode(row["code"]) if row["code"] else None,
+        message=row["message"],
+    )
+
+
+def _shorten(text: str) -> tuple[str, bool]:
+    encoded = text.encode()
+    if len(encoded) <= MAX_RESULT_BYTES:
+        return text, False
+    return encoded[:MAX_RESULT_BYTES].decode(errors="ignore"), True

@@ -1,0 +1,180 @@
+"""Create the journal."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create all tables."""
+    op.create_table(
+        "sessions",
+        sa.Column("uid", sa.String(length=64), nullable=False),
+        sa.Column("namespace", sa.String(length=63), nullable=False),
+        sa.Column("name", sa.String(length=253), nullable=False),
+        sa.Column("namespace_uid", sa.String(length=64), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.String(length=63), nullable=False),
+        sa.Column("role", sa.String(length=63), nullable=False),
+        sa.Column("mode", sa.String(length=63), nullable=False),
+        sa.Column("operating_mode", sa.String(length=63), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("goal", sa.Text(), nullable=False),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("phase", sa.String(length=63), nullable=True),
+        sa.Column("phase_started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reason", sa.String(length=63), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("stop_reason", sa.String(length=63), nullable=True),
+        sa.Column("limits", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("uid", name=op.f("pk_sessions")),
+    )
+    op.create_index(op.f("ix_sessions_created_at"), "sessions", ["created_at"], unique=False)
+    op.create_index(
+        op.f("ix_sessions_namespace_name_created_at"), "sessions", ["namespace", "name", "created_at"], unique=False
+    )
+    op.create_index(op.f("ix_sessions_phase"), "sessions", ["phase"], unique=False)
+    op.create_table(
+        "entries",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("index", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.String(length=63), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("body", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("body_digest", sa.String(length=64), nullable=False),
+        sa.Column("previous_hash", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_entries_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "seq", name=op.f("pk_entries")),
+        sa.UniqueConstraint(
+            "session_uid", "round", "agent", "step", "index", name=op.f("uq_entries_session_uid_round_agent_step_index")
+        ),
+    )
+    op.create_table(
+        "epochs",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("epoch", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("pod_uid", sa.String(length=64), nullable=False),
+        sa.Column("fenced_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("turns", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("outcome", sa.String(length=63), nullable=True),
+        sa.Column("code", sa.String(length=63), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("result_seq", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_epochs_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "epoch", name=op.f("pk_epochs")),
+        sa.UniqueConstraint("pod_uid", name=op.f("uq_epochs_pod_uid")),
+    )
+    op.create_table(
+        "model_calls",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("k", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("served_epoch", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("prompt_digest", sa.String(length=64), nullable=False),
+        sa.Column("request_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("answer_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("estimate_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cap_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("capped", sa.Boolean(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("duration_milliseconds", sa.BigInteger(), nullable=True),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("estimated", sa.Boolean(), nullable=True),
+        sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("error_code", sa.String(length=63), nullable=True),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_model_calls_session_uid")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_calls")),
+        sa.UniqueConstraint(
+            "session_uid",
+            "agent",
+            "round",
+            "k",
+            "digest",
+            "ordinal",
+            name=op.f("uq_model_calls_session_uid_agent_round_k_digest_ordinal"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_model_calls_session_uid_agent_prompt_digest"),
+        "model_calls",
+        ["session_uid", "agent", "prompt_digest"],
+        unique=False,
+    )
+    op.create_index(op.f("ix_model_calls_session_uid_state"), "model_calls", ["session_uid", "state"], unique=False)
+    op.create_table(
+        "tool_calls",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("round", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("call_id", sa.String(length=128), nullable=False),
+        sa.Column("original_id", sa.Text(), nullable=False),
+        sa.Column("k", sa.Integer(), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("side_effect", sa.String(length=16), nullable=True),
+        sa.Column("begun_epoch", sa.Integer(), nullable=True),
+        sa.Column("output", sa.Text(), nullable=True),
+        sa.Column("is_error", sa.Boolean(), nullable=True),
+        sa.Column("duration_milliseconds", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_tool_calls_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "round", "call_id", name=op.f("pk_tool_calls")),
+    )
+    op.create_table(
+        "turns",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("round", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("k", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("history_seq", sa.BigInteger(), nullable=False),
+        sa.Column("pinned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("outcome", sa.String(length=63), nullable=True),
+        sa.Column("answer_step", sa.Integer(), nullable=True),
+        sa.Column("result_seq", sa.BigInteger(), nullable=True),
+        sa.Column("closed_seq", sa.BigInteger(), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_turns_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "round", "k", name=op.f("pk_turns")),
+    )
+    op.create_table(
+        "usage",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("head", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("digest", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("steps", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("tool_calls", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("turns", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("has_goal", sa.Boolean(), nullable=False),
+        sa.Column("limit_reached", sa.String(length=63), nullable=True),
+        sa.Column("limit_message", sa.Text(), nullable=True),
+        sa.Column("limit_needed", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_usage_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_usage")),
+    )

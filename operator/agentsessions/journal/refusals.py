@@ -1,0 +1,52 @@
+"""Why the journal refuses a write. Each one leaves the store as it was."""
+
+from agentsessions.api.reasons import LimitName
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a malfunction
+    """The base of all refusals; the text is a sentence for people."""
+
+
+class StoreClosed(Refusal):
+    """The store is shutting down and takes no more writes. Passes: ask again elsewhere or later."""
+
+
+class UnknownSession(Refusal):
+    """No such session in the read model yet."""
+
+
+class StaleEpoch(Refusal):
+    """The pod is not the one that speaks for its agent now. Final for this pod."""
+
+
+class NothingToPlay(Refusal):
+    """No turn is open for this pod: the agent is done, or the pod closed its epoch."""
+
+
+class GoalMissing(Refusal):
+    """The goal with its context was not stored yet; `set_goal_message` first."""
+
+
+class TurnMismatch(Refusal):
+    """A commit does not fit what the journal holds of the turn. Final."""
+
+
+class UnknownCall(Refusal):
+    """No such model call, or no such tool call in the answer of the open turn. Final."""
+
+
+class CallInFlight(Refusal):
+    """The same request is being bought at this moment: wait for that purchase and relay its answer."""
+
+    def __init__(self, call_id: int) -> None:
+        super().__init__(f"the same request is being bought as call {call_id}; join that purchase")
+        self.call_id = call_id
+
+
+class LimitReached(Refusal):
+    """A limit of the session forbids it. Recorded: the session's level shows it too."""
+
+    def __init__(self, limit: LimitName, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.message = message

@@ -1,0 +1,182 @@
+"""Values that go in and out of the store."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from agentsessions.api.reasons import LimitName, Phase, StopReason
+from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.journal.refusals import LimitReached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUsage:
+    """What a session has spent, as the journal counted it."""
+
+    head: int = 0
+    steps: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    tool_calls: int = 0
+    turns: int = 0
+    limit_reached: LimitName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A session as the cluster last showed it. `usage` is filled when read and ignored when written."""
+
+    uid: str
+    namespace: str
+    name: str
+    namespace_uid: str = ""
+    generation: int = 1
+    type: str = "Custom"
+    role: str = "Worker"
+    mode: str = "FullAutonomy"
+    operating_mode: OperatingMode = OperatingMode.RUNNING
+    title: str = ""
+    goal: str = ""
+    spec: dict[str, Any] = field(default_factory=dict)
+    """The resource's spec, JSON form."""
+    phase: Phase | None = None
+    phase_started_at: datetime | None = None
+    reason: str = ""
+    """One word why it is in the phase; goes into the phase's `state` entry."""
+    message: str = ""
+    """One sentence to it."""
+    stop_reason: StopReason | None = None
+    limits: EffectiveLimits = field(default_factory=EffectiveLimits)
+    """status.effective."""
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deleted_at: datetime | None = None
+    usage: SessionUsage = field(default_factory=SessionUsage, compare=False)
+
+
+class SessionSort(StrEnum):
+    """What lists of sessions can be ordered by."""
+
+    CREATED_AT = "createdAt"
+    STARTED_AT = "startedAt"
+    FINISHED_AT = "finishedAt"
+    NAME = "name"
+    NAMESPACE = "namespace"
+    PHASE = "phase"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionQuery:
+    """Which sessions to list. None and empty mean: no condition."""
+
+    namespaces: frozenset[str] | None = None
+    """Only these; an empty set lists nothing."""
+    type: str | None = None
+    role: str | None = None
+    phase: str | None = None
+    text: str | None = None
+    """Part of name, title or goal, whatever the case."""
+    include_deleted: bool = False
+    """Whether sessions whose resource is gone are listed too."""
+    sort: SessionSort = SessionSort.CREATED_AT
+    descending: bool = True
+    limit: int = 100
+    """1 to 1,000."""
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """One page of a list, and how many there are in all."""
+
+    items: list[SessionRow]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """Whom a pod speaks for, from the fence table."""
+
+    session_uid: str
+    namespace: str
+    name: str
+    """The session's name."""
+    agent: str
+    epoch: int
+    pod_uid: str
+    is_current: bool
+    """Whether it is its agent's newest epoch. Every write checks it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedTurn:
+    """A turn that is to be played; the same for every epoch until it is committed."""
+
+    session_uid: str
+    agent: str
+    round: int
+    k: int
+    history_seq: int
+    """The history of the turn ends with this entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What a commit led to."""
+
+    k: int
+    is_last: bool
+    """True after final and error: there is no next turn for this pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one answer."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """A model call that a pod asks for."""
+
+    digest: str
+    """`digests.request_digest` of the body: equal requests have the same."""
+    model: str
+    request_bytes: int
+    asked_output_tokens: int | None = None
+    prompt_digest: str = ""
+    """Last one of `digests.prompt_digests`."""
+    prefix_digests: tuple[str, ...] = ()
+    """All of `digests.prompt_digests`: how an answer that this request continues is found."""
+    limits: EffectiveLimits | None = None
+    """Those in force; by default those of the session's row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The answer was bought before; relay it. Costs nothing."""
+
+    call_id: int
+    step: int
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Room for the call is reserved; buy it, then settle or fail it."""
+
+    call_id: int
+    step: int
+    attempt: int
+    cap_output_tokens: int | None
+    """Most tokens the answer may have; None without any limit."""
+    capped: bool
+    """Whether `cap_output_tokens` comes from the session's token limit."""
+
+
+Reservation = Replay | Reserved | LimitReached

@@ -1,0 +1,236 @@
+"""The read model of the resources: jobs that keep it, queries over it.
+
+A session's entries begin once its status has a phase. A view older than the stored one (lower generation, earlier
+phase, a phase after a final one) is a watch's echo and changes nothing.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, or_, select, update
+
+from agentsessions.api.names import DEFAULT_AGENT
+from agentsessions.api.reasons import LimitName, Phase, StopReason
+from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.journal.entries import EntryType
+from agentsessions.journal.ledger import Ledger, to_usage
+from agentsessions.journal.refusals import UnknownSession
+from agentsessions.journal.rows import SessionPage, SessionQuery, SessionRow, SessionSort
+from agentsessions.journal.tables import sessions, usage
+from agentsessions.journal.writer import Work
+
+FINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED, Phase.EXPIRED})
+MAX_PAGE: Final = 1000
+
+_SORT_COLUMNS: Final = {
+    SessionSort.CREATED_AT: sessions.c.created_at,
+    SessionSort.STARTED_AT: sessions.c.started_at,
+    SessionSort.FINISHED_AT: sessions.c.finished_at,
+    SessionSort.NAME: sessions.c.name,
+    SessionSort.NAMESPACE: sessions.c.namespace,
+    SessionSort.PHASE: sessions.c.phase,
+}
+
+
+def put_session(work: Work, row: SessionRow) -> None:
+    """Store a session as the cluster shows it, and journal its start, goal and phases, each once."""
+    stored = find_by_uid(work.conn, row.uid)
+    if stored == row or (stored is not None and _is_echo(row, stored)):
+        return
+    columns = _to_columns(row)
+    if stored is None:
+        work.conn.execute(insert(sessions).values(columns))
+        work.conn.execute(insert(usage).values(session_uid=row.uid, digest="", has_goal=False))
+    else:
+        before = _to_columns(stored)
+        changed = {name: value for name, value in columns.items() if value != before[name]}
+        work.conn.execute(update(sessions).where(sessions.c.uid == row.uid).values(changed))
+    work.touched.add(row.uid)
+    ledger = Ledger(work, row.uid)
+    _journal(ledger, row, stored)
+    if _allows(row.limits, ledger):
+        ledger.clear_limit()
+    ledger.save()
+
+
+def _is_echo(row: SessionRow, stored: SessionRow) -> bool:
+    if stored.phase in FINAL_PHASES and row.phase is not stored.phase:
+        return True
+    if stored.phase_started_at is not None:
+        is_earlier = row.phase_started_at is None or row.phase_started_at < stored.phase_started_at
+    else:
+        is_earlier = False
+    return is_earlier or row.generation < stored.generation
+
+
+def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None:
+    if row.phase is None:
+        return
+    if stored is None or stored.phase is None:
+        agents = [agent["name"] for agent in row.spec.get("agents") or [{"name": DEFAULT_AGENT}]]
+        ledger.append(EntryType.SESSION_START, {"goal": row.goal, "agents": agents, "limits": row.limits.to_json()})
+    if not row.spec.get("context"):
+        write_goal(ledger, row.goal)
+    if stored is None or (row.phase, row.phase_started_at) != (stored.phase, stored.phase_started_at):
+        reason = row.stop_reason.value if row.stop_reason else row.reason
+        ledger.append(EntryType.STATE, {"phase": row.phase.value, "reason": reason, "message": row.message})
+        if row.phase in FINAL_PHASES:
+            ledger.append(EntryType.DONE, _done(ledger, row))
+
+
+def _done(ledger: Ledger, row: SessionRow) -> dict[str, Any]:
+    spent = ledger.usage
+    return {
+        "phase": row.phase,
+        "stopReason": row.stop_reason,
+        "usage": {
+            "steps": spent.steps,
+            "inputTokens": spent.input_tokens,
+            "outputTokens": spent.output_tokens,
+            "totalTokens": spent.input_tokens + spent.output_tokens,
+            "toolCalls": spent.tool_calls,
+        },
+    }
+
+
+def write_goal(ledger: Ledger, text: str) -> None:
+    """Journal the goal message, unless it is there."""
+    if not ledger.has_goal:
+        ledger.append(EntryType.MESSAGE, {"role": "user", "content": text})
+        ledger.mark_goal()
+
+
+def set_goal_message(work: Work, uid: str, text: str) -> None:
+    """Journal the goal with its context as the first message. Only the first call counts."""
+    ledger = Ledger(work, uid)
+    write_goal(ledger, text)
+    ledger.save()
+
+
+def _allows(limits: EffectiveLimits, ledger: Ledger) -> bool:
+    limit, needed = ledger.usage.limit_reached, ledger.limit_needed
+    if limit is None or needed is None:
+        return False
+    allowed = limit_of(limits, limit)
+    return allowed is None or allowed >= needed
+
+
+def limit_of(limits: EffectiveLimits, limit: LimitName) -> int | None:
+    """Return the number of a limit, None where there is none."""
+    match limit:
+        case LimitName.STEPS:
+            return limits.max_steps
+        case LimitName.TOKENS:
+            return limits.max_tokens
+        case LimitName.TOOL_CALLS:
+            return limits.max_tool_calls
+
+
+def mark_deleted(work: Work, uid: str, at: Any) -> None:
+    """Note that the resource is gone. The history stays."""
+    changed = work.conn.execute(
+        update(sessions).where(sessions.c.uid == uid, sessions.c.deleted_at.is_(None)).values(deleted_at=at)
+    )
+    if changed.rowcount:
+        work.touched.add(uid)
+
+
+def limits_in_force(conn: Connection, uid: str) -> EffectiveLimits:
+    """Return the limits that the session's status last showed.
+
+    Raises:
+        UnknownSession: There is no such session.
+    """
+    limits = conn.scalar(select(sessions.c.limits).where(sessions.c.uid == uid))
+    if limits is None:
+        raise UnknownSession(f"session {uid} is not in the journal yet; put_session comes first")
+    return EffectiveLimits.model_validate(limits)
+
+
+def find_by_uid(conn: Connection, uid: str) -> SessionRow | None:
+    """Return the session with this uid."""
+    row = conn.execute(_rows().where(sessions.c.uid == uid)).mappings().one_or_none()
+    return None if row is None else _to_row(row)
+
+
+def find(conn: Connection, id_: str, namespace: str) -> SessionRow | None:
+    """Return a namespace's session by its uid, or the newest one with the name."""
+    matching = or_(sessions.c.uid == id_, sessions.c.name == id_)
+    row = (
+        conn.execute(
+            _rows()
+            .where(sessions.c.namespace == namespace, matching)
+            .order_by((sessions.c.uid == id_).desc(), sessions.c.created_at.desc(), sessions.c.uid)
+            .limit(1)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else _to_row(row)
+
+
+def list_page(conn: Connection, query: SessionQuery) -> SessionPage:
+    """Return one page of the sessions that match.
+
+    Raises:
+        ValueError: The page's limit or offset is out of range.
+    """
+    if not 1 <= query.limit <= MAX_PAGE or query.offset < 0:
+        raise ValueError(f"a page has limit 1 to {MAX_PAGE} and offset 0 or more, not {query.limit} and {query.offset}")
+    conditions = _conditions(query)
+    total = conn.scalar(select(func.count()).select_from(sessions).where(*conditions))
+    column = _SORT_COLUMNS[query.sort]
+    order = column.desc().nulls_last() if query.descending else column.asc().nulls_last()
+    page = _rows().where(*conditions).order_by(order, sessions.c.uid).limit(query.limit).offset(query.offset)
+    return SessionPage([_to_row(row) for row in conn.execute(page).mappings()], total or 0)
+
+
+def _conditions(query: SessionQuery) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        column == value
+        for column, value in (
+            (sessions.c.type, query.type),
+            (sessions.c.role, query.role),
+            (sessions.c.phase, query.phase),
+        )
+        if value
+    ]
+    if query.namespaces is not None:
+        conditions.append(sessions.c.namespace.in_(sorted(query.namespaces)))
+    if not query.include_deleted:
+        conditions.append(sessions.c.deleted_at.is_(None))
+    if query.text:
+        conditions.append(
+            or_(
+                *(
+                    c.icontains(query.text, autoescape=True)
+                    for c in (sessions.c.name, sessions.c.title, sessions.c.goal)
+                )
+            )
+        )
+    return conditions
+
+
+def _rows() -> Select[Any]:
+    counters = [c for c in usage.c if c.name != "session_uid"]
+    return select(sessions, *counters).join(usage, usage.c.session_uid == sessions.c.uid)
+
+
+def _to_columns(row: SessionRow) -> dict[str, Any]:
+    columns = {name: getattr(row, name) for name in SessionRow.__slots__ if name != "usage"}
+    columns["limits"] = row.limits.to_json()
+    return columns
+
+
+def _to_row(row: Any) -> SessionRow:
+    fields = {name: row[name] for name in SessionRow.__slots__ if name != "usage"}
+    return SessionRow(
+        **{
+            **fields,
+            "phase": Phase(row["phase"]) if row["phase"] else None,
+            "stop_reason": StopReason(row["stop_reason"]) if row["stop_reason"] else None,
+            "operating_mode": OperatingMode(row["operating_mode"]),
+            "limits": EffectiveLimits.model_validate(row["limits"]),
+        },
+        usage=to_usage(row),
+    )

@@ -1,0 +1,275 @@
+"""The journal's store: what the gateway, its only user, may ask of it.
+
+Reads run beside the writer and see what is committed. Writes of a pod are compared with the fence in the transaction
+that commits them. Every refusal is a `refusals.Refusal`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from agentsessions.api.levels import Level
+from agentsessions.api.wire import Commit, ToolBegin, ToolSettle, ToolVerdict
+from agentsessions.journal import calls, fences, history, levels, sessions, tools, turns
+from agentsessions.journal.changes import Bulletin, Changes
+from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
+from agentsessions.journal.entries import ChainCheck, EntryRow
+from agentsessions.journal.ledger import to_entry
+from agentsessions.journal.refusals import CallInFlight, NothingToPlay
+from agentsessions.journal.rows import (
+    CallRequest,
+    CommitResult,
+    PinnedTurn,
+    PodIdentity,
+    Reservation,
+    SessionPage,
+    SessionQuery,
+    SessionRow,
+    TokenUsage,
+)
+from agentsessions.journal.tables import entries, tool_calls, usage
+from agentsessions.journal.writer import Writer
+
+T = TypeVar("T")
+_VERIFY_PAGE = 1000
+
+
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Store:
+    """The journal, open."""
+
+    def __init__(self, writer_engine: Engine, reader_engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
+        self._writer_engine = writer_engine
+        self._reader_engine = reader_engine
+        self._bulletin = Bulletin()
+        self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce)
+
+    @classmethod
+    async def open(cls, url: str, *, clock: Callable[[], datetime] = utc_now) -> Self:
+        """Bring the schema up to date, then open the journal at an SQLAlchemy URL (`sqlite+aiosqlite:////path`)."""
+        writer_engine = create_writer_engine(url)
+        try:
+            await asyncio.to_thread(migrate, writer_engine)
+        except BaseException:
+            writer_engine.dispose()
+            raise
+        return cls(writer_engine, create_reader_engine(url), clock)
+
+    async def close(self) -> None:
+        """Commit what was asked for, end subscriptions, close the database."""
+        await self._writer.close()
+        self._bulletin.close()
+        await self._reader_engine.dispose()
+        await asyncio.to_thread(self._writer_engine.dispose)
+
+    async def _read(self, query: Callable[..., T], *args: Any) -> T:
+        async with self._reader_engine.connect() as connection:
+            return await connection.run_sync(query, *args)
+
+    # Sessions, from the watch of the resources.
+
+    async def put_session(self, session: SessionRow) -> None:
+        """Store a session as the cluster shows it; cheap when nothing changed.
+
+        Journals session_start when its status first has a phase, a `state` entry for each phase, `done` once at a final
+        one, and the goal message when the spec has no context (else `set_goal_message` must).
+        """
+        await self._writer.run(lambda work: sessions.put_session(work, session))
+
+    async def set_goal_message(self, uid: str, text: str) -> None:
+        """Journal the goal with its context as the first message; later calls change nothing."""
+        await self._writer.run(lambda work: sessions.set_goal_message(work, uid, text))
+
+    async def mark_deleted(self, uid: str, at: datetime) -> None:
+        """Note that the resource is gone; its rows stay."""
+        await self._writer.run(lambda work: sessions.mark_deleted(work, uid, at))
+
+    async def get_session(self, id_: str, namespace: str) -> SessionRow | None:
+        """Return a namespace's session by uid, or the newest one of that name; deleted ones too."""
+        return await self._read(sessions.find, id_, namespace)
+
+    async def get_session_by_uid(self, uid: str) -> SessionRow | None:
+        """Return the session with this uid, whatever its namespace."""
+        return await self._read(sessions.find_by_uid, uid)
+
+    async def list_sessions(self, query: SessionQuery) -> SessionPage:
+        """Return one page of sessions.
+
+        Raises:
+            ValueError: The page's limit or offset is out of range.
+        """
+        return await self._read(sessions.list_page, query)
+
+    # The fence.
+
+    async def fence(self, session_uid: str, agent: str, epoch: int, pod_uid: str) -> bool:
+        """Note which pod speaks for an epoch, as status says; return False if another pod has it already.
+
+        Raises:
+            UnknownSession: `put_session` comes first.
+        """
+        return await self._writer.run(lambda work: fences.raise_fence(work, session_uid, agent, epoch, pod_uid))
+
+    async def identify_pod(self, pod_uid: str) -> PodIdentity | None:
+        """Return whom a pod speaks for; None while no status has named it."""
+        return await self._read(fences.find_pod, pod_uid)
+
+    # Turns.
+
+    async def pin_turn(self, pod: PodIdentity, round: int = 1) -> PinnedTurn:  # noqa: A002 - the word of the API
+        """Return the turn to play: the open one, else the next, stored before it is returned.
+
+        Raises:
+            StaleEpoch, GoalMissing.
+            NothingToPlay: The agent is done, or this pod closed its epoch.
+        """
+        turn = await self._writer.run(lambda work: turns.pin(work, pod, round))
+        if turn is None:
+            raise NothingToPlay(f"agent {pod.agent} of {pod.namespace}/{pod.name} gave its final answer")
+        return turn
+
+    async def commit_turn(self, pod: PodIdentity, commit: Commit) -> CommitResult:
+        """Close a turn in one transaction; the same commit again is answered alike.
+
+        Raises:
+            StaleEpoch, TurnMismatch.
+        """
+        return await self._writer.run(lambda work: turns.commit(work, pod, commit))
+
+    # Model calls.
+
+    async def reserve_call(self, pod: PodIdentity, request: CallRequest) -> Reservation:
+        """Return the recorded answer, or room for buying one, or the limit that forbids it (not raised).
+
+        Raises:
+            StaleEpoch, NothingToPlay.
+            CallInFlight: The same request is being bought; join that purchase and relay its answer.
+        """
+        outcome = await self._writer.run(lambda work: calls.reserve(work, pod, request))
+        if isinstance(outcome, calls.InFlight):
+            raise CallInFlight(outcome.call_id)
+        return outcome
+
+    async def settle_call(
+        self, pod: PodIdentity, call_id: int, answer: dict[str, Any], usage: TokenUsage | None, *, estimated: bool
+    ) -> dict[str, Any]:
+        """Journal a complete `chat.completion`; return it as it is to be relayed, with call ids of ours.
+
+        The pod need not be current any more: what was paid for is kept, and served to the epoch that asks again.
+        Without `usage` the tokens are estimated from the bytes of request and answer.
+
+        Raises:
+            LimitReached: Journaled and charged, but not to be relayed: it asks for more tool calls than are left,
+                or the token limit cut it short (finish_reason length, with a cap from that limit).
+            UnknownCall: There is no such purchase under way.
+            ValueError: It is not an answer.
+        """
+        settled = await self._writer.run(
+            lambda work: calls.settle(work, pod, call_id, answer, usage, estimated=estimated)
+        )
+        if settled.refusal is not None:
+            raise settled.refusal
+        return settled.answer
+
+    async def fail_call(
+        self, call_id: int, code: str, message: str, *, charged: bool, usage: TokenUsage | None = None
+    ) -> None:
+        """Record that a purchase failed; release its reservation, or charge it.
+
+        Charged is `usage`, else the whole reservation, marked as estimated. A call that is over stays as it is.
+        """
+        await self._writer.run(lambda work: calls.fail(work, call_id, code, message, charged=charged, spent=usage))
+
+    async def original_call_ids(self, session_uid: str, agent: str) -> dict[str, str]:
+        """Return the provider's id of each call id of ours."""
+        return await self._read(_read_original_ids, session_uid, agent)
+
+    async def recover(self) -> int:
+        """Charge in full what was under way when the process died; return how many calls. Once, before serving."""
+        return await self._writer.run(calls.recover)
+
+    # Tools.
+
+    async def begin_tool(self, pod: PodIdentity, begin: ToolBegin) -> ToolVerdict:
+        """Say whether a tool call of the open turn is to be run.
+
+        Raises:
+            StaleEpoch, NothingToPlay, UnknownCall.
+        """
+        return await self._writer.run(lambda work: tools.begin(work, pod, begin))
+
+    async def settle_tool(self, pod: PodIdentity, settle: ToolSettle) -> None:
+        """Record a tool's result; the first report stands.
+
+        Raises:
+            StaleEpoch, NothingToPlay, UnknownCall.
+        """
+        await self._writer.run(lambda work: tools.settle(work, pod, settle))
+
+    # Reading.
+
+    async def entries(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[EntryRow]:
+        """Return entries in order of seq, from the one behind `after`."""
+        return await self._read(_read_entries, session_uid, after, limit)
+
+    async def history(
+        self,
+        session_uid: str,
+        agent: str,
+        round: int,  # noqa: A002 - the word of the API
+        through_seq: int,
+    ) -> list[dict[str, Any]]:
+        """Return the input items of a turn that was pinned at `through_seq`."""
+        return await self._read(history.read_history, session_uid, agent, round, through_seq)
+
+    async def level(self, session_uid: str) -> Level | None:
+        """Return how a session stands."""
+        return await self._read(levels.read_level, session_uid)
+
+    async def open_levels(self) -> list[Level]:
+        """Return how all sessions stand that exist and are in no final phase."""
+        return await self._read(levels.read_open_levels)
+
+    async def verify(self, session_uid: str) -> list[str]:
+        """Recompute a session's chain; return what does not fit, nothing when it is sound."""
+        return await self._read(_verify, session_uid)
+
+    def changes(self) -> Changes:
+        """Return a subscription to commits: subscribe first, then read, then iterate it, and nothing is missed."""
+        return self._bulletin.subscribe()
+
+
+def _read_entries(conn: Connection, session_uid: str, after: int, limit: int) -> list[EntryRow]:
+    query = select(entries).where(entries.c.session_uid == session_uid, entries.c.seq > after)
+    return [to_entry(row) for row in conn.execute(query.order_by(entries.c.seq).limit(limit)).mappings()]
+
+
+def _read_original_ids(conn: Connection, session_uid: str, agent: str) -> dict[str, str]:
+    query = select(tool_calls.c.call_id, tool_calls.c.original_id).where(
+        tool_calls.c.session_uid == session_uid, tool_calls.c.agent == agent
+    )
+    return {row.call_id: row.original_id for row in conn.execute(query)}
+
+
+def _verify(conn: Connection, session_uid: str) -> list[str]:
+    check = ChainCheck()
+    problems: list[str] = []
+    try:
+        while page := _read_entries(conn, session_uid, check.head, _VERIFY_PAGE):
+            problems += check.read(page)
+    except ValueError as error:
+        return [*problems, f"an entry after entry {check.head} cannot be read, it was changed: {error}"]
+    recorded = conn.execute(
+        select(usage.c.head, usage.c.digest).where(usage.c.session_uid == session_uid)
+    ).one_or_none()
+    if recorded is not None and (recorded.head, recorded.digest) != (check.head, check.digest):
+        problems.append(f"the journal's head is entry {recorded.head}, but the chain ends with entry {check.head}")
+    return problems

@@ -1,0 +1,224 @@
+"""Tables of the journal, for SQLite and PostgreSQL alike. `migrations/` creates them; a test compares the two."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant in UTC; SQLite, which knows no zones, keeps it without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive values, give SQLite what it can compare."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone: pass aware datetimes")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the instant with its zone."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+RowId: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite counts up INTEGER keys alone."""
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def _session_key(**options: Any) -> Column[str]:
+    return Column("session_uid", String(64), ForeignKey("sessions.uid"), nullable=False, **options)
+
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("uid", String(64), primary_key=True),
+    Column("namespace", String(63), nullable=False),
+    Column("name", String(253), nullable=False),
+    Column("namespace_uid", String(64), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("type", String(63), nullable=False),
+    Column("role", String(63), nullable=False),
+    Column("mode", String(63), nullable=False),
+    Column("operating_mode", String(63), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("goal", Text, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("phase", String(63)),
+    Column("phase_started_at", UtcDateTime),
+    Column("reason", String(63), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("stop_reason", String(63)),
+    Column("limits", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Index(None, "namespace", "name", "created_at"),
+    Index(None, "created_at"),
+    Index(None, "phase"),
+)
+"""Read model of the resources; rows outlive them."""
+
+usage: Final = Table(
+    "usage",
+    metadata,
+    _session_key(primary_key=True),
+    _count("head"),
+    Column("digest", String(64), nullable=False, server_default=""),
+    Column("last_at", UtcDateTime),
+    _count("steps"),
+    _count("input_tokens"),
+    _count("output_tokens"),
+    _count("tool_calls"),
+    _count("turns"),
+    Column("has_goal", Boolean, nullable=False),
+    Column("limit_reached", String(63)),
+    Column("limit_message", Text),
+    Column("limit_needed", BigInteger),
+)
+"""Head of each session's chain and its counters: one small row, because each write changes it."""
+
+entries: Final = Table(
+    "entries",
+    metadata,
+    _session_key(primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("agent", String(63), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("index", BigInteger, nullable=False),
+    Column("type", String(63), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("body", JSON(none_as_null=True)),
+    Column("body_digest", String(64), nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("session_uid", "round", "agent", "step", "index"),
+)
+"""The conversation, append-only."""
+
+epochs: Final = Table(
+    "epochs",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("pod_uid", String(64), nullable=False, unique=True),
+    Column("fenced_at", UtcDateTime, nullable=False),
+    _count("turns"),
+    Column("outcome", String(63)),
+    Column("code", String(63)),
+    Column("message", Text),
+    Column("result_seq", BigInteger),
+)
+"""The fence: which pod speaks for which epoch; and how that epoch ended (its closing record), once it did."""
+
+turns: Final = Table(
+    "turns",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("k", Integer, primary_key=True, autoincrement=False),
+    Column("history_seq", BigInteger, nullable=False),
+    Column("pinned_at", UtcDateTime, nullable=False),
+    Column("outcome", String(63)),
+    Column("answer_step", Integer),
+    Column("result_seq", BigInteger),
+    Column("closed_seq", BigInteger),
+    Column("closed_at", UtcDateTime),
+)
+"""Pinned turns; `outcome` and what follows are set by the commit. A failed epoch leaves its turn open."""
+
+model_calls: Final = Table(
+    "model_calls",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    _session_key(),
+    Column("agent", String(63), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("served_epoch", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("prompt_digest", String(64), nullable=False),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("answer_bytes", BigInteger),
+    Column("estimate_tokens", BigInteger, nullable=False),
+    Column("cap_tokens", BigInteger),
+    Column("capped", Boolean, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("duration_milliseconds", BigInteger),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("estimated", Boolean),
+    Column("answer", JSON(none_as_null=True)),
+    Column("error_code", String(63)),
+    Column("error_message", Text),
+    UniqueConstraint("session_uid", "agent", "round", "k", "digest", "ordinal"),
+    Index(None, "session_uid", "state"),
+    Index(None, "session_uid", "agent", "prompt_digest"),
+)
+"""Purchases, written before they are made."""
+
+tool_calls: Final = Table(
+    "tool_calls",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("call_id", String(128), primary_key=True),
+    Column("original_id", Text, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("side_effect", String(16)),
+    Column("begun_epoch", Integer),
+    Column("output", Text),
+    Column("is_error", Boolean),
+    Column("duration_milliseconds", BigInteger),
+)
+"""Tool calls of the answers; `output` is set once, by the first report."""

@@ -1,0 +1,156 @@
+"""The one writer: jobs queue up and share a transaction, each in a savepoint of its own (group commit).
+
+What it promises:
+- a job's caller hears of success only after the commit that holds its writes;
+- a refused job leaves no trace, and does not disturb the others;
+- a job runs to its end even when its caller has gone;
+- subscribers hear of a session after the commit, never before.
+
+Transactions run in a thread of the writer's own, so the event loop never waits for the disk.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from agentsessions.journal.refusals import StoreClosed
+
+MAX_BATCH: Final = 128
+"""Jobs in one transaction; bounds how long the first of them waits for the last."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Work:
+    """What a job may use."""
+
+    conn: Connection
+    now: datetime
+    touched: set[str] = field(default_factory=set)
+    """Sessions whose subscribers must hear of the commit."""
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    play: Callable[[Work], T]
+    done: asyncio.Future[T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    value: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """Runs jobs one after the other, and commits them in groups."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime], announce: Callable[[set[str]], None]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._announce = announce
+        self._jobs: asyncio.Queue[_Job[Any] | None] = asyncio.Queue()
+        self._is_closed = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-writer")
+        self._task = asyncio.create_task(self._serve(), name="journal-writer")
+
+    async def run(self, play: Callable[[Work], T]) -> T:
+        """Run a job in the next transaction; return its value once that is committed.
+
+        Raises:
+            StoreClosed: The writer takes no more jobs.
+            Refusal: The job refused.
+        """
+        if self._is_closed:
+            raise StoreClosed("the journal is closing and takes no more writes")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put_nowait(_Job(play, done))
+        return await done
+
+    async def close(self) -> None:
+        """Finish the jobs that were taken, then stop."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._jobs.put_nowait(None)
+        await self._task
+        self._thread.shutdown()
+
+    async def _serve(self) -> None:
+        is_open = True
+        while is_open:
+            batch = []
+            job = await self._jobs.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) == MAX_BATCH or self._jobs.empty():
+                    break
+                job = self._jobs.get_nowait()
+            is_open = job is not None
+            if batch:
+                await self._commit(batch)
+
+    async def _commit(self, batch: list[_Job[Any]]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            outcomes, touched = await loop.run_in_executor(self._thread, _transact, self._engine, batch, self._clock())
+        except Exception as error:  # noqa: BLE001 - nothing was committed: every caller must hear why, the writer lives on
+            outcomes, touched = [_Outcome(error=error) for _ in batch], set()
+        for job, outcome in zip(batch, outcomes, strict=True):
+            _settle(job.done, outcome)
+        if touched:
+            self._announce(touched)
+
+
+def _transact(engine: Engine, batch: list[_Job[Any]], now: datetime) -> tuple[list[_Outcome], set[str]]:
+    with engine.begin() as connection:
+        return _play_all(connection, batch, now)
+
+
+def _play_all(connection: Connection, batch: list[_Job[Any]], now: datetime) -> tuple[list[_Outcome], set[str]]:
+    outcomes: list[_Outcome] = []
+    touched: set[str] = set()
+    for job in batch:
+        work = Work(connection, now)
+        try:
+            with _savepoint(connection):
+                value = job.play(work)
+        except IntegrityError as error:
+            outcomes.append(_Outcome(error=error))
+        except DBAPIError:
+            raise  # a full disk, a lost connection: the transaction itself may be gone
+        except Exception as error:  # noqa: BLE001 - belongs to the job's caller
+            outcomes.append(_Outcome(error=error))
+        else:
+            outcomes.append(_Outcome(value))
+            touched |= work.touched
+    return outcomes, touched
+
+
+@contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what a job wrote when it raises; `begin_nested` costs as much as some of the jobs."""
+    connection.exec_driver_sql("SAVEPOINT job")
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
+        raise
+    finally:
+        connection.exec_driver_sql("RELEASE SAVEPOINT job")
+
+
+def _settle(done: asyncio.Future[Any], outcome: _Outcome) -> None:
+    if done.done():
+        return  # the caller has gone
+    if outcome.error is None:
+        done.set_result(outcome.value)
+    else:
+        done.set_exception(outcome.error)

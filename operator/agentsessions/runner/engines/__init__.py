@@ -1,0 +1,1 @@
+"""Agent libraries behind the engine port."""

@@ -50,7 +50,7 @@ def condition(status: SessionStatus, kind: str) -> tuple[str, str]:
             id="exit code 0 without a closing record is a failure of the epoch",
         ),
         pytest.param(
-            a_session().with_spec(**IMAGE).running().with_pod_ended(0).with_journal(epoch_turns=1, result="ok"),
+            a_session().with_spec(**IMAGE).running().with_pod_ended(0).with_journal(turns=1, result="ok"),
             Phase.COMPLETED,
             "GoalReached",
             id="a foreign image that made a call and exits 0 is done",

@@ -1,0 +1,68 @@
+"""Every end-to-end test gets a namespace of its own; its sessions are checked against the invariants afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kubernetes import client
+
+from tests.e2e.product import READER, ROOT, SYSTEM, Product, read_until
+from tests.invariants import check_session
+
+
+@pytest.fixture(scope="session")
+def product() -> Product:
+    """Install the product as built from this checkout, once, and return handles on it."""
+    subprocess.run([sys.executable, str(ROOT / "hack" / "product"), "install"], check=True)
+    product = Product()
+    make_reader(product)
+    return product
+
+
+def make_reader(product: Product) -> None:
+    """Create the service account by which tests read every namespace's sessions."""
+    manifests = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": READER}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": READER},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"kind": "ServiceAccount", "name": READER, "namespace": SYSTEM}],
+        },
+    ]
+    product.apply(SYSTEM, *manifests)
+
+
+@pytest.fixture
+def namespace(product: Product, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Make a restricted namespace; check the invariants of its sessions, then remove it."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "test": request.node.name[:60].strip("[]-_.")}
+    labels["test"] = "".join(c if c.isalnum() or c in "-_." else "-" for c in labels["test"]).strip("-_.")
+    product.core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name, labels=labels)))
+    yield name
+    problems = broken_invariants(product, name)
+    product.core.delete_namespace(name)
+    assert problems == []
+
+
+def broken_invariants(product: Product, namespace: str) -> list[str]:
+    """Return the broken invariants of all sessions in a namespace."""
+    listed = product.custom.list_namespaced_custom_object("agentsessions.dev", "v1alpha1", namespace, "agentsessions")
+    sessions = [s for s in listed["items"] if s.get("status", {}).get("phase") not in {None, "Pending"}]
+    found: list[str] = []
+    if not sessions:
+        return found
+    with product.gateway() as gateway:
+        for session in sessions:
+            uid, name = session["metadata"]["uid"], session["metadata"]["name"]
+            chain = gateway.get(f"/{uid}/verify", namespace=namespace)
+            entries = read_until(gateway.http, namespace, uid, chain["head"])
+            pods = product.session_pods(namespace, uid)
+            found += [f"{name}: {problem}" for problem in check_session(session, pods, entries, chain["problems"])]
+    return found

@@ -1,0 +1,255 @@
+"""The operator on a real API server: what it makes, what it writes, and that it does so once."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentsessions.api.levels import Closing, Level
+from agentsessions.api.names import CA_CONFIG_MAP
+from agentsessions.api.wire import Outcome
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.engine.client import Client, Resource
+from agentsessions.engine.errors import AlreadyExists
+from agentsessions.engine.resources import CONFIG_MAP, NETWORK_POLICY, POD, SERVICE_ACCOUNT
+from tests.integration.controller_cluster import (
+    INSTALL_NAMESPACE,
+    Kubelet,
+    Namespace,
+    OperatorProcess,
+    audit_lines,
+    fresh_namespace,
+    open_client,
+    own_cluster,
+)
+from tests.unit.controller.level_server import LevelServer
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+EVENT = Resource("events.k8s.io", "v1", "events", "Event")
+
+
+@dataclass
+class World:
+    """What a test acts upon."""
+
+    client: Client
+    kubelet: Kubelet
+    gateway: LevelServer
+    operator: OperatorProcess
+    namespace: Namespace
+
+    def level(self, session: dict[str, Any], **changes: Any) -> Level:
+        """Return a level of a session that bought two answers."""
+        meta = session["metadata"]
+        figures = {"steps": 2, "input_tokens": 100, "output_tokens": 20, "turns": 2, "epoch_turns": 2, "head": 9}
+        return Level(session_uid=meta["uid"], namespace=meta["namespace"], name=meta["name"], **{**figures, **changes})
+
+    def closing(self, pod: dict[str, Any], epoch: int = 1) -> Closing:
+        """Return the closing record of an epoch that gave the final answer."""
+        return Closing(agent="agent", epoch=epoch, pod_uid=pod["metadata"]["uid"], outcome=Outcome.FINAL)
+
+
+@pytest.fixture(scope="module")
+def kubeconfig() -> Iterator[str]:
+    with own_cluster() as kubeconfig:
+        yield kubeconfig
+
+
+@pytest.fixture
+async def world(kubeconfig: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with (
+        open_client(kubeconfig) as client,
+        LevelServer().serve() as gateway,
+        fresh_namespace(client) as namespace,
+    ):
+        kubelet, operator = Kubelet(client), OperatorProcess(kubeconfig, gateway.url, tmp_path)
+        await kubelet.join()
+        node = asyncio.create_task(kubelet.run())
+        gateway.say(synced=True)
+        await operator.start()
+        await namespace.create_provider()
+        yield World(client, kubelet, gateway, operator, namespace)
+        assert await operator.stop() == 0
+        assert operator.problems() == []
+        node.cancel()
+        await asyncio.gather(node, return_exceptions=True)
+
+
+async def complete(world: World, session: dict[str, Any]) -> dict[str, Any]:
+    """Let a session run to its end; return it."""
+    pod = await world.namespace.wait_pod()
+    await world.namespace.wait_phase("Starting")
+    await world.kubelet.start(pod)
+    await world.namespace.wait_phase("Running")
+    world.gateway.say(world.level(session, closing=world.closing(pod), result="42", digest="ab"))
+    await world.kubelet.end(pod, 0)
+    return await world.namespace.wait_phase("Completed")
+
+
+@pytest.mark.requirement("OBJ-1")
+@pytest.mark.requirement("LIM-3")
+async def test_a_session_completes_with_result_and_usage(world: World) -> None:
+    done = await complete(world, await world.namespace.create_session())
+    status = done["status"]
+    assert status["result"] == "42"
+    assert status["stopReason"] == "GoalReached"
+    assert status["usage"]["totalTokens"] == 120
+    assert status["remaining"]["steps"] == 8
+    assert status["journal"] == {"head": 9, "digest": "ab"}
+
+
+async def test_an_ordinary_session_costs_four_writes_and_four_events_at_most(world: World) -> None:
+    await complete(world, await world.namespace.create_session())
+    assert await world.operator.stop() == 0
+    lines = audit_lines(world.namespace.name)
+    ours = [line for line in lines if line["userAgent"] == "agentsessions-operator"]
+    writes = Counter(
+        (line["verb"], line["objectRef"]["resource"], line["objectRef"].get("subresource", ""))
+        for line in ours
+        if line["verb"] not in {"get", "list", "watch"}
+        and line["objectRef"]["resource"] not in {"serviceaccounts", "networkpolicies", "modelproviders", "configmaps"}
+    )
+    assert writes.pop(("create", "events", "")) <= 4
+    assert writes == {("create", "pods", ""): 1, ("patch", "agentsessions", "status"): 3}
+    kopfs = [line for line in lines if line["userAgent"].startswith(("kopf", "Python"))]
+    assert [line for line in kopfs if line["verb"] not in {"get", "list", "watch"}] == []
+    events = await world.namespace.list(EVENT)
+    assert [
+        e["reason"]
+        for e in sorted(events, key=lambda e: e["eventTime"] or "")
+        if e["regarding"]["kind"] == "AgentSession"
+    ] == [
+        "Starting",
+        "Running",
+        "Completed",
+    ]
+
+
+@pytest.mark.requirement("LIFE-11")
+async def test_without_gateway_a_session_starts_and_then_waits_for_the_journal(world: World) -> None:
+    world.gateway.break_stream()
+    session = await world.namespace.create_session()
+    pod = await world.namespace.wait_pod()
+    await world.kubelet.start(pod)
+    await world.namespace.wait_phase("Running")
+    await world.kubelet.end(pod, 0)
+
+    def is_waiting(raw: dict[str, Any]) -> bool:
+        conditions = {c["type"]: c for c in raw["status"]["conditions"]}
+        return bool(conditions["Reconciling"]["reason"] == "AwaitingJournal")
+
+    waiting = await world.namespace.wait(AGENT_SESSIONS, is_waiting)
+    assert waiting["status"]["phase"] == "Running"
+    world.gateway.say(world.level(session, closing=world.closing(pod), result="42"), synced=True)
+    done = await world.namespace.wait_phase("Completed")
+    assert done["status"]["result"] == "42"
+
+
+@pytest.mark.requirement("LIFE-11")
+async def test_a_lost_pod_is_replaced_by_the_next_epoch(world: World) -> None:
+    session = await world.namespace.create_session()
+    pod = await world.namespace.wait_pod()
+    await world.kubelet.start(pod)
+    await world.namespace.wait_phase("Running")
+    world.gateway.say(world.level(session))
+    await world.client.delete(POD, world.namespace.name, pod["metadata"]["name"], grace_seconds=0)
+    again = await world.namespace.wait_pod(epoch=2)
+    await world.kubelet.start(again)
+    status = (await world.namespace.wait(AGENT_SESSIONS, lambda raw: raw["status"]["agents"][0]["epoch"] == 2))[
+        "status"
+    ]
+    assert status["agents"][0]["podUID"] == again["metadata"]["uid"]
+
+
+@pytest.mark.requirement("LIFE-5")
+async def test_cancel_ends_the_pod_and_proves_it(world: World) -> None:
+    await world.namespace.create_session()
+    await world.kubelet.start(await world.namespace.wait_pod())
+    await world.namespace.wait_phase("Running")
+    await world.namespace.patch_session(operatingMode="Cancelled")
+    status = (await world.namespace.wait_phase("Cancelled"))["status"]
+    assert status["podsRemaining"] == 0
+    assert status["stoppedAt"]
+    assert await world.namespace.list(POD) == []
+
+
+@pytest.mark.requirement("LIFE-11")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_restarted_operator_goes_on_without_a_second_pod(world: World, by: signal.Signals) -> None:
+    session = await world.namespace.create_session()
+    pod = await world.namespace.wait_pod()
+    await world.operator.stop(by=by)
+    await world.kubelet.start(pod)
+    world.gateway.break_stream()
+    world.gateway.say(world.level(session), synced=True)
+    await world.operator.start()
+    running = await world.namespace.wait_phase("Running")
+    assert [row["epoch"] for row in running["status"]["agents"]] == [1]
+    assert [p["metadata"]["uid"] for p in await world.namespace.list(POD)] == [pod["metadata"]["uid"]]
+
+
+@pytest.mark.requirement("OBJ-6")
+async def test_context_is_frozen_and_changes_of_its_source_are_not_seen(world: World) -> None:
+    reference = {"name": "sales", "key": "sales.csv"}
+    await world.namespace.create_session(context={"files": [{"path": "in/sales.csv", "configMapKeyRef": reference}]})
+    waiting = await world.namespace.wait(AGENT_SESSIONS, lambda raw: bool(raw.get("status")))
+    accepted = next(c for c in waiting["status"]["conditions"] if c["type"] == "Accepted")
+    assert accepted["reason"] == "ConfigMapNotFound"
+    assert "spec.context.files[in/sales.csv]" in accepted["message"]
+    await world.namespace.create(CONFIG_MAP, "sales", data={"sales.csv": "a,b"})
+    pod = await world.namespace.wait_pod()
+    volume = next(v for v in pod["spec"]["volumes"] if v["name"] == "context")
+    snapshot = await world.namespace.get(CONFIG_MAP, volume["configMap"]["name"])
+    assert snapshot["immutable"] is True
+    assert snapshot["data"] == {"file-0": "a,b"}
+
+
+async def test_a_pending_session_starts_as_soon_as_its_provider_is_there(world: World) -> None:
+    agents = [{"name": "agent", "model": {"providerRef": {"name": "later"}}}]
+    await world.namespace.create_session(agents=agents)
+    pending = await world.namespace.wait_phase("Pending")
+    accepted = next(c for c in pending["status"]["conditions"] if c["type"] == "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "ProviderNotFound")
+    await world.namespace.create_provider("later")
+    await world.namespace.wait_phase("Starting")
+
+
+async def test_a_provider_with_a_broken_script_says_so(world: World) -> None:
+    script = {"rules": [{"when": {"text": "("}, "answer": {"text": "x"}}]}
+    spec = {"type": "Scripted", "models": [{"name": "small"}], "script": script}
+    await world.namespace.create(MODEL_PROVIDERS, "broken", spec=spec)
+    found = await world.namespace.wait(
+        MODEL_PROVIDERS, lambda raw: raw["metadata"]["name"] == "broken" and bool(raw.get("status"))
+    )
+    (ready,) = found["status"]["conditions"]
+    assert (ready["status"], ready["reason"]) == ("False", "ScriptInvalid")
+
+
+@pytest.mark.requirement("ID-5")
+async def test_a_namespace_gets_service_account_policy_and_ca(world: World) -> None:
+    ca = {"metadata": {"name": CA_CONFIG_MAP}, "data": {"ca.crt": "made-up"}}
+    try:
+        await world.client.create(CONFIG_MAP, INSTALL_NAMESPACE, ca)
+    except AlreadyExists:
+        await world.client.merge_patch(CONFIG_MAP, INSTALL_NAMESPACE, CA_CONFIG_MAP, ca)
+    await world.namespace.create_session()
+    await world.namespace.wait_pod()
+    copy = await world.namespace.get(CONFIG_MAP, CA_CONFIG_MAP)
+    assert copy["data"] == {"ca.crt": "made-up"}
+    assert (await world.namespace.get(SERVICE_ACCOUNT, "agentsessions-runner"))["automountServiceAccountToken"] is False
+    policy = await world.namespace.get(NETWORK_POLICY, "agentsessions-runner")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+async def test_a_deleted_service_account_comes_back_with_the_next_pod(world: World) -> None:
+    await world.namespace.create_session("one")
+    await world.namespace.wait_pod()
+    await world.client.delete(SERVICE_ACCOUNT, world.namespace.name, "agentsessions-runner")
+    await world.namespace.create_session("two")
+    await world.namespace.wait(POD, lambda raw: raw["metadata"]["name"].startswith("two-"))

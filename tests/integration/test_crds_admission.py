@@ -1,0 +1,159 @@
+"""The chart's admission policies, on a real API server: whose pods may carry our labels, and what a reference needs.
+
+The policies are the chart's own, under names and in a namespace of the test's, so that they bind nothing else.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.crds_chart import chart_objects
+from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+SECONDS_TO_BIND = 30
+COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
+
+
+def to_private(policy: Manifest, namespace: str) -> Manifest:
+    """Return a policy or its binding under a name of the test's, for one namespace alone."""
+    spec = policy["spec"]
+    if policy["kind"] == "ValidatingAdmissionPolicyBinding":
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+        spec = spec | {
+            "policyName": f"{namespace}-{spec['policyName']}",
+            "matchResources": {"namespaceSelector": selector},
+        }
+    return policy | {"metadata": {"name": f"{namespace}-{policy['metadata']['name']}"}, "spec": spec}
+
+
+def a_pod(name: str, **labels: str) -> Manifest:
+    """Return a pod that no node will start."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "schedulerName": "nobody",
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "main", "image": "none"}],
+        },
+    }
+
+
+def ours(name: str) -> Manifest:
+    """Return a pod with a reserved label."""
+    return a_pod(name, **{"agentsessions.dev/session": "s"})
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> Iterator[Kubectl]:
+    with fresh_namespace("crds-admission") as kubectl:
+        policies = [
+            to_private(document, kubectl.namespace)
+            for document in chart_objects(kubectl.namespace)
+            if document["kind"].startswith("ValidatingAdmissionPolicy")
+        ]
+        bundle = {"apiVersion": "v1", "kind": "List", "items": policies}
+        kubectl("create", "--filename", "-", manifest=bundle)
+        try:
+            await_refusal(lambda: kubectl.run("create", "--dry-run=server", "-f", "-", manifest=ours("early")))
+            yield kubectl
+        finally:
+            kubectl.run("delete", "--filename", "-", manifest=bundle)
+
+
+def await_refusal(attempt: Callable[[], subprocess.CompletedProcess[str]]) -> None:
+    """Wait until the API server has picked the policies up; it does so from a watch of its own."""
+    deadline = time.monotonic() + SECONDS_TO_BIND
+    while attempt().returncode == 0:
+        assert time.monotonic() < deadline, f"the policies do not bind after {SECONDS_TO_BIND} s"
+
+
+@pytest.fixture(scope="module")
+def operator(kubectl: Kubectl) -> Kubectl:
+    """Return kubectl as the operator of this install namespace, with the right to make pods."""
+    name = f"system:serviceaccount:{kubectl.namespace}:agentsessions-operator"
+    kubectl("create", "serviceaccount", "agentsessions-operator")
+    kubectl("create", "rolebinding", "operator", "--clusterrole=admin", f"--user={name}")
+    return replace(kubectl, user=name)
+
+
+@pytest.fixture(scope="module")
+def member(kubectl: Kubectl) -> Kubectl:
+    """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
+    kubectl("create", "role", "member", "--verb=create,get,patch", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
+    for role in ("member", "reader"):
+        kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
+    return replace(kubectl, user="mia")
+
+
+@pytest.mark.requirement("LIFE-11")
+def test_nobody_else_makes_an_agent_pod(kubectl: Kubectl) -> None:
+    message = kubectl.refusal("create", "--filename", "-", manifest=ours("forged"))
+    assert "labels agentsessions.dev/* are reserved for pods of AgentSessions" in message
+    assert "leave these labels out, or create an AgentSession" in message
+
+
+def test_other_pods_are_nobodys_business(kubectl: Kubectl) -> None:
+    kubectl("create", "--filename", "-", manifest=a_pod("free", app="x"))
+    assert "are reserved" in kubectl.refusal("label", "pod", "free", "agentsessions.dev/session=s")
+
+
+def test_a_controller_cannot_make_one_from_a_template(kubectl: Kubectl) -> None:
+    controller = replace(kubectl, user="system:serviceaccount:kube-system:replicaset-controller")
+    assert "are reserved" in controller.refusal("create", "--filename", "-", manifest=ours("from-template"))
+
+
+def test_the_operator_makes_it_and_the_cluster_may_finish_it(kubectl: Kubectl, operator: Kubectl) -> None:
+    operator("create", "--filename", "-", manifest=ours("real"))
+    message = kubectl.refusal("label", "pod", "real", "agentsessions.dev/session-", "--overwrite")
+    assert "are reserved" in message, "taking the labels off is a change of the pod, too"
+    assert "are reserved" in kubectl.refusal("annotate", "pod", "real", "a=b")
+    status = json.dumps({"status": {"message": "as the kubelet writes it"}})
+    kubectl("patch", "pod", "real", "--subresource=status", "--type=merge", "--patch", status)
+    collector = replace(kubectl, user=COLLECTOR)
+    collector("patch", "pod", "real", "--type=merge", "--patch", '{"metadata": {"ownerReferences": null}}')
+    kubectl("delete", "pod", "real", "--grace-period=0", "--force")
+
+
+@pytest.mark.requirement("OBJ-6")
+def test_a_reference_needs_the_right_to_read(kubectl: Kubectl, member: Kubectl) -> None:
+    def naming(*names: str) -> Manifest:
+        files = [{"path": name, "configMapKeyRef": {"name": name, "key": "k"}} for name in names]
+        return a_session("-".join(names), context={"files": files})
+
+    member("create", "--filename", "-", manifest=naming("mine"))
+    for names in (("other",), ("mine", "other")):
+        message = member.refusal("create", "--filename", "-", manifest=naming(*names))
+        assert "spec.context names ConfigMaps that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
+    member("patch", "ags", "mine", "--type=merge", "--patch", '{"spec": {"operatingMode": "Paused"}}')
+
+
+def test_many_references_stay_within_the_budget(kubectl: Kubectl) -> None:
+    files = [{"path": f"f{n}", "configMapKeyRef": {"name": f"m{n}", "key": "k"}} for n in range(64)]
+    kubectl("create", "--filename", "-", manifest=a_session("many", context={"files": files}))
+
+
+@pytest.mark.requirement("ID-5")
+def test_a_key_needs_the_right_to_read_its_secret(kubectl: Kubectl, member: Kubectl) -> None:
+    with_key = a_provider(
+        "keyed",
+        type="OpenAICompatible",
+        url="https://example.com/v1",
+        apiKeySecretRef={"name": "key", "key": "token"},
+    )
+    message = member.refusal("create", "--filename", "-", manifest=with_key)
+    assert "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key" in message
+    kubectl("create", "--filename", "-", manifest=with_key)
+    elsewhere = '{"spec": {"url": "https://mia.example.com/v1"}}'
+    message = member.refusal("patch", "modelprovider", "keyed", "--type=merge", "--patch", elsewhere)
+    assert "may not read" in message, "a new address would be sent the key"
+    member("patch", "modelprovider", "keyed", "--type=merge", "--patch", '{"metadata": {"labels": {"a": "b"}}}')

@@ -1,0 +1,146 @@
+"""The chart's roles, asked on a real API server: what operator, gateway and people may do, and above all what not.
+
+Roles and bindings are the chart's own, under names of the test's, for an install namespace of the test's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.crds_chart import chart_objects
+from tests.integration.crds_cluster import Kubectl, Manifest, fresh_namespace
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120), pytest.mark.requirement("ID-1")]
+
+ROLES = frozenset({"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"})
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+
+
+def to_private(thing: Manifest, namespace: str) -> Manifest:
+    """Return a role or binding under a name of the test's, added to no other role."""
+    meta = {"name": f"{namespace}-{thing['metadata']['name']}"}
+    if "namespace" in thing["metadata"]:
+        meta["namespace"] = namespace
+    if (role := thing.get("roleRef")) is not None:
+        thing = thing | {"roleRef": role | {"name": f"{namespace}-{role['name']}"}}
+    return thing | {"metadata": meta}
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> Iterator[Kubectl]:
+    with fresh_namespace("crds-rights") as kubectl:
+        found = [thing for thing in chart_objects(kubectl.namespace) if thing["kind"] in ROLES]
+        bundle = {"apiVersion": "v1", "kind": "List", "items": [to_private(t, kubectl.namespace) for t in found]}
+        kubectl("create", "--filename", "-", manifest=bundle)
+        for user in ("view", "user"):
+            role = f"--clusterrole={kubectl.namespace}-agentsessions-{user}"
+            kubectl("create", "rolebinding", user, role, f"--user=test-{user}")
+        try:
+            yield kubectl
+        finally:
+            kubectl.run("delete", "--filename", "-", manifest=bundle)
+
+
+def account(kubectl: Kubectl, part: str) -> str:
+    """Return the user name of a part's service account."""
+    return f"system:serviceaccount:{kubectl.namespace}:agentsessions-{part}"
+
+
+def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
+    """Ask the API server whether `user` may do `verb resource[/subresource]`."""
+    verb, resource = question.split()
+    resource, _, subresource = resource.partition("/")
+    words = ["auth", "can-i", verb, resource, "--quiet"] + ([f"--subresource={subresource}"] if subresource else [])
+    return replace(kubectl, user=user, namespace=where or kubectl.namespace).run(*words).returncode == 0
+
+
+SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
+
+OPERATOR = {
+    f"watch {SESSIONS}": True,
+    f"patch {SESSIONS}/status": True,
+    f"patch {SESSIONS}": False,
+    f"delete {SESSIONS}": False,
+    f"patch {PROVIDERS}": False,
+    "create pods": True,
+    "delete pods": True,
+    "create pods/exec": False,
+    "patch pods": False,
+    "create networkpolicies.networking.k8s.io": True,
+    "delete persistentvolumeclaims": False,
+    "delete configmaps": False,
+    "get secrets": False,
+    "create serviceaccounts/token": False,
+    "create rolebindings.rbac.authorization.k8s.io": False,
+}
+GATEWAY = {
+    f"watch {SESSIONS}": True,
+    f"patch {SESSIONS}": False,
+    f"patch {SESSIONS}/status": False,
+    f"patch {PROVIDERS}": False,
+    "create tokenreviews.authentication.k8s.io": True,
+    "create subjectaccessreviews.authorization.k8s.io": True,
+    "get configmaps": True,
+    "list configmaps": False,
+    "get secrets": False,
+    "list secrets": False,
+    "get pods": False,
+    "create pods": False,
+}
+VIEW = {
+    f"list {SESSIONS}": True,
+    f"get {SESSIONS}/messages": True,
+    f"get {SESSIONS}/events": True,
+    f"create {SESSIONS}": False,
+    f"patch {SESSIONS}": False,
+    f"get {PROVIDERS}": True,
+    f"patch {PROVIDERS}": False,
+}
+USER = VIEW | {
+    f"create {SESSIONS}": True,
+    f"patch {SESSIONS}": True,
+    f"delete {SESSIONS}": True,
+    f"patch {PROVIDERS}": True,
+    f"patch {SESSIONS}/status": False,
+    "create pods": False,
+    "get secrets": False,
+}
+
+
+@pytest.mark.parametrize(("question", "answer"), OPERATOR.items())
+def test_operator_may_in_every_namespace(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, account(kubectl, "operator"), question, "default") is answer
+
+
+@pytest.mark.parametrize(("question", "answer"), GATEWAY.items())
+def test_gateway_may_in_every_namespace(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, account(kubectl, "gateway"), question, "default") is answer
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    {"get secrets": True, "list secrets": False, "delete secrets": False, "patch secrets": False}.items(),
+)
+def test_gateway_may_in_the_install_namespace(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, account(kubectl, "gateway"), question) is answer
+
+
+@pytest.mark.parametrize(("question", "answer"), VIEW.items())
+def test_viewer_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, "test-view", question) is answer
+
+
+@pytest.mark.parametrize(("question", "answer"), USER.items())
+def test_user_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, "test-user", question) is answer
+
+
+def test_roles_of_the_cluster_take_ours_up() -> None:
+    labels = {thing["metadata"]["name"]: thing["metadata"]["labels"] for thing in chart_objects("x")}
+    assert {key for key in labels["agentsessions-view"] if key.startswith(AGGREGATE)} == {
+        f"{AGGREGATE}{role}" for role in ("view", "edit", "admin")
+    }
+    assert {key for key in labels["agentsessions-user"] if key.startswith(AGGREGATE)} == {
+        f"{AGGREGATE}{role}" for role in ("edit", "admin")
+    }

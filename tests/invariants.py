@@ -1,0 +1,99 @@
+"""What "nothing lost" means, checked after every end-to-end test from the API server and the journal (I1 to I11)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from agentsessions.api.reasons import Phase
+from agentsessions.lifecycle.phases import can_move
+
+Json = dict[str, Any]
+
+
+def check_journal(entries: list[Json], problems: list[str]) -> list[str]:
+    """I1: sequence without gap, one entry per (round, agent, step, index), a chain that verifies."""
+    found = list(problems)
+    numbers = [entry["seq"] for entry in entries]
+    if numbers != list(range(1, len(numbers) + 1)):
+        found.append(f"I1: sequence numbers are not 1..n: {numbers}")
+    places = Counter((e["round"], e["agent"], e["step"], e["index"]) for e in entries)
+    found += [
+        f"I1: {count} entries at (round, agent, step, index) {place}" for place, count in places.items() if count > 1
+    ]
+    return found
+
+
+def check_epochs(entries: list[Json], status: Json) -> list[str]:
+    """I2: no entry of an epoch after one of a later epoch, none beyond the epoch in status."""
+    found, newest = [], Counter[str]()
+    current = {row["name"]: row["epoch"] for row in status.get("agents", [])}
+    for entry in entries:
+        agent, epoch = entry["agent"], entry["epoch"]
+        if not agent:
+            continue
+        if epoch < newest[agent]:
+            found.append(f"I2: entry {entry['seq']} of epoch {epoch} stands after one of epoch {newest[agent]}")
+        if epoch > current.get(agent, 0):
+            found.append(f"I2: entry {entry['seq']} has epoch {epoch}, status knows {current.get(agent)}")
+        newest[agent] = max(newest[agent], epoch)
+    return found
+
+
+def check_pods(pods: list[Any]) -> list[str]:
+    """I3: at most one pod without deletionTimestamp per agent."""
+    live = Counter(p.metadata.labels["agentsessions.dev/agent"] for p in pods if p.metadata.deletion_timestamp is None)
+    return [f"I3: agent {agent} has {count} pods" for agent, count in live.items() if count > 1]
+
+
+def check_phases(entries: list[Json]) -> list[str]:
+    """I8: only moves of the table, as the journal saw them."""
+    seen = [Phase(entry["body"]["phase"]) for entry in entries if entry["type"] == "state"]
+    moves = zip([Phase.PENDING, *seen], seen, strict=False)
+    return [f"I8: the journal saw a move from {a} to {b}" for a, b in moves if not can_move(a, b)]
+
+
+def check_limits(status: Json) -> list[str]:
+    """I9: usage within the limits in force, plus one answer for tokens and 30 s for time."""
+    usage, limits = status.get("usage", {}), status.get("effective", {})
+    answer = limits.get("maxOutputTokens", 0)
+    bounds = {
+        "steps": limits.get("maxSteps"),
+        "totalTokens": limits.get("maxTokens") and limits["maxTokens"] + answer,
+        "activeSeconds": limits.get("timeoutSeconds") and limits["timeoutSeconds"] + 30,
+    }
+    return [
+        f"I9: {name} is {usage[name]}, at most {bound} were allowed"
+        for name, bound in bounds.items()
+        if bound is not None and usage.get(name, 0) > bound
+    ]
+
+
+def check_counters(entries: list[Json], status: Json) -> list[str]:
+    """I10: the final status counts what the journal holds."""
+    if status.get("phase") not in {"Completed", "Failed", "Cancelled", "Expired"}:
+        return []
+    usage = status.get("usage", {})
+    counted = {"toolCalls": sum(entry["type"] == "tool_call" for entry in entries)}
+    answers = {(e["round"], e["agent"], e["step"]) for e in entries if e["type"] in {"tool_call", "output", "thinking"}}
+    found = [
+        f"I10: status counts {usage.get(name, 0)} {name}, the journal has {count}"
+        for name, count in counted.items()
+        if usage.get(name, 0) != count
+    ]
+    if usage.get("steps", 0) < len(answers):
+        found.append(f"I10: status counts {usage.get('steps', 0)} steps, the journal has answers of {len(answers)}")
+    return found
+
+
+def check_session(session: Json, pods: list[Any], entries: list[Json], verified: list[str]) -> list[str]:
+    """Return every broken invariant of one session, as sentences."""
+    status = session.get("status", {})
+    return [
+        *check_journal(entries, [f"I1: {problem}" for problem in verified]),
+        *check_epochs(entries, status),
+        *check_pods(pods),
+        *check_phases(entries),
+        *check_limits(status),
+        *check_counters(entries, status),
+    ]

@@ -1,0 +1,128 @@
+"""Stands for the Kubernetes API server: lists, watches, Secrets and token reviews, over real HTTP.
+
+A pod's token is `pod-<uid>`. Objects are given and taken with `put` and `remove`; watches hear of it.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from agentsessions.api.names import TOKEN_AUDIENCE
+from agentsessions.engine.credentials import ClusterAccess
+
+GROUP_PATH = "/apis/agentsessions.dev/v1alpha1"
+KINDS = ("modelproviders", "agentsessions")
+
+
+class Cluster:
+    """Objects by collection and key, and the watches on them."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.secret_reads = 0
+        self._version = 1
+        self._objects: dict[str, dict[tuple[str, str], Any]] = {"namespaces": {}, **{kind: {} for kind in KINDS}}
+        self._secrets: dict[tuple[str, str], dict[str, str]] = {}
+        self._watches: dict[str, set[asyncio.Queue[dict[str, Any] | None]]] = {kind: set() for kind in self._objects}
+
+    def access(self) -> ClusterAccess:
+        return ClusterAccess(server=self.url, ssl=False, token=lambda: "gateway")
+
+    def put(self, kind: str, namespace: str, name: str, **parts: Any) -> None:
+        """Create or replace an object."""
+        self._version += 1
+        known = self._objects[kind].get((namespace, name))
+        metadata = {
+            "namespace": namespace,
+            "name": name,
+            "uid": f"uid-{namespace}-{name}",
+            "generation": 1,
+            "creationTimestamp": "2026-11-21T12:00:00Z",
+            "resourceVersion": str(self._version),
+        }
+        self._objects[kind][namespace, name] = {"metadata": metadata, **parts}
+        self._tell(kind, "MODIFIED" if known else "ADDED", self._objects[kind][namespace, name])
+
+    def remove(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object."""
+        self._version += 1
+        gone = self._objects[kind].pop((namespace, name))
+        gone["metadata"]["resourceVersion"] = str(self._version)
+        self._tell(kind, "DELETED", gone)
+
+    def put_secret(self, namespace: str, name: str, **data: str) -> None:
+        """Create or replace a Secret."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        self._secrets[namespace, name] = encoded
+
+    def _tell(self, kind: str, type_: str, found: dict[str, Any]) -> None:
+        for queue in self._watches[kind]:
+            queue.put_nowait({"type": type_, "object": found})
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        kind = request.path.rsplit("/", 1)[-1]
+        if request.query.get("watch") == "true":
+            return await self._watch(request, kind)
+        items = list(self._objects[kind].values())
+        return web.json_response({"metadata": {"resourceVersion": str(self._version)}, "items": items})
+
+    async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        since = int(request.query["resourceVersion"])
+        for found in self._objects[kind].values():
+            if int(found["metadata"]["resourceVersion"]) > since:
+                queue.put_nowait({"type": "ADDED", "object": found})
+        self._watches[kind].add(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                await response.write(json.dumps(event).encode() + b"\n")
+        finally:
+            self._watches[kind].discard(queue)
+        return response
+
+    async def _secret(self, request: web.Request) -> web.Response:
+        self.secret_reads += 1
+        data = self._secrets.get((request.match_info["namespace"], request.match_info["name"]))
+        if data is None:
+            return web.json_response({"reason": "NotFound", "message": "not found"}, status=404)
+        return web.json_response({"data": data})
+
+    async def _review(self, request: web.Request) -> web.Response:
+        spec = (await request.json())["spec"]
+        if not spec["token"].startswith("pod-") or TOKEN_AUDIENCE not in spec.get("audiences", ()):
+            return web.json_response({"status": {"authenticated": False}})
+        extra = {"authentication.kubernetes.io/pod-uid": [spec["token"].removeprefix("pod-")]}
+        user = {"username": "system:serviceaccount:team:agentsessions-runner", "extra": extra}
+        return web.json_response({"status": {"authenticated": True, "audiences": [TOKEN_AUDIENCE], "user": user}})
+
+    def _end_watches(self) -> None:
+        for queues in self._watches.values():
+            for queue in queues:
+                queue.put_nowait(None)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator["Cluster"]:
+        """Listen on loopback."""
+        app = web.Application()
+        for kind in KINDS:
+            app.router.add_get(f"{GROUP_PATH}/{kind}", self._list)
+        app.router.add_get("/api/v1/namespaces", self._list)
+        app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
+        app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            self._end_watches()
+            await runner.cleanup()

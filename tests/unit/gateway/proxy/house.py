@@ -1,0 +1,184 @@
+"""A gateway with all its real parts, and the provider that it buys from."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from agentsessions.api.v1alpha1.provider import ModelProviderSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.engine.client import Client
+from agentsessions.gateway.app import create_app
+from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.server import create_server
+from agentsessions.gateway.settings import Settings
+from agentsessions.gateway.state import Gateway
+from agentsessions.gateway.streams import Changes
+from agentsessions.gateway.watch import SessionWatch
+from agentsessions.journal.entries import EntryType
+from agentsessions.journal.store import Store, utc_now
+from agentsessions.lifecycle.effective import resolve
+from tests.unit.gateway.proxy.cluster import Cluster
+
+API_KEY = "sk-very-secret-0123456789"
+MESSAGES: list[Any] = [{"role": "user", "content": "say hello"}]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - what is waited for is another task's state, which has no event
+            await asyncio.sleep(0.005)
+
+
+class Provider:
+    """The provider's process."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._root = f"http://127.0.0.1:{port}"
+
+    async def _send(self, method: str, path: str) -> httpx2.Response:
+        async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
+            return await client.request(method, self._root + path)
+
+    async def asked(self) -> list[dict[str, Any]]:
+        """Return what it was asked, oldest first."""
+        found: list[dict[str, Any]] = (await self._send("GET", "/log")).json()
+        return found
+
+    async def wait_for_request(self) -> None:
+        await self._send("GET", "/arrived")
+
+    async def release(self) -> None:
+        await self._send("POST", "/release")
+
+    async def reset(self) -> None:
+        await self._send("POST", "/reset")
+
+
+class House:
+    """A gateway under test, and how to speak to it."""
+
+    def __init__(self, gateway: Gateway, cluster: Cluster, url: str) -> None:
+        self.gateway = gateway
+        self.cluster = cluster
+        self.url = url
+
+    @property
+    def store(self) -> Store:
+        return self.gateway.store
+
+    def client(self, pod: str = "p1") -> httpx2.AsyncClient:
+        headers = {"Authorization": f"Bearer pod-{pod}"}
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+
+    async def ask(self, model: str = "good", *, pod: str = "p1", **more: Any) -> httpx2.Response:
+        async with self.client(pod) as client:
+            body = {"model": model, "messages": MESSAGES} | more
+            return await client.post("/openai/v1/chat/completions", json=body)
+
+    async def put_session(self, *, pod: str = "p1", epoch: int = 1, name: str = "s", **spec: Any) -> str:
+        """Show the gateway a running session with one pod; return the session's uid."""
+        status = {
+            "phase": "Running",
+            "phaseStartedAt": "2026-11-21T12:00:01Z",
+            "agents": [{"name": "agent", "epoch": epoch, "podName": pod, "podUID": pod}],
+        }
+        self.cluster.put("agentsessions", "team", name, spec={"goal": "say hello"} | spec, status=status)
+        uid = f"uid-team-{name}"
+        wanted = SessionSpec.model_validate({"goal": "say hello"} | spec)
+
+        def is_seen() -> bool:
+            view = self.gateway.session(uid)
+            return view is not None and view.spec == wanted
+
+        await until(is_seen)
+        await self._until_written(uid, pod)
+        return uid
+
+    async def _until_written(self, uid: str, pod: str) -> None:
+        """Wait until the journal knows the session as the watch does."""
+        limits = None
+        found = None
+        async with asyncio.timeout(20):
+            while limits is None or found is None or not found.is_current:
+                view, row = self.gateway.session(uid), await self.store.get_session_by_uid(uid)
+                limits = row if row and view and row.limits == resolve(view.spec).limits else None
+                found = await self.store.identify_pod(pod)
+
+    async def put_provider(self, spec: dict[str, Any], name: str = "default", namespace: str = "team") -> None:
+        """Show the gateway a ModelProvider."""
+        self.cluster.put("modelproviders", namespace, name, spec=spec)
+        directory = self.gateway.proxy.directory
+        wanted = ModelProviderSpec.model_validate(spec)
+
+        def is_seen() -> bool:
+            found = directory.informer.get(f"{namespace}/{name}")
+            return found is not None and found.spec == wanted
+
+        await until(is_seen)
+
+    async def types(self, uid: str = "uid-team-s") -> list[str]:
+        """Return the types of the session's entries, without those of the session itself."""
+        own = {EntryType.SESSION_START, EntryType.STATE, EntryType.MESSAGE}
+        return [entry.type.value for entry in await self.store.entries(uid) if entry.type not in own]
+
+
+@asynccontextmanager
+async def open_house(cluster: Cluster, database: Path) -> AsyncIterator[House]:
+    """Start a gateway on a database that may have been used before."""
+    settings = Settings(allowed_provider_networks=(ip_network("127.0.0.0/8"),))
+    client = Client(cluster.access(), field_manager="test")
+    store = await Store.open(f"sqlite+aiosqlite:///{database}")
+    await store.recover()
+    gateway = Gateway(
+        settings=settings,
+        store=store,
+        client=client,
+        auth=Auth(client, namespace=settings.namespace),
+        watch=SessionWatch(client, store, utc_now),
+        changes=Changes(store),
+    )
+    gateway.proxy = await open_proxy(gateway)
+    watching = asyncio.create_task(gateway.watch.run())
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = create_server(create_app(gateway), "127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await asyncio.wait_for(gateway.watch.is_ready.wait(), 10)
+        while not server.started:
+            await asyncio.wait([serving], timeout=0.005)
+        try:
+            yield House(gateway, cluster, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            await serving
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await gateway.proxy.close()
+            await store.close()
+            await client.close()
+
+
+def spec_of(provider: Provider, *models: str) -> dict[str, Any]:
+    """Return the spec of a ModelProvider that sells `models` with a key."""
+    return {
+        "type": "OpenAICompatible",
+        "url": provider.url,
+        "apiKeySecretRef": {"name": "key", "key": "value"},
+        "models": [{"name": model, "maxTokensParameter": "max_tokens"} for model in models],
+    }
+
+
+MODELS = (
+    "good", "flaky", "slow", "slow-stream", "bad-arguments", "unknown-tool", "same-ids", "no-ids", "no-usage",
+    "no-finish", "malformed", "empty", "length", "two-choices", "error-inside", "cut-text", "cut-call", "broken",
+    "full", "spent", "long", "picky", "whole", "key",
+)  # fmt: skip

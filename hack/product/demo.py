@@ -1,64 +1,30 @@
-"""Show one session from nothing to its result: `python3 hack/demo`. Standard library alone.
+"""One session from nothing to its result.
 
-Brings the cluster up, builds and imports the image, installs the product, applies manifests/samples/sales, and tells
-what happens meanwhile. Every stage may be run again; Ctrl-C leaves nothing broken.
+Every stage may be run again; Ctrl-C leaves nothing broken.
 """
 
 import json
-import sys
 import time
-from pathlib import Path
 
 from gateway import fetch_steps
-from shell import Kubectl, StageFailed, run, say, stage
+from install import ROOT, SYSTEM, install, prepare_cluster
+from shell import Kubectl, StageFailed, say, stage
 
-ROOT = Path(__file__).resolve().parents[2]
-CLUSTER = [sys.executable, str(ROOT / "hack" / "cluster")]
-SYSTEM = "agentsessions-system"
 NAMESPACE = "demo"
 SESSION = "sales-analysis"
 SAMPLE = ROOT / "manifests" / "samples" / "sales"
-OVERLAY = ROOT / "manifests" / "overlays" / "local"
 FINAL = {"Completed", "Failed", "Cancelled", "Expired"}
 PATIENCE_SECONDS = 180
 
 
-def main() -> int:
-    """Run the demo; return 0 when the session completed."""
-    try:
-        kubectl = prepare_cluster()
-        install(kubectl)
-        start_session(kubectl)
-        session = follow(kubectl)
-        report(kubectl, session)
-    except StageFailed as failure:
-        print(f"\n{failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; run `make demo` to go on, `make cluster-down` to remove the cluster", file=sys.stderr)
-        return 130
-    return 0 if session["status"]["phase"] == "Completed" else 1
-
-
-def prepare_cluster() -> Kubectl:
-    """Bring up the cluster and give it the product's image."""
-    with stage("1/5", "a Kubernetes cluster (the first time builds it: about 10 minutes on 2 cores)"):
-        run([*CLUSTER, "up"], "the cluster did not come up")
-    with stage("2/5", "the product's image"):
-        run([*CLUSTER, "image"], "the image was not built")
-    path = run([*CLUSTER, "path"], "the cluster's tools were not found", capture=True).strip()
-    kubeconfig = run([*CLUSTER, "kubeconfig"], "the kubeconfig was not found", capture=True).strip()
-    return Kubectl(path, kubeconfig)
-
-
-def install(kubectl: Kubectl) -> None:
-    """Install operator and gateway, and wait until they are ready."""
-    with stage("3/5", "operator and gateway"):
-        kubectl("apply", "--server-side", "--force-conflicts", "-k", str(OVERLAY))
-        kubectl("wait", "--for=condition=Established", "crd/agentsessions.agentsessions.dev", "--timeout=30s")
-        kubectl.restart_stale_deployments(SYSTEM)
-        for name in ("agentsessions-gateway", "agentsessions-operator"):
-            kubectl("rollout", "status", f"deployment/{name}", "-n", SYSTEM, "--timeout=120s")
+def demo() -> bool:
+    """Run the demo; say whether the session completed."""
+    kubectl = prepare_cluster()
+    install(kubectl)
+    start_session(kubectl)
+    session = follow(kubectl)
+    report(kubectl, session)
+    return session["status"]["phase"] == "Completed"
 
 
 def start_session(kubectl: Kubectl) -> None:
@@ -111,7 +77,3 @@ def report(kubectl: Kubectl, session: dict) -> None:
         f"kubectl wait --for=condition=Complete agentsession/hello --timeout=30s\n"
         f"\n  export PATH={kubectl.path}:$PATH KUBECONFIG={kubectl.kubeconfig}"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

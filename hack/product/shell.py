@@ -1,11 +1,11 @@
 """Running programs and saying so."""
 
-import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE
 
 START = time.monotonic()
 
@@ -28,13 +28,27 @@ def stage(number: str, title: str) -> Iterator[None]:
     say(f"done in {time.monotonic() - began:.1f} s")
 
 
-def run(command: Sequence[str], what_failed: str, *, capture: bool = False, stdin: str | None = None) -> str:
-    """Run a program; return what it printed when captured.
+def run(
+    command: Sequence[str],
+    what_failed: str,
+    *,
+    capture: bool = False,
+    hide_progress: bool = False,
+    stdin: str | None = None,
+) -> str:
+    """Run a program; return what it printed when captured. Its progress (standard error) is shown unless hidden.
 
     Raises:
         StageFailed: It exited with an error.
     """
-    done = subprocess.run(command, check=False, text=True, input=stdin, capture_output=capture)
+    done = subprocess.run(
+        command,
+        check=False,
+        text=True,
+        input=stdin,
+        stdout=PIPE if capture else None,
+        stderr=PIPE if hide_progress else None,
+    )
     if done.returncode != 0:
         raise StageFailed(f"{what_failed} (exit code {done.returncode})\n{done.stderr or ''}".rstrip())
     return done.stdout or ""
@@ -46,7 +60,8 @@ class Kubectl:
     def __init__(self, path: str, kubeconfig: str) -> None:
         self.path = path
         self.kubeconfig = kubeconfig
-        self._program = f"{path}/kubectl" if os.path.exists(f"{path}/kubectl") else "kubectl"
+        own = Path(path) / "kubectl"
+        self._program = str(own) if own.exists() else "kubectl"
 
     def command(self, *words: str) -> list[str]:
         """Return the whole command line."""
@@ -54,20 +69,6 @@ class Kubectl:
 
     def __call__(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl and return its output."""
-        return run(self.command(*words), f"kubectl {' '.join(words)} failed", capture=True, stdin=stdin)
-
-    def restart_stale_deployments(self, namespace: str) -> None:
-        """Restart deployments whose pods run an older image of the same tag."""
-        wanted = self._node_image_digests()
-        pods = json.loads(self("get", "pods", "-n", namespace, "-o", "json"))["items"]
-        for pod in pods:
-            for container in pod.get("status", {}).get("containerStatuses", []):
-                is_known = not wanted or container["imageID"].split("@")[-1] in wanted
-                name = pod["metadata"]["labels"].get("app.kubernetes.io/name")
-                if container["imageID"] and not is_known and name:
-                    self("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--wait=false")
-
-    def _node_image_digests(self) -> set[str]:
-        nodes = json.loads(self("get", "nodes", "-o", "json"))["items"]
-        names = (name for node in nodes for image in node["status"].get("images", []) for name in image["names"])
-        return {name.split("@")[-1] for name in names}
+        return run(
+            self.command(*words), f"kubectl {' '.join(words)} failed", capture=True, hide_progress=True, stdin=stdin
+        )

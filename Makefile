@@ -1,0 +1,120 @@
+# What people run. `make help` lists it.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/bash -o pipefail
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.agentsessions-dev
+CLUSTER := $(PYTHON) hack/cluster
+IN_VENV := PYTHONPATH=operator $(BIN)/python
+# Programs of the cluster (kubectl) come before those of the machine.
+WITH_CLUSTER := PATH="$$($(CLUSTER) path):$$PATH"
+
+# What `make generate` writes and `make verify` compares; each takes --check, and names `make generate` when it fails.
+GENERATORS := \
+	-m\ agentsessions.crdgen \
+	hack/docs/states.py \
+	hack/docs/reference.py \
+	hack/verify/manifests.py
+
+RUFF_PATHS := operator tests hack
+FAST_TESTS := tests/unit tests/golden
+CLUSTER_TESTS := tests/integration tests/e2e
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the developer's environment
+
+.PHONY: venv
+venv: $(STAMP) ## Make .venv with every locked dependency
+
+$(STAMP): requirements/dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+.PHONY: lock
+lock: ## Lock the dependencies of pyproject.toml anew, with hashes (needs uv)
+	hack/verify/lock.sh
+
+# --- code that is written, and code that is checked
+
+.PHONY: generate
+generate: $(STAMP) ## Write CRDs, manifests and reference pages from their sources
+	@set -e; for generator in $(GENERATORS); do echo "$$generator"; $(IN_VENV) $$generator; done
+
+.PHONY: format
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix-only --quiet $(RUFF_PATHS)
+	$(BIN)/ruff format $(RUFF_PATHS)
+
+.PHONY: verify
+verify: lint verify-generated verify-manifests ## Lint, types, imports; generated files; chart and manifests
+
+.PHONY: lint
+lint: $(STAMP)
+	$(BIN)/ruff check $(RUFF_PATHS)
+	$(BIN)/ruff format --check $(RUFF_PATHS)
+	$(BIN)/mypy operator
+	PYTHONPATH=operator $(BIN)/lint-imports
+
+.PHONY: verify-generated
+verify-generated: $(STAMP)
+	@failed=; for generator in $(GENERATORS); do \
+		echo "$$generator --check"; $(IN_VENV) $$generator --check || failed=1; done; test -z "$$failed"
+
+.PHONY: verify-manifests
+verify-manifests: $(STAMP)
+	$$($(CLUSTER) tool helm) lint --strict --quiet helm/agentsessions
+	$(BIN)/python hack/verify/conform.py
+
+# --- tests
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
+	$(BIN)/pytest --quiet $(FAST_TESTS)
+
+.PHONY: test
+test: $(STAMP) cluster-up ## Run all tests; brings the cluster up and installs the product
+	$(WITH_CLUSTER) $(BIN)/pytest $(FAST_TESTS) tests/scenario $(CLUSTER_TESTS)
+
+.PHONY: test-full
+test-full: verify test ## Run all checks and all tests: what a release must pass
+
+# --- the cluster
+
+.PHONY: cluster-up
+cluster-up: ## Start, repair or reuse the development cluster
+	$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: ## Remove the development cluster, its data included
+	$(CLUSTER) down
+
+.PHONY: cluster-kubeconfig
+cluster-kubeconfig: ## Print the path of its kubeconfig: export KUBECONFIG=$(make -s cluster-kubeconfig)
+	@$(CLUSTER) kubeconfig
+
+.PHONY: cluster-audit-log
+cluster-audit-log: ## Print the path of its audit log
+	@$(CLUSTER) audit-log
+
+.PHONY: image
+image: cluster-up ## Build the product's image and bring it into the cluster
+	$(CLUSTER) image
+
+.PHONY: install
+install: ## Install the product, as built from this checkout, into the cluster
+	$(PYTHON) hack/product install
+
+.PHONY: demo
+demo: ## Show one session from nothing to its result
+	$(PYTHON) hack/product demo
+
+.PHONY: bench
+bench: $(STAMP) cluster-up ## Measure the product on the cluster
+	$(WITH_CLUSTER) $(IN_VENV) hack/bench

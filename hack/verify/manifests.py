@@ -1,0 +1,67 @@
+"""Write the plain manifests from the Helm chart: `python hack/verify/manifests.py [--check]`.
+
+manifests/install.yaml          everything but the default model, for `kubectl apply`
+manifests/default-provider.yaml the default model: its kind must exist first, so it is a second apply
+manifests/base/install.yaml     install.yaml again: kustomize reads nothing outside the folder that it is given
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+import yaml
+from programs import HELM_OPTIONS, NAMESPACE, ROOT, helm
+
+REPAIR: Final = "make generate"
+HEADER: Final = f"# Generated from helm/agentsessions by hack/verify/manifests.py. Do not edit: run `{REPAIR}`.\n"
+HELMS_OWN: Final = re.compile(r"^ *(helm\.sh/chart: .*|app\.kubernetes\.io/managed-by: Helm)\n", re.MULTILINE)
+"""Labels that are untrue where Helm installs nothing."""
+
+NAMESPACE_MANIFEST: Final = f"""\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {NAMESPACE}
+  labels:
+    app.kubernetes.io/name: agentsessions
+    pod-security.kubernetes.io/enforce: restricted
+    pod-security.kubernetes.io/warn: restricted
+"""
+
+
+def render() -> dict[Path, str]:
+    """Return the text of each file."""
+    text = HELMS_OWN.sub("", helm("template", "agentsessions", "helm/agentsessions", *HELM_OPTIONS))
+    documents = [document.strip() + "\n" for document in re.split(r"^---\n", text, flags=re.MULTILINE)]
+    objects = [document for document in documents if yaml.safe_load(document)]
+    provider = [document for document in objects if yaml.safe_load(document)["kind"] == "ModelProvider"]
+    others = [NAMESPACE_MANIFEST, *(document for document in objects if document not in provider)]
+    crds = [path.read_text() for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    folder, everything = ROOT / "manifests", _joined([*crds, *others])
+    return {
+        folder / "install.yaml": everything,
+        folder / "base" / "install.yaml": everything,
+        folder / "default-provider.yaml": _joined(provider),
+    }
+
+
+def _joined(documents: list[str]) -> str:
+    return HEADER + "---\n".join(documents)
+
+
+def main() -> int:
+    """Write the files, or check them."""
+    wanted = render()
+    if "--check" not in sys.argv[1:]:
+        for path, text in wanted.items():
+            path.write_text(text)
+        return 0
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} is not what the chart renders: run `{REPAIR}`", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

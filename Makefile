@@ -21,7 +21,6 @@ GENERATORS := \
 
 RUFF_PATHS := operator tests hack
 FAST_TESTS := tests/unit tests/golden
-CLUSTER_TESTS := tests/integration tests/e2e
 
 .PHONY: help
 help: ## Show this list
@@ -79,8 +78,22 @@ test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
 	$(BIN)/pytest --quiet $(FAST_TESTS)
 
 .PHONY: test
-test: $(STAMP) cluster-up ## Run all tests; brings the cluster up and installs the product
-	$(WITH_CLUSTER) $(BIN)/pytest $(FAST_TESTS) tests/scenario $(CLUSTER_TESTS)
+test: test-unit test-scenario test-integration test-e2e ## Run all tests that a change must pass
+
+.PHONY: test-scenario
+test-scenario: $(STAMP)
+	$(BIN)/pytest --quiet tests/scenario
+
+# Its own cluster: these tests play the operator and the gateway themselves, and the product must not interfere.
+.PHONY: test-integration
+test-integration: export AGENTSESSIONS_CLUSTER = agentsessions-it
+test-integration: $(STAMP) ## Run the tests that need an API server, on a cluster of their own
+	$(CLUSTER) up
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet tests/integration; status=$$?; $(CLUSTER) down; exit $$status
+
+.PHONY: test-e2e
+test-e2e: $(STAMP) cluster-up ## Run the tests that need the product on a cluster; installs it
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet tests/e2e
 
 .PHONY: test-full
 test-full: verify test ## Run all checks and all tests: what a release must pass

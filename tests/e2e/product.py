@@ -227,7 +227,8 @@ def read_events(http: httpx2.Client, namespace: str, name: str, after: int = 0) 
         frame: dict[str, str] = {}
         for line in answer.iter_lines():
             if not line and "data" in frame:
-                yield {"id": int(frame["id"]), "event": frame["event"], **json.loads(frame["data"])}
+                outside = {"agent": "", "epoch": 0, "step": 0}  # what an entry of the session itself leaves out
+                yield {"id": int(frame["id"]), "event": frame["event"], **outside, **json.loads(frame["data"])}
                 frame = {}
             elif line and not line.startswith(":"):
                 field, _, value = line.partition(": ")

@@ -16,9 +16,9 @@ from tests.integration.crds_cluster import ROOT, Kubectl, find_kubeconfig
 def kubeconfig() -> str:
     """Path of the kubeconfig of a cluster that answers.
 
-    In this order: $AGENTSESSIONS_TEST_KUBECONFIG, $KUBECONFIG, the local cluster's.
+    That of $AGENTSESSIONS_TEST_KUBECONFIG, else the local cluster's; never $KUBECONFIG, which may be anybody's.
     """
-    path = os.environ.get("AGENTSESSIONS_TEST_KUBECONFIG") or os.environ.get("KUBECONFIG") or find_kubeconfig()
+    path = os.environ.get("AGENTSESSIONS_TEST_KUBECONFIG") or find_kubeconfig()
     done = Kubectl(path, "default").run("get", "--raw", "/readyz")
     if done.returncode != 0:
         pytest.fail(f"the cluster of {path} does not answer: run `make cluster-up`\n{done.stderr}")

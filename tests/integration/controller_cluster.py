@@ -149,7 +149,8 @@ class OperatorProcess:
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "operator"),
-            "PYTHONWARNINGS": "error",
+            # kopf leaves it to the end of the process to close its TLS transports.
+            "PYTHONWARNINGS": "error,ignore::ResourceWarning",
             "KUBECONFIG": kubeconfig,
             "AGENTSESSIONS_GATEWAY_URL": gateway_url,
             "AGENTSESSIONS_RUNNER_IMAGE": "on-paper:1",
@@ -277,8 +278,10 @@ async def fresh_namespace(client: Client) -> AsyncIterator[Namespace]:
     name = f"t-{uuid.uuid4().hex[:10]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await client.create(NAMESPACE, None, {"metadata": {"name": name, "labels": labels}})
-    yield Namespace(client, name)
-    await client.delete(NAMESPACE, None, name)
+    try:
+        yield Namespace(client, name)
+    finally:
+        await client.delete(NAMESPACE, None, name)
 
 
 def _now() -> str:

@@ -74,11 +74,13 @@ async def world(kubeconfig: str, tmp_path: Path) -> AsyncIterator[World]:
         gateway.say(synced=True)
         await operator.start()
         await namespace.create_provider()
-        yield World(client, kubelet, gateway, operator, namespace)
-        assert await operator.stop() == 0
+        try:
+            yield World(client, kubelet, gateway, operator, namespace)
+            assert await operator.stop() == 0
+        finally:
+            node.cancel()
+            await asyncio.gather(node, return_exceptions=True)
         assert operator.problems() == []
-        node.cancel()
-        await asyncio.gather(node, return_exceptions=True)
 
 
 async def complete(world: World, session: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-DEFAULT_NAME: Final = "agentsessions"
+NAME_VARIABLE: Final = "AGENTSESSIONS_CLUSTER"
+DEFAULT_NAME: Final = os.environ.get(NAME_VARIABLE) or "agentsessions"
+"""Name of the cluster when `--name` gives none."""
 MAX_CLUSTERS: Final = 11
 """Pod networks are 10.244.0.0/16 to 10.254.0.0/16."""
 DOMAIN: Final = "cluster.local"

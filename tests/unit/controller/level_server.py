@@ -54,7 +54,9 @@ class LevelServer:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield self
-        for _ in self.tokens:
-            self.break_stream()  # those that still wait for lines
-        await runner.cleanup()
+        try:
+            yield self
+        finally:
+            for _ in self.tokens:
+                self.break_stream()  # those that still wait for lines
+            await runner.cleanup()

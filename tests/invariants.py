@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from agentsessions.api.reasons import Phase
-from agentsessions.lifecycle.phases import can_move
+from agentsessions.lifecycle.phases import TRANSITIONS
 
 Json = dict[str, Any]
 
@@ -47,10 +47,18 @@ def check_pods(pods: list[Any]) -> list[str]:
 
 
 def check_phases(entries: list[Json]) -> list[str]:
-    """I8: only moves of the table, as the journal saw them."""
+    """I8: only moves of the table, as the journal saw them; it may have been away for those in between."""
     seen = [Phase(entry["body"]["phase"]) for entry in entries if entry["type"] == "state"]
     moves = zip([Phase.PENDING, *seen], seen, strict=False)
-    return [f"I8: the journal saw a move from {a} to {b}" for a, b in moves if not can_move(a, b)]
+    return [f"I8: the journal saw a move from {a} to {b}" for a, b in moves if b not in reachable(a)]
+
+
+def reachable(phase: Phase) -> set[Phase]:
+    """Return `phase` and all that the table leads to from it."""
+    found = {phase}
+    while more := {after for known in found for after in TRANSITIONS[known]} - found:
+        found |= more
+    return found
 
 
 def check_limits(status: Json) -> list[str]:

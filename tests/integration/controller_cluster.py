@@ -253,6 +253,18 @@ class Namespace:
             pass
         raise AssertionError(f"waited in vain; last seen: {json.dumps(last.get('status'))}")
 
+    async def wait_gone(self, resource: Resource) -> None:
+        """Wait until no object of a kind is left."""
+        listing = await self.client.list_all(resource, lambda raw: raw["metadata"]["uid"], self.name)
+        left = set(listing.items)
+        version = listing.resource_version
+        async with asyncio.timeout(PATIENCE_SECONDS if left else None):
+            async with aclosing(self.client.watch(resource, resource_version=version, namespace=self.name)) as events:
+                while left:
+                    event = await anext(events)
+                    if event.type == "DELETED":
+                        left.discard(event.object["metadata"]["uid"])
+
     async def wait_phase(self, phase: str) -> Json:
         """Return the session once it is in `phase`."""
         return await self.wait(AGENT_SESSIONS, lambda raw: raw.get("status", {}).get("phase") == phase)

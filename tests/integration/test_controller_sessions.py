@@ -13,10 +13,13 @@ import pytest
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.names import CA_CONFIG_MAP
 from agentsessions.api.wire import Outcome
+from agentsessions.children.names import pod_name
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.store import Sessions
+from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client, Resource
 from agentsessions.engine.errors import AlreadyExists
-from agentsessions.engine.resources import CONFIG_MAP, NETWORK_POLICY, POD, SERVICE_ACCOUNT
+from agentsessions.engine.resources import CONFIG_MAP, EVENT, NETWORK_POLICY, POD, SERVICE_ACCOUNT
 from tests.integration.controller_cluster import (
     INSTALL_NAMESPACE,
     Kubelet,
@@ -31,7 +34,7 @@ from tests.unit.controller.level_server import LevelServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
-EVENT = Resource("events.k8s.io", "v1", "events", "Event")
+RESOURCE_QUOTA = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
 
 @dataclass
@@ -76,11 +79,11 @@ async def world(kubeconfig: str, tmp_path: Path) -> AsyncIterator[World]:
         await namespace.create_provider()
         try:
             yield World(client, kubelet, gateway, operator, namespace)
-            assert await operator.stop() == 0
         finally:
+            code = await operator.stop()
             node.cancel()
             await asyncio.gather(node, return_exceptions=True)
-        assert operator.problems() == []
+        assert (code, operator.problems()) == (0, [])
 
 
 async def complete(world: World, session: dict[str, Any]) -> dict[str, Any]:
@@ -201,9 +204,9 @@ async def test_context_is_frozen_and_changes_of_its_source_are_not_seen(world: W
     reference = {"name": "sales", "key": "sales.csv"}
     await world.namespace.create_session(context={"files": [{"path": "in/sales.csv", "configMapKeyRef": reference}]})
     waiting = await world.namespace.wait(AGENT_SESSIONS, lambda raw: bool(raw.get("status")))
-    accepted = next(c for c in waiting["status"]["conditions"] if c["type"] == "Accepted")
-    assert accepted["reason"] == "ConfigMapNotFound"
-    assert "spec.context.files[in/sales.csv]" in accepted["message"]
+    condition = next(c for c in waiting["status"]["conditions"] if c["type"] == "Accepted")
+    assert condition["reason"] == "ConfigMapNotFound"
+    assert "spec.context.files[in/sales.csv]" in condition["message"]
     await world.namespace.create(CONFIG_MAP, "sales", data={"sales.csv": "a,b"})
     pod = await world.namespace.wait_pod()
     volume = next(v for v in pod["spec"]["volumes"] if v["name"] == "context")
@@ -216,8 +219,7 @@ async def test_a_pending_session_starts_as_soon_as_its_provider_is_there(world: 
     agents = [{"name": "agent", "model": {"providerRef": {"name": "later"}}}]
     await world.namespace.create_session(agents=agents)
     pending = await world.namespace.wait_phase("Pending")
-    accepted = next(c for c in pending["status"]["conditions"] if c["type"] == "Accepted")
-    assert (accepted["status"], accepted["reason"]) == ("False", "ProviderNotFound")
+    assert accepted(pending) == ("False", "ProviderNotFound")
     await world.namespace.create_provider("later")
     await world.namespace.wait_phase("Starting")
 
@@ -255,3 +257,74 @@ async def test_a_deleted_service_account_comes_back_with_the_next_pod(world: Wor
     await world.client.delete(SERVICE_ACCOUNT, world.namespace.name, "agentsessions-runner")
     await world.namespace.create_session("two")
     await world.namespace.wait(POD, lambda raw: raw["metadata"]["name"].startswith("two-"))
+
+
+def accepted(raw: dict[str, Any]) -> tuple[str, str]:
+    """Return status and reason of a session's condition Accepted."""
+    conditions = {c["type"]: c for c in raw.get("status", {}).get("conditions", [])}
+    found = conditions.get("Accepted", {"status": "", "reason": ""})
+    return found["status"], found["reason"]
+
+
+async def test_a_pod_name_that_somebody_else_has_costs_an_epoch(world: World) -> None:
+    agents = [{"name": "agent", "model": {"providerRef": {"name": "later"}}}]
+    session = await world.namespace.create_session(agents=agents)
+    await world.namespace.wait_phase("Pending")
+    restricted = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    taken = pod_name("rows", session["metadata"]["uid"], "agent", 1)
+    container = {"name": "c", "image": "i", "securityContext": restricted}
+    await world.namespace.create(POD, taken, spec={"containers": [container]})
+    await world.namespace.create_provider("later")
+    status = (await world.namespace.wait_phase("Starting"))["status"]
+    assert status["agents"][0]["epoch"] == 2
+
+
+async def test_a_pod_that_a_quota_forbids_is_told_before_acceptance(world: World) -> None:
+    await world.namespace.create(RESOURCE_QUOTA, "none", spec={"hard": {"pods": "0"}})
+    await world.namespace.wait(RESOURCE_QUOTA, lambda raw: "hard" in raw.get("status", {}))
+    await world.namespace.create_session()
+    await world.namespace.wait(AGENT_SESSIONS, lambda raw: accepted(raw) == ("False", "PodRefused"))
+    await world.client.delete(RESOURCE_QUOTA, world.namespace.name, "none")
+    await world.namespace.wait_phase("Starting")
+
+
+@pytest.mark.requirement("LIFE-4")
+async def test_pause_before_the_start_makes_no_pod_and_resume_does(world: World) -> None:
+    await world.namespace.create_session(operatingMode="Paused")
+    await world.namespace.wait_phase("Paused")
+    assert await world.namespace.list(POD) == []
+    await world.namespace.patch_session(operatingMode="Running")
+    await world.namespace.wait_pod()
+    await world.namespace.wait_phase("Starting")
+
+
+async def test_deleting_a_session_writes_nothing_more(world: World) -> None:
+    await world.namespace.create_session()
+    await world.namespace.wait_pod()
+    await world.namespace.wait_phase("Starting")
+    await world.client.delete(AGENT_SESSIONS, world.namespace.name, "rows")
+    await world.namespace.wait_gone(POD)
+    key = f"{world.namespace.name}/rows"
+    assert [line for line in world.operator.lines if line.get("key") == key] == []
+
+
+async def test_the_sweep_finds_what_the_stream_missed(world: World) -> None:
+    changed: list[str] = []
+    gone: list[str] = []
+    sessions = Sessions()
+    watched = Watched(
+        world.client, AGENT_SESSIONS, sessions, on_change=changed.append, on_gone=lambda key, _: gone.append(key)
+    )
+    await world.namespace.create_session(operatingMode="Paused")
+    key = f"{world.namespace.name}/rows"
+    await watched.sweep()
+    assert key in changed
+    await world.client.delete(AGENT_SESSIONS, world.namespace.name, "rows")
+    await watched.sweep()
+    assert gone == [key]
+    assert sessions.get(key) is None

@@ -54,7 +54,7 @@ class Operator:
         self._client = client
         self.metrics = Metrics()
         self._session_store, self._provider_store = Sessions(), Providers()
-        self._queue, self._provider_queue = KeyedQueue(), KeyedQueue()
+        self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
         self._pods = Pods(client, self._mark_uid)
@@ -64,7 +64,7 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions = Watched(
-            client, AGENT_SESSIONS, self._session_store, on_change=self._queue.add, on_gone=self._forget_session
+            client, AGENT_SESSIONS, self._session_store, on_change=self.queue.add, on_gone=self._forget_session
         )
         self.providers = Watched(
             client,
@@ -74,7 +74,7 @@ class Operator:
             on_gone=self._forget_provider,
         )
         self._passes = Passes(
-            self._queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
+            self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
         reconcile_provider = ProviderReconciler(client, self._provider_store, self.metrics, clock=clock).reconcile
         self._provider_passes = Passes(
@@ -109,7 +109,7 @@ class Operator:
         silent = time.monotonic() - self._pods.informer.last_heard_at
         if self._pods.informer.is_synced.is_set() and silent > STUCK_SECONDS:
             problems["pods"] = f"the watch of pods is silent for {silent:.0f} s"
-        waiting = self._queue.oldest_age
+        waiting = self.queue.oldest_age
         if self._is_acting and waiting > STUCK_SECONDS:
             problems["queue"] = f"a session waits for {waiting:.0f} s to be looked at"
         return problems
@@ -129,7 +129,7 @@ class Operator:
         self._is_acting = True
         log.info("acting", sessions=len(self._session_store), providers=len(self._provider_store))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._queue.work(self._passes.run, self._settings.workers))
+            group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
             group.create_task(self._sweep.run())
 
@@ -181,24 +181,24 @@ class Operator:
         self._authority.on_change = self._new_ca.set
         self._feed.on_level = self._mark_uid
         self._feed.on_reachable = self._mark_open
-        self.metrics.queue_oldest_seconds.set_function(lambda: self._queue.oldest_age)
+        self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
 
     def _mark_uid(self, uid: str) -> None:
         key = self._session_store.key_of_uid(uid)
         if key is not None:
-            self._queue.add(key)
+            self.queue.add(key)
 
     def _mark_open(self) -> None:
         for key in self._session_store.open_keys():
-            self._queue.add(key)
+            self.queue.add(key)
 
     def _mark_provider(self, key: Key) -> None:
         """Look at the provider, and at the sessions that may wait for it."""
         self._provider_queue.add(key)
         for pending in self._session_store.pending_keys():
-            self._queue.add(pending)
+            self.queue.add(pending)
 
     def _forget_session(self, key: Key, record: SessionRecord) -> None:
         self._feed.forget(record.view.uid)

@@ -103,7 +103,7 @@ class LevelFeed:
         """
         timeout = aiohttp.ClientTimeout(total=READ_SECONDS, sock_connect=CONNECT_SECONDS)
         try:
-            request = await self._prepare()
+            request = await self._prepare(is_ca_known=self._tls is not None)
             async with self._http().get(f"{self._url}/{uid}", timeout=timeout, **request) as answer:
                 if answer.status == HTTPStatus.NOT_FOUND:
                     return None
@@ -123,7 +123,7 @@ class LevelFeed:
         """Read one stream to its end."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         fresh: dict[str, Level] = {}
-        request = await self._prepare()
+        request = await self._prepare(is_ca_known=False)
         async with self._http().get(self._url, timeout=timeout, **request) as answer:
             await _check(answer)
             async for text in answer.content:
@@ -136,12 +136,12 @@ class LevelFeed:
                 elif line.level is not None:
                     fresh[line.level.session_uid] = line.level
 
-    async def _prepare(self) -> dict[str, Any]:
-        """Return what a request needs: the token as it now stands, and trust in the CA as it now stands."""
+    async def _prepare(self, *, is_ca_known: bool) -> dict[str, Any]:
+        """Return what a request needs: the token as it now stands, and trust in the CA, read anew unless known."""
         headers = {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
         if not self._url.startswith("https:"):
             return {"headers": headers}
-        certificate = await self._authority.fetch()
+        certificate = self._authority.certificate if is_ca_known else await self._authority.fetch()
         if certificate is None:
             raise GatewayAwayError("the gateway has not published its CA yet")
         if self._tls is None or self._tls[0] != certificate:

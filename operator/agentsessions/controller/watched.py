@@ -24,10 +24,12 @@ class Watched(Generic[R]):
         on_gone: Callable[[Key, R], None],
     ) -> None:
         self._client = client
-        self._records = records
+        self.records = records
+        """What is known of its objects."""
         self._on_change = on_change
         self._on_gone = on_gone
         self.resource = resource
+        """The kind."""
 
     def note(self, event_type: str | None, raw: dict[str, Any]) -> None:
         """Take one event of the stream; the type is None for objects that were there before it."""
@@ -38,7 +40,7 @@ class Watched(Generic[R]):
 
     def put(self, raw: dict[str, Any]) -> bool:
         """Keep an object as it now is; tell whether that was news."""
-        _, is_new = self._records.put(raw)
+        _, is_new = self.records.put(raw)
         if is_new:
             self._on_change(key_of_raw(raw))
         return is_new
@@ -76,15 +78,15 @@ class Watched(Generic[R]):
         )
         there = dict(listing.items)
         suspects = [key for key, version in there.items() if self._is_behind(key, version)]
-        suspects += [key for key, _ in self._records.items() if key not in there]
+        suspects += [key for key, _ in self.records.items() if key not in there]
         return sum([await self.refresh(key) for key in suspects])
 
     def _is_behind(self, key: Key, version: str) -> bool:
-        known = self._records.version_of(key)
+        known = self.records.version_of(key)
         return known is None or is_older(known, version)
 
     def _drop(self, key: Key, uid: str | None) -> bool:
-        record = self._records.remove(key, uid)
+        record = self.records.remove(key, uid)
         if record is not None:
             self._on_gone(key, record)
         return record is not None

@@ -33,6 +33,7 @@ class SessionBuilder:
     journal: JournalView = field(default_factory=lambda: JournalView(is_reachable=True, is_fresh=True, level=a_level()))
     is_deleting: bool = False
     generation: int = 1
+    age: timedelta = timedelta(minutes=1)
 
     # --- what people ask
     def with_spec(self, **fields: Any) -> SessionBuilder:
@@ -43,6 +44,9 @@ class SessionBuilder:
 
     def asked_to_cancel(self) -> SessionBuilder:
         return self.with_spec(operatingMode=OperatingMode.CANCELLED)
+
+    def just_created(self) -> SessionBuilder:
+        return replace(self, age=timedelta(0))
 
     def being_deleted(self) -> SessionBuilder:
         return replace(self, is_deleting=True)
@@ -131,7 +135,7 @@ class SessionBuilder:
             uid=SESSION_UID,
             generation=self.generation,
             resource_version="7",
-            created_at=T0,
+            created_at=T0 - self.age,
             is_deleting=self.is_deleting,
             spec=SessionSpec.model_validate(self.spec),
             status=self.status,

@@ -14,11 +14,11 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "agentsessions-operator"
 """Value of the managed-by label, and the operator's field manager."""
 
-TOKEN_AUDIENCE: Final = "agentsessions-gateway"
+TOKEN_AUDIENCE: Final = "agentsessions-gateway"  # noqa: S105  # a name, not a secret
 RUNNER_SERVICE_ACCOUNT: Final = "agentsessions-runner"
 """Service account without rights that the operator keeps in each namespace with sessions."""
 CA_CONFIG_MAP: Final = "agentsessions-gateway-ca"
-"""ConfigMap with key `ca.crt`: written by the gateway in the install namespace, copied by the operator to the others."""
+"""ConfigMap with key `ca.crt`: the gateway writes it in the install namespace, the operator copies it to the others."""
 NETWORK_POLICY: Final = "agentsessions-runner"
 
 # Paths inside an agent pod.

@@ -30,7 +30,7 @@ class StopReason(StrEnum):
     FORCE_TERMINATED = "ForceTerminated"
     EMERGENCY = "Emergency"
     STEP_LIMIT = "StepLimit"
-    TOKEN_LIMIT = "TokenLimit"
+    TOKEN_LIMIT = "TokenLimit"  # noqa: S105  # a word, not a secret
     COST_LIMIT = "CostLimit"
     TOOL_CALL_LIMIT = "ToolCallLimit"
     TIMEOUT = "Timeout"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from agentsessions.api.reasons import LimitName, Phase, StopReason
+from agentsessions.api.reasons import LimitName, Phase, Reason, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle import epochs
@@ -19,6 +19,9 @@ from agentsessions.lifecycle.situation import EpochState, Situation
 
 LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
+ARRIVAL_RECHECK: Final = timedelta(seconds=1)
+MAY_ARRIVE: Final = frozenset({Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID})
+"""Problems that end by themselves when the rest of the same apply arrives."""
 
 STOP_REASON_OF_LIMIT: Final = {
     LimitName.STEPS: StopReason.STEP_LIMIT,
@@ -51,6 +54,10 @@ def is_not_accepted(case: Situation) -> Outcome | None:
     acceptance = case.facts.acceptance
     if acceptance.is_accepted or case.phase is not Phase.PENDING or case.mode is OperatingMode.CANCELLED:
         return None
+    is_missing = acceptance.reason in MAY_ARRIVE and case.status.phase is None
+    if is_missing and case.now - case.facts.session.created_at < case.facts.deadlines.arrival:
+        soon = case.now + ARRIVAL_RECHECK
+        return Outcome(Phase.PENDING, acceptance.reason, acceptance.message, wake_at=soon, is_quiet=True)
     wake_at = case.now + case.facts.deadlines.recheck
     return Outcome(Phase.PENDING, acceptance.reason, acceptance.message, wake_at=wake_at)
 

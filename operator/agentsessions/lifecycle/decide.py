@@ -32,6 +32,8 @@ def decide(facts: Facts, now: datetime) -> Decision:
     outcome = first_outcome(case)
     if outcome.needs_level:
         return Decision(status=session.status, needs_level=True)
+    if outcome.is_quiet:
+        return Decision(status=session.status, wake_at=outcome.wake_at)
     status = build_status(case, outcome)
     return Decision(
         status=status,

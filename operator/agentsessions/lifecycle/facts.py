@@ -96,6 +96,8 @@ class Deadlines:
     """Time after a pod's end in which the journal must say how it ended, once the gateway is reachable."""
     outer_bound: timedelta = timedelta(seconds=900)
     """Pod time allowed on top of `timeoutSeconds`, whatever the gateway says."""
+    arrival: timedelta = timedelta(seconds=3)
+    """Age of a session up to which a missing reference is not yet a problem: one apply may bring it a moment later."""
     recheck: timedelta = timedelta(seconds=5)
     """Pause between two looks at references that no watch covers."""
 

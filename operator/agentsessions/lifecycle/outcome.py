@@ -31,6 +31,8 @@ class Outcome:
     delete: tuple[PodUnwanted, ...] = ()
     wake_at: datetime | None = None
     needs_level: bool = False
+    is_quiet: bool = False
+    """Whether nothing is written, whatever else is said."""
 
 
 def failed(stop_reason: StopReason, message: str, **more: object) -> Outcome:

@@ -353,3 +353,10 @@ def test_next_epoch_replaces_the_ended_pod_of_the_last() -> None:
     decision = decide(ended.facts(), now=T0)
     assert [pod.uid for pod in decision.delete] == [pod_uid(1)]
     assert decision.create == (PodWanted("agent", 2),)
+
+
+def test_missing_reference_of_a_new_session_is_given_a_moment_to_arrive() -> None:
+    new = a_session().just_created().not_accepted(Reason.PROVIDER_NOT_FOUND, "none")
+    decision = decide(new.facts(), now=T0)
+    assert (decision.status, decision.events, decision.wake_at) == (new.status, (), T0 + SECOND)
+    assert decide(new.facts(), now=T0 + 3 * SECOND).status.phase is Phase.PENDING

@@ -44,7 +44,7 @@ class ScriptCapture(ApiModel):
     result: Annotated[int, Field(ge=-100, le=100)] = -1
     """Which tool result: 1 is the first, -1 the last."""
     pattern: Pattern
-    """Regular expression (multi-line); its first group, or the whole match, is the piece. Empty when nothing matches."""
+    """Regular expression (multi-line); its first group, or the whole match, is the piece; empty without a match."""
 
 
 class ScriptToolCall(ApiModel):

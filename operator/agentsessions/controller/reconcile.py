@@ -28,7 +28,7 @@ from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import Forbidden, Invalid, NotFound
 from agentsessions.lifecycle.decide import decide
-from agentsessions.lifecycle.decision import Decision, PodWanted
+from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Deadlines, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
@@ -131,7 +131,7 @@ class Reconciler:
             if decision.needs_level:
                 facts = replace(facts, journal=await self._ask_journal(facts))
             elif decision.create:
-                facts = await self._create(facts, decision.create)
+                facts = await self._create(await self._delete(facts, decision.delete), decision.create)
             else:
                 return facts, decision
         session = facts.session
@@ -152,6 +152,12 @@ class Reconciler:
             return decision.wake_at
         soon = self._parts.clock() + self._parts.deadlines.recheck
         return min(decision.wake_at or soon, soon)
+
+    async def _delete(self, facts: Facts, unwanted: tuple[PodUnwanted, ...]) -> Facts:
+        """End the pods that a new one replaces, before it is made: an agent never has two."""
+        await self._parts.children.delete_pods(facts.session.namespace, unwanted)
+        gone = {pod.uid for pod in unwanted}
+        return replace(facts, pods=tuple(replace(p, is_deleting=True) if p.uid in gone else p for p in facts.pods))
 
     async def _create(self, facts: Facts, wanted: tuple[PodWanted, ...]) -> Facts:
         """Make pods, and return the facts with them; before acceptance a refusal is the session's problem."""

@@ -89,14 +89,25 @@ test-scenario: $(STAMP)
 test-integration: export AGENTSESSIONS_CLUSTER = agentsessions-it
 test-integration: $(STAMP) ## Run the tests that need an API server, on a cluster of their own
 	$(CLUSTER) up
-	$(WITH_CLUSTER) $(BIN)/pytest --quiet tests/integration; status=$$?; $(CLUSTER) down; exit $$status
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow" tests/integration; status=$$?; $(CLUSTER) down; exit $$status
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) cluster-up ## Run the tests that need the product on a cluster; installs it
-	$(WITH_CLUSTER) $(BIN)/pytest --quiet tests/e2e
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow" tests/e2e
+
+# -rP prints the figures that these tests measure.
+.PHONY: test-slow
+test-slow: $(STAMP) cluster-up ## Run the end-to-end tests that take minutes
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -rP -m slow tests/e2e
+
+# The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
+.PHONY: test-faults
+test-faults: $(STAMP) ## Strike the operator at each of its changes, in every way: minutes
+	$(WITH_CLUSTER) AGENTSESSIONS_FAULTS_PAGE="$(FAULTS_PAGE)" \
+		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py
 
 .PHONY: test-full
-test-full: verify test ## Run all checks and all tests: what a release must pass
+test-full: verify test test-slow test-faults ## Run all checks and all tests: what a release must pass
 
 # --- the cluster
 

@@ -33,6 +33,7 @@ class SessionBuilder:
     journal: JournalView = field(default_factory=lambda: JournalView(is_reachable=True, is_fresh=True, level=a_level()))
     is_deleting: bool = False
     generation: int = 1
+    refusal: str = ""
     age: timedelta = timedelta(minutes=1)
 
     # --- what people ask
@@ -57,7 +58,7 @@ class SessionBuilder:
         return replace(self, status=self.status.model_copy(update=update))
 
     def starting(self, *, since: timedelta = timedelta(0)) -> SessionBuilder:
-        return self.in_phase(Phase.STARTING, since=since).with_row().with_pod(phase="Pending")
+        return self.in_phase(Phase.STARTING, since=since).with_row().with_pod(phase="Pending", created_at=T0 - since)
 
     def running(self, *, since: timedelta = timedelta(seconds=10)) -> SessionBuilder:
         return self.in_phase(Phase.RUNNING, since=since).with_row().with_pod(phase="Running")
@@ -86,11 +87,14 @@ class SessionBuilder:
             agent="agent",
             epoch=epoch,
             resource_version="1",
-            created_at=T0,
+            created_at=more.pop("created_at", T0),
             phase=phase,
             **more,
         )
         return replace(self, pods=(*self.pods, pod))
+
+    def with_pod_refused(self, words: str) -> SessionBuilder:
+        return replace(self, refusal=words)
 
     def with_pod_ended(self, exit_code: int = 1, **more: Any) -> SessionBuilder:
         phase = "Succeeded" if exit_code == 0 else "Failed"
@@ -140,7 +144,14 @@ class SessionBuilder:
             spec=SessionSpec.model_validate(self.spec),
             status=self.status,
         )
-        return Facts(session=session, pods=self.pods, acceptance=self.acceptance, journal=self.journal, jitter=0.0)
+        return Facts(
+            session=session,
+            pods=self.pods,
+            acceptance=self.acceptance,
+            journal=self.journal,
+            refusal=self.refusal,
+            jitter=0.0,
+        )
 
 
 def a_session() -> SessionBuilder:

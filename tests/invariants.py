@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from agentsessions.api.names import LABEL_AGENT
 from agentsessions.api.reasons import Phase
 from agentsessions.lifecycle.phases import TRANSITIONS
 
@@ -41,8 +42,9 @@ def check_epochs(entries: list[Json], status: Json) -> list[str]:
 
 
 def check_pods(pods: list[Any]) -> list[str]:
-    """I3: at most one pod without deletionTimestamp per agent."""
-    live = Counter(p.metadata.labels["agentsessions.dev/agent"] for p in pods if p.metadata.deletion_timestamp is None)
+    """I3: at most one pod without deletionTimestamp per agent. Owners can be forged, these labels not."""
+    labels = [pod.metadata.labels or {} for pod in pods if pod.metadata.deletion_timestamp is None]
+    live = Counter(found[LABEL_AGENT] for found in labels if LABEL_AGENT in found)
     return [f"I3: agent {agent} has {count} pods" for agent, count in live.items() if count > 1]
 
 

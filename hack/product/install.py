@@ -1,6 +1,8 @@
 """Put the product, as built from this checkout, into the cluster."""
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from shell import Kubectl, StageFailed, run, stage
@@ -10,6 +12,7 @@ CLUSTER = [sys.executable, str(ROOT / "hack" / "cluster")]
 MANIFEST = ROOT / "manifests" / "install.yaml"
 DEFAULT_PROVIDER = ROOT / "manifests" / "default-provider.yaml"
 RELEASED_IMAGE = "ghcr.io/agentsessions/agentsessions:0.1.0"
+ALLOWED_NETWORKS = re.compile(r'(?<=name: AGENTSESSIONS_ALLOWED_PROVIDER_NETWORKS\n)( +value: )""')
 SYSTEM = "agentsessions-system"
 
 
@@ -22,17 +25,29 @@ def prepare_cluster() -> Kubectl:
     return Kubectl(path, kubeconfig)
 
 
-def install(kubectl: Kubectl) -> None:
-    """Build and import the image, apply the manifest with it, and wait until operator and gateway are ready."""
+def install(kubectl: Kubectl, allowed_networks: Sequence[str] = ()) -> None:
+    """Build and import the image, apply the manifest with it, and wait until operator and gateway are ready.
+
+    Args:
+        kubectl: The cluster's.
+        allowed_networks: Networks (CIDR) that model providers may be in although they are private.
+    """
     with stage("2/5", "the product's image"):
         image = run([*CLUSTER, "image"], "the image was not built", capture=True).strip()
     with stage("3/5", "operator and gateway"):
-        text = MANIFEST.read_text()
-        if RELEASED_IMAGE not in text:
-            raise StageFailed(f"{MANIFEST.name} does not name {RELEASED_IMAGE}; run `make generate`")
-        text = text.replace(RELEASED_IMAGE, image)
-        kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+        manifest = adapt(MANIFEST.read_text(), image, allowed_networks)
+        kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
         kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFAULT_PROVIDER))
         for name in ("agentsessions-gateway", "agentsessions-operator"):
             kubectl("rollout", "status", f"deployment/{name}", "-n", SYSTEM, "--timeout=180s")
+
+
+def adapt(manifest: str, image: str, allowed_networks: Sequence[str]) -> str:
+    """Return the released manifest with another image, and with networks that providers may be in."""
+    if RELEASED_IMAGE not in manifest:
+        raise StageFailed(f"{MANIFEST.name} does not name {RELEASED_IMAGE}; run `make generate`")
+    manifest, places = ALLOWED_NETWORKS.subn(rf'\g<1>"{",".join(allowed_networks)}"', manifest)
+    if places != 1:
+        raise StageFailed(f"{MANIFEST.name} does not leave the gateway's allowed networks empty; run `make generate`")
+    return manifest.replace(RELEASED_IMAGE, image)

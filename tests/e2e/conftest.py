@@ -17,8 +17,10 @@ from tests.invariants import check_session
 @pytest.fixture(scope="session")
 def product() -> Product:
     """Install the product as built from this checkout, once, and return handles on it."""
-    subprocess.run([sys.executable, str(ROOT / "hack" / "product"), "install"], check=True)
+    subprocess.run([sys.executable, str(ROOT / "hack" / "cluster"), "up"], check=True)
     product = Product()
+    allowed = ["--allow-provider-network", f"{product.machine}/32"]
+    subprocess.run([sys.executable, str(ROOT / "hack" / "product"), "install", *allowed], check=True)
     make_reader(product)
     return product
 
@@ -36,6 +38,12 @@ def make_reader(product: Product) -> None:
         },
     ]
     product.apply(SYSTEM, *manifests)
+
+
+@pytest.fixture(scope="session")
+def host(product: Product) -> str:
+    """Return this machine's address as pods see it; the gateway may buy from providers there."""
+    return product.machine
 
 
 @pytest.fixture

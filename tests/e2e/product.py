@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from kubernetes import client, config, watch
@@ -27,9 +29,9 @@ FINAL = frozenset({"Completed", "Failed", "Cancelled", "Expired"})
 Json = dict[str, Any]
 
 
-def cluster_says(verb: str) -> str:
-    """Return what `hack/cluster VERB` prints."""
-    command = [sys.executable, str(ROOT / "hack" / "cluster"), verb]
+def cluster_says(*words: str) -> str:
+    """Return what `hack/cluster WORDS` prints."""
+    command = [sys.executable, str(ROOT / "hack" / "cluster"), *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"no cluster to test on (`make cluster-up` makes one): {done.stderr.strip()}")
@@ -63,6 +65,15 @@ class Product:
         self.custom = client.CustomObjectsApi()
         self.rbac = client.RbacAuthorizationV1Api()
         self.apps = client.AppsV1Api()
+
+    @property
+    def machine(self) -> str:
+        """Address of this machine as pods see it."""
+        server = urlsplit(self.core.api_client.configuration.host)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect((server.hostname, server.port))  # sends nothing, chooses a route
+            address: str = way.getsockname()[0]
+        return address
 
     # --- kubectl
     def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

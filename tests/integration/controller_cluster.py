@@ -28,7 +28,8 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.resources import NAMESPACE, POD
 from tests.integration.crds_cluster import CLUSTER, ROOT, Kubectl
 
-NAME = "operator-tests"
+NAME = os.environ.get("AGENTSESSIONS_OPERATOR_CLUSTER", "operator-tests")
+"""Cluster of these tests: two runs at the same time need two."""
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NODE = "paper"

@@ -55,8 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     add("kubeconfig", _kubeconfig, "print the path of the kubeconfig")
     add("audit-log", _audit_log, "print the path of the API server's audit log")
     add("path", _path, "print the directory with kubectl, for PATH", named=False)
-    image = add("image", _image, "build the product's image, bring it into the cluster, print its name")
-    image.add_argument("--tag", help="default: agentsessions:dev-DIGEST, a new one for every change of the sources")
+    image = add("image", _image, "build an image, the product's by default, bring it into the cluster, print its name")
+    image.add_argument("--tag", help="default: NAME:dev-DIGEST, a new one for every change of the sources")
+    image.add_argument(
+        "--dockerfile",
+        type=Path,
+        help="build this one instead, in its directory; its ARG PRODUCT_IMAGE is the product's image",
+    )
     tool = add("tool", _tool, "build a Go tool, once, and print its path", named=False)
     tool.add_argument("tool", choices=list(TOOLS))
     return parser
@@ -138,8 +143,9 @@ def _path(_: argparse.Namespace) -> int:
 
 
 def _image(options: argparse.Namespace) -> int:
-    tag = options.tag or f"agentsessions:dev-{images.inputs_digest(repository_root())[:12]}"
-    providers.provide_image(options.name, _known(options.name), tag)
+    recipe = images.Recipe(repository_root(), options.dockerfile)
+    tag = options.tag or f"{recipe.name}:dev-{recipe.digest()[:12]}"
+    providers.provide_image(options.name, _known(options.name), tag, recipe)
     print(images.full_name(tag))
     return 0
 

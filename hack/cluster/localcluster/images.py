@@ -1,4 +1,7 @@
-"""The product's image: a base image from the machine's own Debian sources, and the Dockerfile on top of it."""
+"""The product's image: a base image from the machine's own Debian sources, and the Dockerfile on top of it.
+
+Tests have images of their own on top of the product's: a `Recipe` with a Dockerfile.
+"""
 
 import configparser
 import contextlib
@@ -8,6 +11,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -64,31 +68,52 @@ def full_name(tag: str) -> str:
     return tag if "/" in tag else f"localhost/{tag}"
 
 
-def inputs_digest(root: Path) -> str:
-    """Return a digest of the names and contents of everything that goes into the image.
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What an image is built from."""
 
-    Raises:
-        ClusterError: the Dockerfile is missing.
-    """
-    if not (root / "Dockerfile").exists():
-        raise ClusterError(f"no Dockerfile in {root}")
-    digest = hashlib.sha256(_base_key().encode())
-    for path in _files(root):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    root: Path
+    """The work tree of the product."""
+    dockerfile: Path | None = None
+    """Another image's, on top of the product's image; its directory is the build's context."""
+
+    @property
+    def name(self) -> str:
+        """The image's name, without a tag."""
+        return f"agentsessions-{self.dockerfile.absolute().parent.name}" if self.dockerfile else "agentsessions"
+
+    def digest(self) -> str:
+        """Return a digest of the names and contents of everything that goes into the image.
+
+        Raises:
+            ClusterError: a Dockerfile is missing.
+        """
+        dockerfile = self.dockerfile or self.root / "Dockerfile"
+        if not dockerfile.exists():
+            raise ClusterError(f"there is no {dockerfile}")
+        seed = Recipe(self.root).digest() if self.dockerfile else _base_key()
+        below = self.dockerfile.parent if self.dockerfile else self.root
+        digest = hashlib.sha256(seed.encode())
+        for path in _files_below(below) if self.dockerfile else _product_files(below):
+            digest.update(str(path.relative_to(below)).encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()
 
 
-def _files(root: Path) -> Iterable[Path]:
+def _product_files(root: Path) -> Iterable[Path]:
     for name in _INPUTS:
         path = root / name
         if path.is_file():
             yield path
         elif path.is_dir():
-            found = (file for file in path.rglob("*") if file.is_file())
-            yield from sorted(file for file in found if "__pycache__" not in file.parts)
+            yield from _files_below(path)
 
 
-def build(tag: str, root: Path) -> str:
+def _files_below(directory: Path) -> list[Path]:
+    found = (file for file in directory.rglob("*") if file.is_file())
+    return sorted(file for file in found if "__pycache__" not in file.parts)
+
+
+def build(tag: str, recipe: Recipe) -> str:
     """Build the image, where its inputs changed since, and return the digest of the inputs.
 
     What `RUN` needs from this machine (certificates, pip's configuration and cache) is mounted, never copied: it is not
@@ -96,18 +121,27 @@ def build(tag: str, root: Path) -> str:
     """
     host.require_root()
     host.ensure_packages(host.IMAGE_PACKAGES)
-    digest = inputs_digest(root)
+    digest = recipe.digest()
     with _storage():
-        if succeeds([*_buildah(), "inspect", _by_digest(digest)]):
-            say("image: its inputs are unchanged, using what was built")
-            run([*_buildah(), "tag", _by_digest(digest), full_name(tag)])
-            return digest
-        base = ensure_base_image()
-        say("image: building; a change of requirements takes a minute, a change of source seconds")
-        tags = ("-t", full_name(tag), "-t", _by_digest(digest))
-        run([*_buildah(), *_bud_options(base), *tags, root], env=_environment())
-    say("image: built")
+        _build_missing(recipe, digest)
+        run([*_buildah(), "tag", _by_digest(digest), full_name(tag)])
     return digest
+
+
+def _build_missing(recipe: Recipe, digest: str) -> None:
+    if succeeds([*_buildah(), "inspect", _by_digest(digest)]):
+        say(f"image {recipe.name}: its inputs are unchanged, using what was built")
+        return
+    arguments = _bud_options(ensure_base_image())
+    context: list[str | Path] = [recipe.root]
+    if recipe.dockerfile:
+        product = Recipe(recipe.root)
+        _build_missing(product, product.digest())
+        arguments += ["--build-arg", f"PRODUCT_IMAGE={_by_digest(product.digest())}"]
+        context = ["--file", recipe.dockerfile, recipe.dockerfile.parent]
+    say(f"image {recipe.name}: building; a change of requirements takes a minute, a change of source seconds")
+    run([*_buildah(), *arguments, "-t", _by_digest(digest), *context], env=_environment())
+    say(f"image {recipe.name}: built")
 
 
 def load(layout: Layout, tag: str, digest: str) -> None:

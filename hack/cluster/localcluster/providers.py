@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from . import images, local, store
-from .layout import repository_root
 from .report import ClusterError, say
 from .shell import run, succeeds
 from .store import Remembered, cluster_directory
@@ -82,20 +81,31 @@ def down(name: str, remembered: Remembered) -> None:
             shutil.rmtree(cluster_directory(name), ignore_errors=True)
 
 
-def provide_image(name: str, remembered: Remembered, tag: str) -> None:
-    """Build the product's image, and bring it to where the cluster finds it."""
+def provide_image(name: str, remembered: Remembered, tag: str, recipe: images.Recipe) -> None:
+    """Build an image, and bring it to where the cluster finds it."""
     match Provider(remembered.provider):
         case Provider.LOCAL:
-            images.load(store.layout_of(name, remembered), tag, images.build(tag, repository_root()))
+            images.load(store.layout_of(name, remembered), tag, images.build(tag, recipe))
         case Provider.KIND:
             engine = _container_engine() or "docker"
             archive = cluster_directory(name) / "image.tar"
-            run([engine, "build", "--tag", images.full_name(tag), repository_root()])
+            _build_by_engine(engine, tag, recipe)
             run([engine, "save", "--output", archive, images.full_name(tag)])
             run(["kind", "load", "image-archive", "--name", name, archive])
             archive.unlink()
         case Provider.GIVEN:
             say(f"not built: the nodes of a given cluster must find {images.full_name(tag)} by themselves")
+
+
+def _build_by_engine(engine: str, tag: str, recipe: images.Recipe) -> None:
+    if recipe.dockerfile is None:
+        run([engine, "build", "--tag", images.full_name(tag), recipe.root])
+        return
+    product = images.full_name(f"agentsessions-inputs:{images.Recipe(recipe.root).digest()[:24]}")
+    run([engine, "build", "--tag", product, recipe.root])
+    argument, dockerfile = f"PRODUCT_IMAGE={product}", recipe.dockerfile
+    named = [engine, "build", "--tag", images.full_name(tag)]
+    run([*named, "--build-arg", argument, "--file", dockerfile, dockerfile.parent])
 
 
 def is_answering(remembered: Remembered) -> bool:

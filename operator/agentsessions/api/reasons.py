@@ -1,6 +1,7 @@
 """Closed sets of words: phases, conditions, reasons, exit codes. Nothing else in the project spells them."""
 
 from enum import IntEnum, StrEnum
+from typing import Final
 
 
 class Phase(StrEnum):
@@ -102,6 +103,30 @@ class ErrorCode(StrEnum):
     START_FAILED = "start_failed"
     RUNNER_ERROR = "runner_error"
     POLICY = "policy"
+
+
+class RefusalCode(StrEnum):
+    """Codes of what the gateway refuses a pod, besides `ErrorCode`."""
+
+    NOT_FENCED = "not_fenced"
+    STALE_EPOCH = "stale_epoch"
+    SESSION_FINISHED = "session_finished"
+    SESSION_CANCELLED = "session_cancelled"
+    NOTHING_TO_PLAY = "nothing_to_play"
+    TURN_MISMATCH = "turn_mismatch"
+    UNKNOWN_CALL = "unknown_call"
+    STEP_LIMIT = "step_limit"
+    TOKEN_LIMIT = "token_limit"  # noqa: S105  # a word, not a secret
+    TOOL_CALL_LIMIT = "tool_call_limit"
+
+
+FENCE_CODES: Final = frozenset({RefusalCode.STALE_EPOCH, RefusalCode.SESSION_FINISHED, RefusalCode.SESSION_CANCELLED})
+"""The pod must end."""
+LIMIT_CODES: Final = {
+    LimitName.STEPS: RefusalCode.STEP_LIMIT,
+    LimitName.TOKENS: RefusalCode.TOKEN_LIMIT,
+    LimitName.TOOL_CALLS: RefusalCode.TOOL_CALL_LIMIT,
+}
 
 
 class ExitCode(IntEnum):

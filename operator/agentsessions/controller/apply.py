@@ -54,11 +54,18 @@ class Children:
             return tuple([await self._create_pod(session, pod) for pod in wanted])
 
     async def delete_pods(self, namespace: str, unwanted: tuple[PodUnwanted, ...]) -> None:
-        """End the pods that must go; those that are gone or replaced already are fine."""
+        """End the pods that must go; those that are gone or replaced already are fine.
+
+        Raises:
+            ApiError: The API server refused, or does not answer.
+        """
         for pod in unwanted:
             try:
                 await self._client.delete(POD, namespace, pod.name, uid=pod.uid, grace_seconds=pod.grace_seconds)
             except Conflict:
+                found = await self.fetch_pod(namespace, pod.name)
+                if found is not None and found.uid == pod.uid:
+                    raise  # refused for another reason: a pod that stays must not get a second one beside it
                 continue  # another pod has the name: the one that was meant is gone
             self._metrics.writes.labels("pod_delete").inc()
 

@@ -108,7 +108,7 @@ class LevelFeed:
                 if answer.status == HTTPStatus.NOT_FOUND:
                     return None
                 await _check(answer)
-                level = Level.model_validate_json(await answer.read())
+                level = Level.model_validate_json(await answer.read(), extra="ignore")  # a newer gateway adds fields
         except PASSING as error:
             raise GatewayAwayError(f"reading the level of session {uid} at {self._url} failed: {error}") from error
         self._keep(self._levels, level)
@@ -127,7 +127,7 @@ class LevelFeed:
         async with self._http().get(self._url, timeout=timeout, **request) as answer:
             await _check(answer)
             async for text in answer.content:
-                line = LevelLine.model_validate_json(text)
+                line = LevelLine.model_validate_json(text, extra="ignore")
                 self._heard_at = self._clock()
                 if line.synced:
                     self._note_synced(fresh)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from typing import Final
 
 import kopf
 import structlog
@@ -14,9 +15,15 @@ from agentsessions.controller.shell import build_registry, build_settings
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import CredentialsError, load_access
 
+DEEPEST_JSON: Final = 25_000
+"""Recursion that kopf's JSON decoder needs for any object that the API server takes: 10,000 levels (managed fields are
+as deep). It is C code on the main thread, whose stack of 8 MiB holds more than twice that. Without it one session
+with a deep `spec.context.json` ends the operator for everybody."""
+
 
 def main() -> None:
     """Run the operator until it is told to stop."""
+    sys.setrecursionlimit(DEEPEST_JSON)
     try:
         settings = read_settings()
         configure_logs(settings.log_level)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 
 import structlog
 
@@ -22,7 +21,7 @@ class Passes:
         self,
         queue: KeyedQueue,
         reconcile: Callable[[Key], Awaitable[datetime | None]],
-        refresh: Callable[[Key], Awaitable[Any]],
+        refresh: Callable[[Key], Awaitable[bool]],
         metrics: Metrics,
         *,
         clock: Callable[[], datetime],
@@ -65,14 +64,17 @@ class Passes:
         self._metrics.pass_seconds.observe(time.perf_counter() - started)
 
     async def _retry_fresh(self, key: Key) -> None:
-        """The object has changed since it was seen: read it, and look again."""
+        """The object has changed since it was seen: read it, and look again.
+
+        If it has not, the refusal has another cause, such as a quota being counted: no tight loop over that.
+        """
         try:
-            await self._refresh(key)
+            is_news = await self._refresh(key)
         except ApiError as error:
             log.warning("object not read again", key=key, error=str(error))
             self._queue.add_after(key, self._backoff.next(key))
         else:
-            self._queue.add(key)
+            self._queue.add_after(key, 0.0 if is_news else self._backoff.next(key))
 
     def _note_bug(self, key: Key, error: Exception) -> None:
         """Log a bug of ours once with its traceback, and count it each time."""

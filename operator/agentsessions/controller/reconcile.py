@@ -26,17 +26,20 @@ from agentsessions.controller.skew import mark_unreadable, skew_message
 from agentsessions.controller.store import Key, Sessions
 from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
-from agentsessions.engine.errors import Forbidden, Invalid, NotFound
+from agentsessions.engine.errors import ApiError, NotFound
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Deadlines, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
+from agentsessions.lifecycle.waits import explain_refusal
 
 MOST_ROUNDS: Final = 6
 """Decisions in one pass: first look, level read, pod made, level read again, and two to spare."""
 PENDING: Final = (None, Phase.PENDING)
 OVER: Final = (EpochState.ENDED, EpochState.LOST)
+REFUSALS: Final = frozenset({400, 403, 422, 500})
+"""Answers by which quotas and admission refuse an object; 500 is that of a webhook that cannot be called."""
 
 log = structlog.get_logger(__name__)
 
@@ -160,13 +163,16 @@ class Reconciler:
         return replace(facts, pods=tuple(replace(p, is_deleting=True) if p.uid in gone else p for p in facts.pods))
 
     async def _create(self, facts: Facts, wanted: tuple[PodWanted, ...]) -> Facts:
-        """Make pods, and return the facts with them; before acceptance a refusal is the session's problem."""
+        """Make pods, and return the facts with them, or with the API server's words on refusing them."""
         try:
             pods = await self._parts.children.create_pods(facts.session, wanted)
-        except (Forbidden, Invalid) as refusal:
-            if facts.session.status.phase not in PENDING:
+        except ApiError as error:
+            if error.status not in REFUSALS:
                 raise
-            message = f"the API server refuses the pod of agent {wanted[0].agent}: {refusal.message}"[:1024]
+            log.warning("pod refused", session=name_of(facts.session), error=str(error))
+            if facts.session.status.phase not in PENDING:
+                return replace(facts, refusal=error.message)
+            message = explain_refusal(wanted[0].agent, error.message)
             return replace(facts, acceptance=Acceptance(Reason.POD_REFUSED, message))
         return replace(facts, pods=(*facts.pods, *pods))
 

@@ -49,6 +49,10 @@ class NoProgress(kopf.ProgressStorage):
 class NoDiffBase(kopf.DiffBaseStorage):
     """Remembers no earlier state: no handler of ours is told differences."""
 
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """See nothing essential: kopf's own copies the whole object, 0.06 ms at each event."""
+        return {}
+
     def fetch(self, **_: Any) -> None:
         """Find nothing."""
 
@@ -77,7 +81,7 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        """Hand our credentials to kopf; asked again after a 401, when the token was renewed."""
+        """Hand our credentials to kopf; asked again after a 401."""
         return to_kopf_session(access)
 
     @kopf.on.startup(registry=registry)
@@ -96,12 +100,17 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
 
 
 def to_kopf_session(access: ClusterAccess) -> kopf.AiohttpSession:
-    """Return a session of its own for kopf's streams, with the token as it now is."""
-    token = access.token()
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl),
-        headers={"Authorization": f"Bearer {token}"} if token else {},
-    )
+    """Return a session of its own for kopf's streams. Each request carries the token as it then is: tokens expire."""
+
+    async def authorize(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        token = access.token()
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        request.server_hostname = access.server_hostname
+        return await send(request)
+
+    connector = aiohttp.TCPConnector(limit=0, ssl=access.ssl)
+    session = aiohttp.ClientSession(connector=connector, middlewares=(authorize,), trust_env=False)
     return kopf.AiohttpSession(
         server=access.server, aiohttp_session=session, default_namespace=access.default_namespace
     )

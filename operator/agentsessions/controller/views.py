@@ -77,7 +77,7 @@ def to_provider(raw: Raw) -> ProviderRecord:
     except ValidationError as error:
         problem = describe(error)
     try:
-        status = ModelProviderStatus.model_validate(without_unknown(ModelProviderStatus, raw.get("status") or {}))
+        status = ModelProviderStatus.model_validate(raw.get("status") or {}, extra="ignore")
     except ValidationError:
         status = ModelProviderStatus()  # written anew
     return ProviderRecord(
@@ -135,18 +135,6 @@ def describe(error: ValidationError) -> str:
     return "; ".join(parts) + more
 
 
-def without_unknown(model: type[SessionStatus] | type[ModelProviderStatus], raw: Raw) -> dict[str, Any]:
-    """Return `raw` without fields that a newer version has added and this one does not know."""
-    cleaned: dict[str, Any] = _copy(raw)
-    try:
-        model.model_validate(cleaned)
-    except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            if item["type"] == "extra_forbidden":
-                _remove(cleaned, item["loc"])
-    return cleaned
-
-
 def _parse_spec(raw: Raw) -> tuple[SessionSpec, str]:
     try:
         return SessionSpec.model_validate(raw.get("spec") or {}), ""
@@ -156,11 +144,7 @@ def _parse_spec(raw: Raw) -> tuple[SessionSpec, str]:
 
 def _parse_status(raw: Raw) -> tuple[SessionStatus, str]:
     try:
-        return SessionStatus.model_validate(raw), ""
-    except ValidationError:
-        pass
-    try:
-        return SessionStatus.model_validate(without_unknown(SessionStatus, raw)), ""
+        return SessionStatus.model_validate(raw, extra="ignore"), ""  # a newer version adds fields
     except ValidationError as error:
         return SessionStatus(), describe(error)
 
@@ -186,19 +170,3 @@ def _why_ended(status: Raw, ended: Raw) -> str:
 
 def _instant_or_none(text: str | None) -> datetime | None:
     return to_instant(text) if text else None
-
-
-def _copy(value: Any) -> Any:
-    match value:
-        case Mapping():
-            return {key: _copy(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_copy(item) for item in value]
-        case _:
-            return value
-
-
-def _remove(value: Any, location: tuple[int | str, ...]) -> None:
-    for part in location[:-1]:
-        value = value[part]
-    del value[location[-1]]

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 import orjson
 
+from agentsessions.engine.decode import read_json
 from agentsessions.engine.errors import ApiError, Unreachable, to_error
 from agentsessions.engine.lines import LineSplitter
 
@@ -58,7 +59,7 @@ async def to_events(content: aiohttp.StreamReader, doing: str) -> AsyncIterator[
 
 def _to_event(line: bytes, doing: str) -> WatchEvent:
     try:
-        event = orjson.loads(line)
+        event = read_json(line)
         kind, found = event["type"], event["object"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise Unreachable(f"{doing}: a line of the stream is no event") from error

@@ -22,6 +22,7 @@ from yarl import URL
 from agentsessions.engine.answers import Json, Listing, ListPage, WatchEvent, to_events, to_refusal
 from agentsessions.engine.connections import Connections
 from agentsessions.engine.credentials import ClusterAccess
+from agentsessions.engine.decode import read_json
 from agentsessions.engine.errors import (
     AlreadyExists,
     ApiError,
@@ -358,7 +359,7 @@ class Client:
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise to_refusal(response, content, doing)
         try:
-            answer: Json = orjson.loads(content)
+            answer: Json = read_json(content)
         except orjson.JSONDecodeError as error:
             raise Unreachable(f"{doing}: the answer is not JSON: is {self._access.server} an API server?") from error
         return answer

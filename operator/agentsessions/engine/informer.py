@@ -9,8 +9,9 @@
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterator, ValuesView
+from collections.abc import Callable, Iterator, Mapping, ValuesView
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -27,6 +28,7 @@ V = TypeVar("V")
 
 SHORTEST_STREAM_SECONDS: Final = 1.0
 """A stream that ends well but sooner, and without a word, counts as broken: else we would ask in a tight loop."""
+MOST_WORDS: Final = 500
 _STREAM: Final = "stream"
 
 
@@ -96,6 +98,10 @@ class Informer(Generic[V]):
     def get(self, key: str) -> V | None:
         """Return the view with this key, if there is one."""
         return self._views.get(key)
+
+    def is_there(self, uid: str) -> bool:
+        """Whether there is an object with this uid, even one of which nothing is kept."""
+        return uid in self._held
 
     def values(self) -> ValuesView[V]:
         """Return all views; do not wait while you go through them."""
@@ -175,16 +181,24 @@ class Informer(Generic[V]):
             return known
         try:
             view = self._convert(found)
-        except Exception:
-            # A bug with one object. To drop its view would look like a deletion, on which others act.
-            log.exception(
-                "object not converted",
-                resource=str(self._resource),
-                namespace=metadata.get("namespace"),
-                name=metadata["name"],
-            )
+        except Exception as error:  # noqa: BLE001 - one object must not stop the others
+            # To drop its view would look like a deletion, on which others act.
+            self._note_unread(metadata, error)
             view = known.view if known is not None else None
         return _Held(uid, version, view)
+
+    def _note_unread(self, metadata: Mapping[str, Any], error: Exception) -> None:
+        """Log what `convert` raised: a ValueError is the object's fault, anything else a bug of ours."""
+        is_ours = not isinstance(error, ValueError)
+        log.log(
+            logging.ERROR if is_ours else logging.WARNING,
+            "object not converted",
+            resource=str(self._resource),
+            namespace=metadata.get("namespace"),
+            name=metadata["name"],
+            error=str(error)[:MOST_WORDS],
+            exc_info=error if is_ours else None,
+        )
 
     def _put(self, uid: str, new: _Held[V] | None) -> None:
         """Bring one object into the store, or out of it, and tell if that changed anything."""

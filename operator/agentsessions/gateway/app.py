@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from agentsessions.gateway import metrics, problems
+from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
 from agentsessions.gateway.routes import events, levels, sessions
 from agentsessions.gateway.state import Gateway
@@ -38,6 +39,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(events.router)
     app.include_router(levels.router)
     app.include_router(runner_router)
+    app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
     return app
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import Request
 
 from agentsessions.api.names import GROUP, MANAGER, TOKEN_AUDIENCE
-from agentsessions.api.reasons import Phase
+from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1 import OperatingMode
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -251,7 +251,7 @@ async def current_pod(request: Request) -> PodIdentity:
     if pod is None:
         raise ProblemError(
             425,
-            "not_fenced",
+            RefusalCode.NOT_FENCED,
             "Pod not known yet",
             f"Pod {uid} stands in no session's status yet. The operator writes it there right after it created the "
             "pod; ask again in a second.",
@@ -269,7 +269,7 @@ def stale_epoch(pod: PodIdentity) -> ProblemError:
     """Return the problem of a pod whose place another one took."""
     return ProblemError(
         412,
-        "stale_epoch",
+        RefusalCode.STALE_EPOCH,
         "Pod replaced",
         f"Epoch {pod.epoch} of agent {pod.agent!r} of session {pod.namespace}/{pod.name} is over: another pod plays "
         "the agent now. This pod must end.",
@@ -285,11 +285,11 @@ def refuse_ended(pod: PodIdentity, session: SessionView | None) -> None:
     where = f"{pod.namespace}/{pod.name}"
     if session is None:
         detail = f"Session {where} was deleted. This pod must end."
-        raise ProblemError(412, "session_finished", "Session over", detail)
+        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)
     phase = session.status.phase
     if phase in {Phase.CANCELLING, Phase.CANCELLED} or session.spec.operating_mode is OperatingMode.CANCELLED:
         detail = f"Session {where} is cancelled. This pod must end."
-        raise ProblemError(412, "session_cancelled", "Session cancelled", detail)
+        raise ProblemError(412, RefusalCode.SESSION_CANCELLED, "Session cancelled", detail)
     if phase in TERMINAL:
         detail = f"Session {where} is {phase}, which is final. This pod must end."
-        raise ProblemError(412, "session_finished", "Session over", detail)
+        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)

@@ -29,8 +29,8 @@ async def stream_levels(store: Store, changes: Changes, *, ping_seconds: float =
         ping_at = time.monotonic() + ping_seconds
         while not changes.is_stopping:
             for uid in await listener.wait(max(0.0, ping_at - time.monotonic())):
-                changed = await store.level(uid)
-                if changed is not None:
+                changed = await store.level_if_there(uid)
+                if changed is not None:  # of what is gone the operator would keep the level for ever
                     yield to_line(LevelLine(level=changed))
             if time.monotonic() >= ping_at:
                 ping_at = time.monotonic() + ping_seconds

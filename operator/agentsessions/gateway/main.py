@@ -63,7 +63,7 @@ async def run(settings: Settings) -> None:
         health = create_server(create_health_app(gateway), settings.host, settings.health_port)
         # A part that fails takes the others with it: better a new process than half of one.
         async with asyncio.TaskGroup() as tasks:
-            parts = (gateway.changes.run(), gateway.watch.run(), certificates.keep())
+            parts = (gateway.changes.run(), gateway.watch.run(), gateway.proxy.watch(), certificates.keep())
             endless = [tasks.create_task(part) for part in parts]
             tasks.create_task(health.serve())
             serving = tasks.create_task(api.serve())

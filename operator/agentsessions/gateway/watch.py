@@ -15,7 +15,7 @@ import structlog
 
 from agentsessions.api.names import GROUP, VERSION
 from agentsessions.api.reasons import ConditionType, Phase
-from agentsessions.api.v1alpha1 import AgentSession, SessionStatus
+from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import NotFound
 from agentsessions.engine.informer import Informer
@@ -48,7 +48,7 @@ class SessionWatch:
         self._first: set[str] = set()
         self._has_started = False
         self.is_ready = asyncio.Event()
-        """Set once the first full list of sessions stands in the journal."""
+        """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
         self.sessions: Informer[SessionView] = Informer(
             client, AGENT_SESSION, convert=to_view, key_of=lambda view: view.uid, on_change=self._note
         )
@@ -115,12 +115,14 @@ class SessionWatch:
         except Exception:  # one session's failure must not stop the others
             log.exception("session not written to the journal", session=uid, retry_seconds=RETRY_SECONDS)
             self._queue.add_after(uid, RETRY_SECONDS)
-            return
+        # Tried is enough: a session that cannot be written must not keep the gateway from serving the others.
         self._first.discard(uid)
         self._check_ready()
 
     async def _copy(self, uid: str) -> None:
         view = self.sessions.get(uid)
+        if view is None and self.sessions.is_there(uid):
+            return  # this version cannot read it: what the journal knows of it stays
         if view is None:
             await self._store.mark_deleted(uid, self._clock())
             self._written.pop(uid, None)
@@ -160,13 +162,14 @@ class SessionWatch:
 
 
 def to_view(raw: Mapping[str, Any]) -> SessionView:
-    """Return the view of an AgentSession.
+    """Return the view of an AgentSession. Fields of the status that a newer operator has added are left out.
 
     Raises:
         ValidationError: This version cannot read it; the informer then keeps the view it had.
     """
     metadata = raw["metadata"]
-    session = AgentSession.model_validate({"spec": raw["spec"], "status": raw.get("status")})
+    spec = SessionSpec.model_validate(raw["spec"])
+    status = SessionStatus.model_validate(raw.get("status") or {}, extra="ignore")
     return SessionView(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -175,8 +178,8 @@ def to_view(raw: Mapping[str, Any]) -> SessionView:
         resource_version=metadata["resourceVersion"],
         created_at=datetime.fromisoformat(metadata["creationTimestamp"]),
         is_deleting="deletionTimestamp" in metadata,
-        spec=session.spec,
-        status=session.status or SessionStatus(),
+        spec=spec,
+        status=status,
     )
 
 

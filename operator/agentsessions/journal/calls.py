@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
-from agentsessions.api.reasons import LimitName
+from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, LimitName
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal import fences, limits, sessions, turns
 from agentsessions.journal.answers import Answer, read_answer
@@ -329,8 +329,9 @@ def _cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage
     message = (
         f"the answer was cut at {row['cap_tokens']} tokens, all that maxTokens left for it: raise maxTokens to go on"
     )
-    _update(work, row, state=CallState.FAILED.value, error_code="token_limit", error_message=message, **values)
-    ledger.append(EntryType.ERROR, {"code": "token_limit", "message": message}, _place(row))
+    code = LIMIT_CODES[LimitName.TOKENS].value
+    _update(work, row, state=CallState.FAILED.value, error_code=code, error_message=message, **values)
+    ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
     needed = used.input_tokens + used.output_tokens + row["estimate_tokens"] + (row["cap_tokens"] or 0)
     ledger.mark_limit(LimitName.TOKENS, message, needed)
     ledger.save()
@@ -364,8 +365,9 @@ def recover(work: Work) -> int:
         cost = TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
         values = _charge(ledger, row, cost, estimated=True, now=work.now)
         message = "the gateway stopped while it bought this answer: charged in full, as estimated"
-        _update(work, row, state=CallState.LOST.value, error_code="network", error_message=message, **values)
-        ledger.append(EntryType.ERROR, {"code": "network", "message": message}, _place(row))
+        code = ErrorCode.NETWORK.value
+        _update(work, row, state=CallState.LOST.value, error_code=code, error_message=message, **values)
+        ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
         ledger.save()
     return len(rows)
 

@@ -18,6 +18,12 @@ def read_level(conn: Connection, uid: str) -> Level | None:
     return levels[0] if levels else None
 
 
+def read_level_if_there(conn: Connection, uid: str) -> Level | None:
+    """Return the level of one session, unless its resource is gone."""
+    levels = _read(conn, and_(sessions.c.uid == uid, sessions.c.deleted_at.is_(None)))
+    return levels[0] if levels else None
+
+
 def read_open_levels(conn: Connection) -> list[Level]:
     """Return the levels of all sessions that still exist and are in no final phase."""
     final = [phase.value for phase in FINAL_PHASES]

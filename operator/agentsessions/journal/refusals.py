@@ -23,6 +23,10 @@ class NothingToPlay(Refusal):
     """No turn is open for this pod: the agent is done, or the pod closed its epoch."""
 
 
+class AgentDone(NothingToPlay):
+    """The agent gave its final answer: there is no next turn for anybody."""
+
+
 class GoalMissing(Refusal):
     """The goal with its context was not stored yet; `set_goal_message` first."""
 

@@ -160,7 +160,13 @@ def find(conn: Connection, id_: str, namespace: str) -> SessionRow | None:
         conn.execute(
             _rows()
             .where(sessions.c.namespace == namespace, matching)
-            .order_by((sessions.c.uid == id_).desc(), sessions.c.created_at.desc(), sessions.c.uid)
+            # One that was made again in the same second is the one that is there.
+            .order_by(
+                (sessions.c.uid == id_).desc(),
+                sessions.c.created_at.desc(),
+                sessions.c.deleted_at.is_(None).desc(),
+                sessions.c.uid,
+            )
             .limit(1)
         )
         .mappings()

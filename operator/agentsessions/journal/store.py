@@ -19,7 +19,7 @@ from agentsessions.journal.changes import Bulletin, Changes
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
 from agentsessions.journal.ledger import to_entry
-from agentsessions.journal.refusals import CallInFlight, NothingToPlay
+from agentsessions.journal.refusals import AgentDone, CallInFlight
 from agentsessions.journal.rows import (
     CallRequest,
     CommitResult,
@@ -35,7 +35,8 @@ from agentsessions.journal.tables import entries, tool_calls, usage
 from agentsessions.journal.writer import Writer
 
 T = TypeVar("T")
-_VERIFY_PAGE = 1000
+_VERIFY_PAGE = 100
+"""Entries, of 64 KiB and more; they are hashed on the event loop, page by page."""
 
 
 def utc_now() -> datetime:
@@ -129,11 +130,12 @@ class Store:
 
         Raises:
             StaleEpoch, GoalMissing.
-            NothingToPlay: The agent is done, or this pod closed its epoch.
+            AgentDone: There is no next turn.
+            NothingToPlay: This pod closed its epoch.
         """
         turn = await self._writer.run(lambda work: turns.pin(work, pod, round))
         if turn is None:
-            raise NothingToPlay(f"agent {pod.agent} of {pod.namespace}/{pod.name} gave its final answer")
+            raise AgentDone(f"agent {pod.agent} of {pod.namespace}/{pod.name} gave its final answer")
         return turn
 
     async def commit_turn(self, pod: PodIdentity, commit: Commit) -> CommitResult:
@@ -233,6 +235,10 @@ class Store:
     async def level(self, session_uid: str) -> Level | None:
         """Return how a session stands."""
         return await self._read(levels.read_level, session_uid)
+
+    async def level_if_there(self, session_uid: str) -> Level | None:
+        """Return how a session stands, unless its resource is gone."""
+        return await self._read(levels.read_level_if_there, session_uid)
 
     async def open_levels(self) -> list[Level]:
         """Return how all sessions stand that exist and are in no final phase."""

@@ -148,7 +148,8 @@ def is_over_timeout(case: Situation) -> Outcome | None:
 
 def is_pause_requested(case: Situation) -> Outcome | None:
     """Pause lets the turn end, releases the pod, and keeps everything else."""
-    is_pausing = case.phase is Phase.PAUSING and bool(case.remaining_pods)
+    epoch = case.row.epoch if case.row else 0
+    is_pausing = case.phase is Phase.PAUSING and any(pod.epoch <= epoch for pod in case.remaining_pods)
     if case.mode is not OperatingMode.PAUSED and not is_pausing:
         return None
     if not case.remaining_pods:
@@ -161,9 +162,10 @@ def is_pause_requested(case: Situation) -> Outcome | None:
         return Outcome(Phase.PAUSED, StopReason.USER_PAUSED, message, stop_reason=StopReason.USER_PAUSED, row=row)
     since = case.status.phase_started_at if case.phase is Phase.PAUSING else None
     deadline = (since or case.now) + case.facts.deadlines.pausing
-    is_late = case.now >= deadline
+    has_turn = case.phase is Phase.PAUSING or can_move(case.phase, Phase.PAUSING)
+    is_late = case.now >= deadline or not has_turn  # a pod made just before the pause has no turn to finish
     return Outcome(
-        Phase.PAUSING if can_move(case.phase, Phase.PAUSING) else case.phase,
+        Phase.PAUSING if has_turn else case.phase,
         StopReason.USER_PAUSED,
         "pause was asked for: the current turn is being finished",
         delete=unwanted(case.remaining_pods) if is_late else (),
@@ -174,12 +176,16 @@ def is_pause_requested(case: Situation) -> Outcome | None:
 def is_stuck_starting(case: Situation) -> Outcome | None:
     """A session does not start for ever."""
     deadline = case.facts.deadlines.starting
-    if case.phase is not Phase.STARTING or case.in_phase < deadline or case.epoch_state is EpochState.RUNNING:
+    is_late = case.phase is Phase.STARTING and case.now - case.start_began_at >= deadline
+    if not is_late or case.epoch_state is EpochState.RUNNING:
         return None
-    if case.epoch_state is EpochState.ENDED:
+    is_refused = epochs.reason_now(case) == Reason.POD_REFUSED
+    if case.epoch_state is EpochState.ENDED and not is_refused:
         return None  # judged by how it ended
     pod = case.pod
     why = f": {pod.waiting_reason} {pod.message}".rstrip() if pod and pod.waiting_reason else ""
+    if is_refused:
+        why = f": {epochs.message_now(case)}"
     message = f"no pod ran within {deadline.total_seconds():.0f} s{why}"
     return failed(StopReason.START_FAILED, message[:1024], delete=unwanted(case.remaining_pods))
 

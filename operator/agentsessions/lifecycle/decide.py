@@ -7,7 +7,7 @@ when to look again. It keeps nothing between calls, so a crash between any two w
 from datetime import datetime
 from typing import Final
 
-from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.reasons import ConditionType, Phase, Reason
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.checks import CHECKS
 from agentsessions.lifecycle.decision import Decision, EventWanted
@@ -54,17 +54,19 @@ def first_outcome(case: Situation) -> Outcome:
 
 
 def _events(old: SessionStatus, new: SessionStatus, outcome: Outcome) -> tuple[EventWanted, ...]:
-    """Return at most one Event: for a new phase, a new retry, or a new problem of acceptance."""
+    """Return at most one Event: for a new phase, a new retry, or a new refusal."""
     if new.phase is not old.phase:
         is_problem = outcome.phase in WARNINGS or outcome.next_retry_at is not None or outcome.phase is Phase.PENDING
         word = outcome.reason if is_problem else outcome.phase.value
         return (EventWanted("Warning" if is_problem else "Normal", word, outcome.message),)
     if new.next_retry_at != old.next_retry_at and new.next_retry_at is not None:
         return (EventWanted("Warning", outcome.reason, outcome.message),)
-    if new.phase is Phase.PENDING and _reason(new) != _reason(old):
+    kind = ConditionType.ACCEPTED if new.phase is Phase.PENDING else ConditionType.READY
+    is_told = new.phase is Phase.PENDING or outcome.reason == Reason.POD_REFUSED
+    if is_told and _reason(new, kind) != _reason(old, kind):
         return (EventWanted("Warning", outcome.reason, outcome.message),)
     return ()
 
 
-def _reason(status: SessionStatus) -> str:
-    return next((c.reason for c in status.conditions or [] if c.type == ConditionType.ACCEPTED), "")
+def _reason(status: SessionStatus, kind: ConditionType) -> str:
+    return next((c.reason for c in status.conditions or [] if c.type == kind), "")

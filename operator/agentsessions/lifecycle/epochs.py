@@ -14,9 +14,9 @@ from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
 from agentsessions.lifecycle.retry import FATAL, compute_backoff
 from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
 
-ORDINARY_WAITS = frozenset({"", "ContainerCreating", "PodInitializing"})
-"""Waiting reasons of every healthy start: not worth a status write."""
+OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 
 def conclude(case: Situation) -> Outcome:
@@ -37,18 +37,22 @@ def _watch(case: Situation) -> Outcome:
     pod, row = case.pod, case.row
     if pod is None or row is None:
         raise AssertionError("a live epoch has a pod and a row")
+    # None is left by a pass that went well; an operator that was late may have made one for an epoch long over.
+    older = unwanted(other for other in case.facts.pods if other.epoch < row.epoch)
     if case.epoch_state is EpochState.RUNNING:
         row = row.model_copy(update={"state": EpochState.RUNNING.value})
         message = f"agent {row.name} runs in pod {pod.name}, epoch {row.epoch}"
         timeout = case.effective.limits.timeout_seconds
         left = timedelta(seconds=timeout) - case.active if timeout is not None else None
         wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
-        return Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, wake_at=wake_at)
+        return Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, delete=older, wake_at=wake_at)
     reason, message = Reason.AWAITING_POD.value, f"pod {pod.name} starts"
-    if pod.waiting_reason not in ORDINARY_WAITS:
-        reason, message = pod.waiting_reason, f"pod {pod.name} does not start: {pod.message or pod.waiting_reason}"
-    since = case.status.phase_started_at or case.now
-    return Outcome(Phase.STARTING, reason, message[:1024], wake_at=since + case.facts.deadlines.starting)
+    if is_same_wait(pod, reason_now(case)):
+        reason, message = reason_now(case), message_now(case)
+    elif pod.waiting_reason not in ORDINARY_WAITS:
+        reason, message = pod.waiting_reason, explain_wait(pod, case.agent, case.facts.session.spec)
+    wake_at = case.start_began_at + case.facts.deadlines.starting
+    return Outcome(Phase.STARTING, reason, message[:1024], delete=older, wake_at=wake_at)
 
 
 def _judge_end(case: Situation) -> Outcome:
@@ -134,8 +138,9 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         return stay(case)
     epoch = case.row.epoch + 1 if case.row else 1
     pod = case.newer_pod
+    if pod is None and case.facts.refusal:
+        return _tell_refusal(case, retries=retries, error=error)
     row = _row_of(case.agent.name, pod) if pod else None
-    since = case.status.phase_started_at if case.phase is Phase.STARTING else None
     return Outcome(
         Phase.STARTING,
         Reason.AWAITING_POD,
@@ -145,7 +150,28 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         error=error,
         delete=unwanted(other for other in case.facts.pods if other is not pod),
         create=() if pod else (PodWanted(case.agent.name, epoch),),
-        wake_at=(since or case.now) + case.facts.deadlines.starting,
+        wake_at=(pod.created_at if pod else case.now) + case.facts.deadlines.starting,
+    )
+
+
+def _tell_refusal(case: Situation, *, retries: int | None, error: SessionError | None) -> Outcome:
+    """The API server refuses the next pod: say so, and ask again until it takes it or the deadline of Starting.
+
+    `nextRetryAt` stays at the first refusal: so the end of the last epoch is not judged, and counted, once more, and
+    asking again writes nothing. The deadline counts from it.
+    """
+    row = case.row
+    if row is not None and row.state not in OVER:
+        row = row.model_copy(update={"state": case.epoch_state.value})
+    return Outcome(
+        Phase.STARTING,
+        Reason.POD_REFUSED,
+        explain_refusal(case.agent.name, case.facts.refusal),
+        row=row,
+        retries=retries,
+        error=error,
+        next_retry_at=case.status.next_retry_at or case.now,
+        wake_at=case.now + case.facts.deadlines.recheck,
     )
 
 

@@ -114,5 +114,7 @@ class Facts:
     acceptance: Acceptance
     journal: JournalView
     deadlines: Deadlines = field(default=DEFAULT_DEADLINES)
+    refusal: str = ""
+    """The API server's words on refusing the pod that this pass asked for; empty when it did not."""
     jitter: float = 0.5
     """A number in [0, 1), drawn once per session and retry, that spreads retries."""

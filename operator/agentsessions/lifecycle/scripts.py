@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from agentsessions.api.v1alpha1.script import Script, ScriptAnswer, ScriptMatch, ScriptRule
+from agentsessions.lifecycle.patterns import PatternError, check_pattern
 
 QUOTE: Final = re.compile(r"\$\{(goal|result\[(-?\d{1,3})\]|[a-z][A-Za-z0-9]*)\}")
 """Group 1 is the name; group 2 the number of a result."""
@@ -66,8 +67,8 @@ def _capture_problems(answer: ScriptAnswer) -> Iterator[str]:
 
 def _pattern_problems(where: str, pattern: str) -> Iterator[str]:
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+        check_pattern(pattern)
+    except PatternError as error:
         yield f"{where} is not a regular expression: {error} in {pattern!r}"
 
 

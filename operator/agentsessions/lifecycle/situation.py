@@ -116,6 +116,16 @@ class Situation:
         return max(self.now - since, timedelta(0))
 
     @property
+    def start_began_at(self) -> datetime:
+        """When the present try to get a pod running began.
+
+        That of the phase, of a retry that was waited for, or of the pod: whichever came last.
+        """
+        pod = self.pod
+        tries = (self.status.phase_started_at, self.status.next_retry_at, pod.created_at if pod else None)
+        return max((at for at in tries if at is not None), default=self.now)
+
+    @property
     def active(self) -> timedelta:
         """Time spent in phase Running while the gateway could be reached."""
         before = timedelta(seconds=(self.status.usage or Usage()).active_seconds)

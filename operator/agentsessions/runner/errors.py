@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.reasons import FENCE_CODES, LIMIT_CODES, ErrorCode
 
-FENCE_CODES: Final = frozenset({"stale_epoch", "session_finished", "session_cancelled"})
-LIMIT_CODES: Final = frozenset({"step_limit", "token_limit", "tool_call_limit"})
 MODEL_CODES: Final = {code.value: code for code in ErrorCode}
 POLICY_STATUS: Final = 403
 LIMIT_STATUS: Final = 402
@@ -59,7 +57,7 @@ def to_error(
     """
     if status == FENCE_STATUS or code in FENCE_CODES:
         return FencedError(message)
-    if status == LIMIT_STATUS or code in LIMIT_CODES:
+    if status == LIMIT_STATUS or code in LIMIT_CODES.values():
         return LimitReachedError(message)
     if code in MODEL_CODES:
         return ModelFailedError(MODEL_CODES[code], message)

@@ -83,24 +83,24 @@ def to_turn(response: httpx2.Response) -> Turn | None:
 
 
 def parse(model: type[M], response: httpx2.Response) -> M:
-    """Return the body of an answer.
+    """Return the body of an answer. Fields that a newer gateway has added are not for us.
 
     Raises:
         GatewayError: The body is not what the wire says.
     """
     try:
-        return model.model_validate_json(response.content)
+        return model.model_validate_json(response.content, extra="ignore")
     except ValidationError as error:
         raise GatewayError(
             f"{response.request.method} {response.request.url.path}: the gateway's answer is not a {model.__name__}; "
-            f"runner and gateway must be of one release: {error}"
+            f"is the runner newer than the gateway? {error}"
         ) from error
 
 
 def to_problem_error(method: str, path: str, response: httpx2.Response) -> GatewayError:
     """Return the error that an answer other than success stands for."""
     try:
-        problem = Problem.model_validate_json(response.content)
+        problem = Problem.model_validate_json(response.content, extra="ignore")
         code, detail = problem.code, problem.detail
     except ValidationError:
         code, detail = None, response.text[:200]

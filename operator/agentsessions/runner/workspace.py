@@ -49,7 +49,7 @@ class Workspace:
             if os.path.lexists(target):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
+            part = target.with_name(f".{target.name[:200]}.part")  # names have 255 bytes at most
             shutil.copyfile(source, part)
             part.replace(target)
             copied.append(str(relative))

@@ -101,6 +101,7 @@ class Failing:
     def __init__(self, error: Exception | None) -> None:
         self.error = error
         self.refreshed: list[str] = []
+        self.is_news = True
 
     async def reconcile(self, _key: str) -> datetime | None:
         if self.error is not None:
@@ -109,7 +110,7 @@ class Failing:
 
     async def refresh(self, key: str) -> bool:
         self.refreshed.append(key)
-        return True
+        return self.is_news
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,20 @@ async def test_a_pass_is_tried_again_whatever_happened(error: Exception | None, 
     assert len(queue) == 1
     assert metrics.registry.get_sample_value("agentsession_passes_total", {"result": result}) == 1
     assert bool(failing.refreshed) is isinstance(error, Conflict)
+
+
+@pytest.mark.parametrize(
+    ("is_news", "waiting"),
+    [
+        pytest.param(True, 1, id="the object has changed: at once"),
+        pytest.param(False, 0, id="it has not, so the conflict is about something else: after a pause"),
+    ],
+)
+async def test_a_conflict_is_tried_again_at_once_only_on_news(is_news: bool, waiting: int) -> None:
+    now = 1000.0
+    queue, failing = KeyedQueue(clock=lambda: now), Failing(Conflict(409, "Conflict", "changed"))
+    failing.is_news = is_news
+    await Passes(queue, failing.reconcile, failing.refresh, Metrics(), clock=lambda: T0).run("team/rows")
+    assert len(queue) == waiting
+    now += 60
+    assert len(queue) == 1

@@ -1,15 +1,21 @@
 """kopf is the shell, and nothing in it makes it write."""
 
 import asyncio
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from agentsessions.controller.app import Operator
 from agentsessions.controller.settings import Settings
-from agentsessions.controller.shell import build_registry, build_settings
+from agentsessions.controller.shell import build_registry, build_settings, to_kopf_session
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
+from agentsessions.gateway.certificates import renew
 from tests.builders import SESSION_UID
 from tests.unit.controller.objects import a_raw_provider, a_raw_session
 
@@ -36,6 +42,7 @@ def test_kopf_keeps_no_state_and_posts_nothing() -> None:
     assert settings.scanning.disabled
     assert settings.persistence.progress_storage.clear(essence=essence) == essence
     assert settings.persistence.diffbase_storage.fetch(body=essence) is None
+    assert settings.persistence.diffbase_storage.build(body=essence) == {}
 
 
 async def test_events_of_the_stream_reach_the_stores(operator: Operator) -> None:
@@ -63,3 +70,47 @@ async def test_a_provider_wakes_the_sessions_that_wait_for_it(operator: Operator
 async def test_readiness_names_what_is_missing(operator: Operator) -> None:
     assert "start" in operator.find_missing()
     assert operator.find_stuck() == {}
+
+
+async def test_kopf_sends_the_token_as_it_is_at_each_request() -> None:
+    seen = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization"))
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    tokens = iter(("first", "second"))
+    async with TestServer(app) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        shown = to_kopf_session(ClusterAccess(server=url, ssl=False, token=lambda: next(tokens)))
+        async with shown.aiohttp_session as session:
+            for _ in range(2):
+                async with session.get(url):
+                    pass
+    assert seen == ["Bearer first", "Bearer second"]
+
+
+async def test_kopf_expects_the_name_of_the_server_that_the_kubeconfig_tells(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    chain = renew(None, ("api.example",), now)
+    ca, crt, key = (tmp_path / name for name in ("ca", "crt", "key"))
+    ca.write_bytes(chain.ca.certificate)
+    crt.write_bytes(chain.leaf.certificate)
+    key.write_bytes(chain.leaf.key)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(crt, key)
+    server = TestServer(web.Application(), scheme="https")
+    await server.start_server(ssl=serving)
+    try:
+        access = ClusterAccess(
+            server=f"https://127.0.0.1:{server.port}",
+            ssl=ssl.create_default_context(cafile=str(ca)),
+            token=lambda: None,
+            server_hostname="api.example",
+        )
+        async with to_kopf_session(access).aiohttp_session as session, session.get(access.server) as response:
+            assert response.status == 404
+    finally:
+        await server.close()

@@ -122,3 +122,12 @@ def test_to_pod_reads_what_matters(status: dict[str, Any], want: dict[str, Any])
 )
 def test_to_pod_ignores_pods_that_are_no_agents(meta: dict[str, Any]) -> None:
     assert to_pod(a_raw_pod(**meta)) is None
+
+
+def test_to_session_tells_of_json_that_is_too_deep() -> None:
+    value: dict[str, Any] = {}
+    for _ in range(100):
+        value = {"in": [value]}
+    record = to_session(a_raw_session(context={"json": value}))
+    assert "context.json" in record.problem
+    assert "more than 64 levels deep" in record.problem

@@ -59,3 +59,15 @@ async def test_a_stopping_gateway_ends_the_stream(store: Store, changes: Changes
         changes.stop()
         rest: list[Any] = [line async for line in lines]
     assert rest == []
+
+
+async def test_a_session_that_is_gone_is_heard_of_no_more(store: Store, changes: Changes) -> None:
+    await store.put_session(a_session("gone"))
+    async with aclosing(stream_levels(store, changes)) as lines:
+        await next_line(lines)
+        assert (await next_line(lines)).synced
+        await store.mark_deleted("gone", T0)
+        await store.put_session(a_session("next"))
+        level = (await next_line(lines)).level
+    assert level is not None
+    assert level.session_uid == "next"

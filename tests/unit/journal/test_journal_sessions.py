@@ -86,6 +86,15 @@ async def test_a_name_means_the_newest_session_of_the_namespace(store: Store) ->
     assert by_uid is not None
 
 
+async def test_a_name_means_the_session_that_is_there_when_both_were_made_in_one_second(store: Store) -> None:
+    for uid in ("a-first", "b-second"):
+        await store.put_session(a_session(uid, name="same"))
+    await store.mark_deleted("a-first", T0)
+    found = await store.get_session("same", "default")
+    assert found is not None
+    assert found.uid == "b-second"
+
+
 @pytest.mark.parametrize(
     ("query", "want"),
     [

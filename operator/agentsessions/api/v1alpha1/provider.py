@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.names import ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.script import Script, cel
 from agentsessions.api.v1alpha1.status import Condition
 
@@ -27,9 +28,9 @@ class MaxTokensParameter(StrEnum):
 class SecretKeyRef(ApiModel):
     """One key of a Secret in the provider's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the Secret."""
-    key: Annotated[str, Field(min_length=1, max_length=253)]
+    key: ConfigKey
     """Key in the Secret."""
 
 

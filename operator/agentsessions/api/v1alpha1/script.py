@@ -4,12 +4,12 @@ Text and arguments may quote what came before: `${goal}`, `${result[1]}` (first 
 names under `capture`. Quoting is text replacement, never evaluation.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from agentsessions.api.model import ApiModel
+from agentsessions.api.model import ApiModel, JsonObject
 
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -23,7 +23,7 @@ class ScriptMatch(ApiModel):
     """What a request must look like. Absent means any; all that is present must hold."""
 
     agent: Pattern | None = None
-    """Regular expression (Python `re`, searched) over the agent's name."""
+    """Regular expression (RE2 syntax, searched) over the agent's name."""
     model: Pattern | None = None
     """Regular expression over the model's name."""
     step: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -44,7 +44,8 @@ class ScriptCapture(ApiModel):
     result: Annotated[int, Field(ge=-100, le=100)] = -1
     """Which tool result: 1 is the first, -1 the last."""
     pattern: Pattern
-    """Regular expression (multi-line); its first group, or the whole match, is the piece; empty without a match."""
+    """Regular expression (RE2 syntax, multi-line); its first group, or the whole match, is the piece; empty without
+    a match."""
 
 
 class ScriptToolCall(ApiModel):
@@ -52,9 +53,7 @@ class ScriptToolCall(ApiModel):
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     """Tool's name as the model sees it, for example `shell`."""
-    arguments: dict[str, Any] | None = Field(
-        default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
-    )
+    arguments: JsonObject | None = Field(default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     """Arguments; strings in it may quote."""
     raw_arguments: Annotated[str, Field(max_length=4096)] | None = None
     """Arguments sent as they stand, to play a model that writes broken JSON."""

@@ -5,17 +5,23 @@ Only fields whose behaviour exists are here. The schema defaults `type`, `mode`,
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from agentsessions.api.model import ApiModel
-from agentsessions.api.names import MAX_CONTEXT_BYTES
+from agentsessions.api.model import ApiModel, JsonObject
+from agentsessions.api.names import (
+    DEFAULT_PROVIDER,
+    MAX_AGENT_NAME,
+    MAX_CONTEXT_BYTES,
+    RESERVED_ENV_NAMES,
+    RESERVED_ENV_PREFIXES,
+)
+from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import SessionStatus
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 Quantity = Annotated[
     str,
     Field(
@@ -84,7 +90,7 @@ class ConfigMapKeyRef(ApiModel):
 
     name: ObjectName
     """Name of the ConfigMap."""
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    key: ConfigKey
     """Key in the ConfigMap."""
 
 
@@ -127,7 +133,7 @@ class SessionContext(ApiModel):
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_CONTEXT_BYTES)] | None = None
     """Text shown to the model after the goal. At most 262,144 characters; larger data belongs in files."""
-    json_value: dict[str, Any] | None = Field(
+    json_value: JsonObject | None = Field(
         default=None, alias="json", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
     )
     """Object shown to the model as JSON after the goal. At most 262,144 bytes."""
@@ -150,7 +156,7 @@ class SessionContext(ApiModel):
 class ProviderRef(ApiModel):
     """A ModelProvider: of the session's namespace, else a shared one of the install namespace."""
 
-    name: ObjectName = "default"
+    name: ObjectName = DEFAULT_PROVIDER
     """Name of the ModelProvider."""
 
 
@@ -204,9 +210,8 @@ class EnvVar(ApiModel):
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
-                        "!self.startsWith('AGENTSESSIONS_') && !self.startsWith('OPENAI_') && "
-                        "!self.startsWith('SSL_CERT_') && !self.startsWith('PYTHON') && !self.startsWith('LD_') && "
-                        "!self.upperAscii().endsWith('_PROXY') && !(self in ['PATH', 'HOME'])",
+                        "".join(f"!self.startsWith('{prefix}') && " for prefix in RESERVED_ENV_PREFIXES)
+                        + f"!self.upperAscii().endsWith('_PROXY') && !(self in {list(RESERVED_ENV_NAMES)})",
                         "this name is reserved: AGENTSESSIONS_*, OPENAI_*, SSL_CERT_*, PYTHON*, LD_*, *_PROXY, PATH "
                         "and HOME cannot be set",
                     )
@@ -222,7 +227,7 @@ class EnvVar(ApiModel):
 class Agent(ApiModel):
     """One agent of the session; it runs in a pod of its own."""
 
-    name: Annotated[DnsLabel, Field(min_length=1, max_length=20)]
+    name: Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]
     """Name, unique in the session."""
     instructions: Annotated[str, Field(max_length=65_536)] | None = None
     """The agent's system prompt."""
@@ -295,8 +300,8 @@ class Workspace(ApiModel):
 
     size: Quantity
     """Size of the claim, for example 1Gi."""
-    storage_class_name: Annotated[str, Field(max_length=253)] | None = None
-    """Storage class; the cluster's default when absent."""
+    storage_class_name: Annotated[str, Field(max_length=253, pattern=f"^({SUBDOMAIN})?$")] | None = None
+    """Storage class; the cluster's default when absent, and none when empty."""
     when_deleted: WhenDeleted | None = None
     """Delete (default) or Retain the claim when the session is deleted."""
 

@@ -6,13 +6,16 @@ chunk of its own or in the last one. All of them end a choice with `finish_reaso
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, Final
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.gateway.proxy.faults import ModelFault
 
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
-"""Text and arguments of one answer; no model writes that much, a broken server may."""
+"""Text, names and arguments of one answer; no model writes that much, a broken server may."""
+MAX_CALLS: Final = 1000
+"""Tool calls of one answer; likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +64,15 @@ class Answer:
 class _Call:
     id: str = ""
     name: str = ""
-    arguments: list[str] = field(default_factory=list)
+    arguments: StringIO = field(default_factory=StringIO)
 
 
 class Accumulator:
     """Collects the chunks of a stream."""
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        # Not a list: a hostile server may send its text character by character, and each would cost fifty bytes.
+        self._text = StringIO()
         self._calls: dict[int, _Call] = {}
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
@@ -78,7 +82,7 @@ class Accumulator:
     @property
     def is_begun(self) -> bool:
         """Whether the model has said anything."""
-        return bool(self._text or self._calls or self._finish_reason)
+        return bool(self._text.tell() or self._calls or self._finish_reason)
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take one chunk, or a whole `chat.completion` from a provider that does not stream.
@@ -106,20 +110,20 @@ class Accumulator:
         # A refusal is an answer in words; the agent and the reader shall see it as one.
         for piece in (delta.get("content"), delta.get("refusal")):
             if piece:
-                self._text.append(_string(piece))
-                self._size_bytes += len(piece)
+                self._size_bytes += self._text.write(_string(piece))
         for position, part in enumerate(delta.get("tool_calls") or ()):
             self._add_call(position, part)
 
     def _add_call(self, position: int, part: Mapping[str, Any]) -> None:
         index = part.get("index")
         call = self._calls.setdefault(position if index is None else int(index), _Call())
+        if len(self._calls) > MAX_CALLS:
+            raise malformed(f"its answer asks for more than {MAX_CALLS} tool calls")
         function = part.get("function") or {}
-        call.id = call.id or _join([_string(part.get("id") or "")])
-        call.name = call.name or _join([_string(function.get("name") or "")])
-        arguments = _string(function.get("arguments") or "")
-        call.arguments.append(arguments)
-        self._size_bytes += len(arguments)
+        call.id = call.id or _mended(_string(part.get("id") or ""))
+        call.name = call.name or _mended(_string(function.get("name") or ""))
+        self._size_bytes += len(call.id) + len(call.name)
+        self._size_bytes += call.arguments.write(_string(function.get("arguments") or ""))
 
     def finish(self) -> Answer:
         """Return the answer.
@@ -133,11 +137,11 @@ class Accumulator:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": _join(call.arguments)},
+                "function": {"name": call.name, "arguments": _mended(call.arguments.getvalue())},
             }
             for _, call in sorted(self._calls.items())
         )
-        return Answer(_join(self._text), calls, self._finish_reason, self._usage, self._created)
+        return Answer(_mended(self._text.getvalue()), calls, self._finish_reason, self._usage, self._created)
 
 
 def cut(detail: str, *, is_charged: bool) -> ModelFault:
@@ -152,9 +156,9 @@ def malformed(detail: str) -> ModelFault:
     return ModelFault(ErrorCode.MODEL_ERROR, message, is_charged=True)
 
 
-def _join(pieces: list[str]) -> str:
+def _mended(text: str) -> str:
     # A character outside the basic plane may come as two escapes in two chunks: joined here, or replaced when half.
-    return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _string(value: Any) -> str:

@@ -13,7 +13,6 @@ from agentsessions.gateway.proxy.answer import Answer
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.journal.digests import prompt_digests, request_digest
 
-MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 PASSED_ON: Final = frozenset(
     {
         "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "temperature", "top_p", "seed",
@@ -65,11 +64,14 @@ def read_request(raw: bytes) -> ModelRequest:
         raise refuse("no_model", "The request has no model. GET /openai/v1/models lists the ones to choose from.")
     options = body.get("stream_options")
     messages = _messages(body)
-    *prefixes, whole = prompt_digests(body)
+    try:
+        digest, (*prefixes, whole) = request_digest(body), prompt_digests(body)
+    except TypeError as error:  # JSON that orjson reads, and does not write again
+        raise refuse("not_json", f"The request's body is not usable: {error}. Nest less deeply.") from error
     return ModelRequest(
         body=body,
         model=model,
-        digest=request_digest(body),
+        digest=digest,
         prompt_digest=whole,
         prefix_digests=tuple(prefixes),
         size_bytes=len(raw),

@@ -40,13 +40,21 @@ class Provider:
     spec: ModelProviderSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A ModelProvider that this version cannot read. Another one of its name must not serve in its place."""
+
+    namespace: str
+    name: str
+
+
 class ProviderDirectory:
     """All providers, kept current by a watch."""
 
     def __init__(self, client: Client, *, install_namespace: str) -> None:
         """Watch through `client`; shared providers live in `install_namespace`."""
         self._install_namespace = install_namespace
-        self.informer: Final[Informer[Provider]] = Informer(
+        self.informer: Final[Informer[Provider | Unreadable]] = Informer(
             client, MODEL_PROVIDER, convert=to_provider, key_of=_key_of, on_change=_ignore
         )
 
@@ -54,14 +62,14 @@ class ProviderDirectory:
         """Return the provider that sessions of `namespace` mean by `name`."""
         own = self.informer.get(f"{namespace}/{name}")
         if own is not None:
-            return own
+            return own if isinstance(own, Provider) else None
         shared = self.informer.get(f"{self._install_namespace}/{name}")
-        return shared if shared is not None and shared.spec.shared else None
+        return shared if isinstance(shared, Provider) and shared.spec.shared else None
 
     def script(self, namespace: str, name: str) -> Script | None:
         """Return the script of exactly this provider."""
         provider = self.informer.get(f"{namespace}/{name}")
-        return None if provider is None else provider.spec.script
+        return provider.spec.script if isinstance(provider, Provider) else None
 
 
 class KeyReader:
@@ -98,8 +106,8 @@ class KeyReader:
         return _decode(secret.get("data") or {}, namespace, ref)
 
 
-def to_provider(found: Mapping[str, Any]) -> Provider | None:
-    """Return the view of a ModelProvider; None when this version cannot read its spec."""
+def to_provider(found: Mapping[str, Any]) -> Provider | Unreadable:
+    """Return the view of a ModelProvider."""
     metadata = found["metadata"]
     try:
         spec = ModelProviderSpec.model_validate(found.get("spec", {}))
@@ -107,15 +115,15 @@ def to_provider(found: Mapping[str, Any]) -> Provider | None:
         # Without the values: a spec may be full of a script.
         problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         log.warning("provider not read", namespace=metadata["namespace"], name=metadata["name"], problems=problems)
-        return None
+        return Unreadable(metadata["namespace"], metadata["name"])
     return Provider(metadata["namespace"], metadata["name"], spec)
 
 
-def _key_of(provider: Provider) -> str:
+def _key_of(provider: Provider | Unreadable) -> str:
     return f"{provider.namespace}/{provider.name}"
 
 
-def _ignore(old: Provider | None, new: Provider | None) -> None:
+def _ignore(old: Provider | Unreadable | None, new: Provider | Unreadable | None) -> None:
     """Do nothing: the directory is asked when a model is."""
     del old, new
 

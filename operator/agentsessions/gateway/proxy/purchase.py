@@ -189,17 +189,19 @@ class Purchases:
             await self._fail(wanted, reserved, fault)
             raise
         except Exception as error:
-            # Our bug must not hold the reservation until the process ends.
-            ours = ModelFault(ErrorCode.MODEL_ERROR, f"The gateway failed: {type(error).__name__}.", is_charged=True)
-            await self._fail(wanted, reserved, ours)
-            raise
+            raise await self._fail_by_bug(wanted, reserved, error) from error
         usage = _usage_of(wanted.request, answer)
         try:
             check_answer(answer, is_capped_by_us=reserved.capped)
         except ModelFault as fault:
             await self._fail(wanted, reserved, fault, usage)
             raise
-        return await self._settle(wanted, reserved, answer, usage)
+        try:
+            return await self._settle(wanted, reserved, answer, usage)
+        except LimitReached:
+            raise  # journaled and charged
+        except Exception as error:
+            raise await self._fail_by_bug(wanted, reserved, error) from error
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod
@@ -219,6 +221,16 @@ class Purchases:
     ) -> None:
         log.warning("model call failed", code=fault.code, message=fault.message, **_names(wanted))
         await self._store.fail_call(reserved.call_id, fault.code, fault.message, charged=fault.is_charged, usage=usage)
+
+    async def _fail_by_bug(self, wanted: Wanted, reserved: Reserved, error: Exception) -> ModelFault:
+        """Record a failure of our own, maybe after the answer was sold, and return it for the pod.
+
+        A reservation left open would refuse equal requests until the process ends.
+        """
+        log.error("purchase broke", exc_info=error, **_names(wanted))
+        fault = ModelFault(ErrorCode.MODEL_ERROR, f"The gateway failed: {type(error).__name__}.", is_charged=True)
+        await self._fail(wanted, reserved, fault)
+        return fault
 
     async def _settle(self, wanted: Wanted, reserved: Reserved, answer: Answer, usage: TokenUsage) -> dict[str, Any]:
         completion = answer.to_completion(f"chatcmpl-{reserved.call_id}", wanted.model.name) | {

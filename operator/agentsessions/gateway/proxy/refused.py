@@ -6,20 +6,15 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from agentsessions.api.reasons import LimitName
+from agentsessions.api.reasons import LIMIT_CODES, RefusalCode
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.journal.refusals import LimitReached, NothingToPlay, Refusal, StaleEpoch, TurnMismatch, UnknownCall
 
-LIMIT_CODES: Final = {
-    LimitName.STEPS: "step_limit",
-    LimitName.TOKENS: "token_limit",
-    LimitName.TOOL_CALLS: "tool_call_limit",
-}
 FINAL: Final[dict[type[Refusal], tuple[int, str, str]]] = {
-    StaleEpoch: (412, "stale_epoch", "Not this agent's pod any more"),
-    NothingToPlay: (412, "nothing_to_play", "No turn to play"),
-    TurnMismatch: (412, "turn_mismatch", "Not the open turn"),
-    UnknownCall: (404, "unknown_call", "No such tool call"),
+    StaleEpoch: (412, RefusalCode.STALE_EPOCH, "Not this agent's pod any more"),
+    NothingToPlay: (412, RefusalCode.NOTHING_TO_PLAY, "No turn to play"),
+    TurnMismatch: (412, RefusalCode.TURN_MISMATCH, "Not the open turn"),
+    UnknownCall: (404, RefusalCode.UNKNOWN_CALL, "No such tool call"),
 }
 """Status, code and title; every other refusal passes by itself."""
 

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from agentsessions.api import wire
 from agentsessions.gateway.auth import current_pod
-from agentsessions.gateway.proxy.body import read_body
+from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.proxy.checks import find_model, read_request
 from agentsessions.gateway.proxy.purchase import Wanted
 from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
 from agentsessions.gateway.proxy.turns import agent_of, find_provider, pin_turn, session_of
 from agentsessions.gateway.state import Gateway, gateway_of
+from agentsessions.journal.refusals import AgentDone
 from agentsessions.journal.rows import PodIdentity
 
 router = APIRouter(route_class=RefusalRoute, tags=["runner"], include_in_schema=False)
@@ -22,8 +23,11 @@ Here = Annotated[Gateway, Depends(gateway_of)]
 
 @router.get(wire.TURN_PATH)
 async def get_turn(gateway: Here, pod: Pod) -> Response:
-    """Return the pinned turn."""
-    return _json(await pin_turn(gateway, pod))
+    """Return the pinned turn; 204 when the agent is done."""
+    try:
+        return _json(await pin_turn(gateway, pod))
+    except AgentDone:
+        return Response(status_code=204)
 
 
 @router.post(wire.COMMIT_PATH)
@@ -48,9 +52,11 @@ async def settle_tool(gateway: Here, pod: Pod, settle: wire.ToolSettle) -> None:
 @router.post(f"{wire.OPENAI_PATH}/chat/completions")
 async def complete_chat(request: Request, gateway: Here, pod: Pod) -> Response:
     """Buy an answer, or relay the one that was bought before."""
-    wanted = read_request(await read_body(request))
-    provider = find_provider(gateway, pod, agent_of(session_of(gateway, pod), pod))
+    wanted = read_request(await request.body())
+    session = session_of(gateway, pod)
+    provider = find_provider(gateway, pod, agent_of(session, pod))
     model = find_model(provider.spec, wanted.model)
+    await ensure_goal_message(gateway, session)  # programs of others never ask for a turn
     return await relay(await gateway.proxy.purchases.ask(Wanted(pod, wanted, provider, model)), wanted)
 
 

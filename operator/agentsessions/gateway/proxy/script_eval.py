@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agentsessions.api.v1alpha1.script import Script, ScriptAnswer, ScriptCapture, ScriptError, ScriptMatch, ScriptRule
+from agentsessions.lifecycle.patterns import find_piece, is_found
 from agentsessions.lifecycle.scripts import QUOTE
 
 BYTES_PER_TOKEN: Final = 4
+MAX_QUOTED_CHARACTERS: Final = 4 * 1024 * 1024
+"""All that one answer quotes. A text of quotes alone could else ask for a thousand times its own length."""
 _GOAL_END: Final = re.compile(r"\n\n(?:Context:\n|Files in your workspace )")
 """What the first message says after the goal, as `gateway.goal` writes it; a test holds the two together."""
 
@@ -64,6 +67,10 @@ class Played:
     """Whether the request's cap ended the answer (`finish_reason: length`)."""
 
 
+class TooMuchQuotedError(ValueError):
+    """A script asks for an answer that is larger than any model's."""
+
+
 def to_prompt(body: Mapping[str, Any], *, agent: str, model: str, attempt: int) -> Prompt:
     """Return the facts of a Chat Completions request."""
     messages = [message for message in body.get("messages", ()) if isinstance(message, dict)]
@@ -95,6 +102,10 @@ def play(script: Script, prompt: Prompt, *, request_bytes: int, cap_tokens: int 
         prompt: The facts of the request.
         request_bytes: Size of the request, for the input tokens a rule does not state.
         cap_tokens: The request's cap on output tokens; a longer answer ends there, as a real model's does.
+
+    Raises:
+        PatternError: A rule's pattern cannot be used; the operator says so in the provider's status.
+        TooMuchQuotedError: The answer would be too large.
     """
     for number, rule in enumerate(script.rules, start=1):
         if _matches(rule.when or ScriptMatch(), prompt):
@@ -111,15 +122,16 @@ def _matches(when: ScriptMatch, prompt: Prompt) -> bool:
         (when.last_result, prompt.last_result),
     )
     return all(wanted is None or wanted == found for wanted, found in numbers) and all(
-        pattern is None or (text is not None and re.search(pattern, text) is not None) for pattern, text in texts
+        pattern is None or (text is not None and is_found(pattern, text)) for pattern, text in texts
     )
 
 
 def _render(rule: ScriptRule, number: int, prompt: Prompt, request_bytes: int) -> Played:
     answer = rule.answer
     pieces = {capture.name: _capture(capture, prompt) for capture in answer.capture or ()}
-    text = _fill(answer.text or "", prompt, pieces)
-    calls = _calls(answer, prompt, pieces)
+    quotes = _Quotes(prompt, pieces)
+    text = quotes.fill(answer.text or "")
+    calls = _calls(answer, prompt.step, quotes)
     answer_bytes = len(text.encode("utf-8", "replace")) + sum(len(call.name) + len(call.arguments) for call in calls)
     return Played(
         rule=rule.name or str(number),
@@ -137,14 +149,14 @@ def _tokens(size_bytes: int) -> int:
     return max(1, size_bytes // BYTES_PER_TOKEN)
 
 
-def _calls(answer: ScriptAnswer, prompt: Prompt, pieces: Mapping[str, str]) -> tuple[PlayedCall, ...]:
+def _calls(answer: ScriptAnswer, step: int, quotes: "_Quotes") -> tuple[PlayedCall, ...]:
     def arguments(raw: str | None, wanted: Mapping[str, Any] | None) -> str:
-        return raw if raw is not None else json.dumps(_fill_all(wanted or {}, prompt, pieces), ensure_ascii=False)
+        return raw if raw is not None else json.dumps(quotes.fill_all(wanted or {}), ensure_ascii=False)
 
     return tuple(
         PlayedCall(
             # An empty id is one a provider may send; the gateway gives each call its own in any case.
-            id=f"call_{prompt.step}_{position}" if call.id is None else call.id,
+            id=f"call_{step}_{position}" if call.id is None else call.id,
             name=call.name,
             arguments=arguments(call.raw_arguments, call.arguments),
         )
@@ -153,32 +165,47 @@ def _calls(answer: ScriptAnswer, prompt: Prompt, pieces: Mapping[str, str]) -> t
 
 
 def _capture(capture: ScriptCapture, prompt: Prompt) -> str:
-    found = re.search(capture.pattern, prompt.result(capture.result), re.MULTILINE)
-    if found is None:
-        return ""
-    return (found.group(1) if found.re.groups else found.group()) or ""
+    return find_piece(capture.pattern, prompt.result(capture.result))
 
 
-def _fill(text: str, prompt: Prompt, pieces: Mapping[str, str]) -> str:
-    def value(quote: re.Match[str]) -> str:
+class _Quotes:
+    """Fills in what one answer quotes, up to a bound."""
+
+    def __init__(self, prompt: Prompt, pieces: Mapping[str, str]) -> None:
+        self._prompt = prompt
+        self._pieces = pieces
+        self._room = MAX_QUOTED_CHARACTERS
+
+    def fill(self, text: str) -> str:
+        """Return `text` with every quote replaced.
+
+        Raises:
+            TooMuchQuotedError: The answer quotes more than is allowed.
+        """
+        return QUOTE.sub(self._value, text)
+
+    def fill_all(self, value: Any) -> Any:
+        """Fill in the strings of a JSON value; see `fill`."""
+        match value:
+            case str():
+                return self.fill(value)
+            case list():
+                return [self.fill_all(item) for item in value]
+            case dict():
+                return {key: self.fill_all(item) for key, item in value.items()}
+            case _:
+                return value
+
+    def _value(self, quote: re.Match[str]) -> str:
         name, number = quote.groups()
         if number is not None:
-            return prompt.result(int(number))
-        return prompt.goal if name == "goal" else pieces.get(name, "")
-
-    return QUOTE.sub(value, text)
-
-
-def _fill_all(value: Any, prompt: Prompt, pieces: Mapping[str, str]) -> Any:
-    match value:
-        case str():
-            return _fill(value, prompt, pieces)
-        case list():
-            return [_fill_all(item, prompt, pieces) for item in value]
-        case dict():
-            return {key: _fill_all(item, prompt, pieces) for key, item in value.items()}
-        case _:
-            return value
+            found = self._prompt.result(int(number))
+        else:
+            found = self._prompt.goal if name == "goal" else self._pieces.get(name, "")
+        self._room -= len(found)
+        if self._room < 0:
+            raise TooMuchQuotedError(f"the answer quotes more than {MAX_QUOTED_CHARACTERS} characters; quote less")
+        return found
 
 
 def _cap(played: Played, cap_tokens: int | None) -> Played:

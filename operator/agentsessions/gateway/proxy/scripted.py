@@ -10,6 +10,8 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -20,8 +22,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from agentsessions.api.v1alpha1.script import Script, ScriptError
-from agentsessions.gateway.proxy.script_eval import Played, PlayedCall, play, to_prompt
+from agentsessions.gateway.proxy.script_eval import Played, PlayedCall, TooMuchQuotedError, play, to_prompt
 from agentsessions.gateway.server import create_server
+from agentsessions.lifecycle.patterns import PatternError
 
 HOST: Final = "127.0.0.1"
 AGENT_HEADER: Final = "x-agentsessions-agent"
@@ -30,7 +33,8 @@ ATTEMPT_HEADER: Final = "x-agentsessions-attempt"
 PIECE_SECONDS: Final = 0.05
 """How often a text that is spread over time sends a piece."""
 MAX_PIECES: Final = 200
-PRIVATE_HEADERS: Final = (AGENT_HEADER, MODEL_HEADER, ATTEMPT_HEADER)
+THREADS: Final = 2
+"""That search patterns: they let go of the interpreter meanwhile, and a slow script stops nothing but scripts."""
 
 FindScript = Callable[[str, str], Script | None]
 """Script of the provider in (namespace, name), if there is one."""
@@ -51,6 +55,7 @@ class ScriptedServer:
         route = Route("/{namespace}/{name}/chat/completions", self._complete, methods=["POST"])
         self._server = create_server(Starlette(routes=[route]), HOST, self.port)
         self._task: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="scripted-model")
 
     def url(self, namespace: str, name: str) -> str:
         """Return the base URL of a provider's script."""
@@ -65,6 +70,7 @@ class ScriptedServer:
         self._server.should_exit = self._server.force_exit = True
         if self._task is not None:
             await self._task
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._socket.close()
 
     async def _complete(self, request: Request) -> Response:
@@ -73,16 +79,20 @@ class ScriptedServer:
         script = self._find_script(request.path_params["namespace"], request.path_params["name"])
         if script is None:
             return _error(404, "The provider has no script any more.", "no_script")
-        raw = await request.body()
+        raw, headers = await request.body(), request.headers
         body = json.loads(raw)
         prompt = to_prompt(
             body,
-            agent=request.headers.get(AGENT_HEADER, ""),
-            model=unquote(request.headers.get(MODEL_HEADER, "")),
-            attempt=int(request.headers.get(ATTEMPT_HEADER, "1")),
+            agent=headers.get(AGENT_HEADER, ""),
+            model=unquote(headers.get(MODEL_HEADER, "")),
+            attempt=int(headers.get(ATTEMPT_HEADER, "1")),
         )
         cap = body.get("max_completion_tokens") or body.get("max_tokens")
-        played = play(script, prompt, request_bytes=len(raw), cap_tokens=cap)
+        playing = partial(play, script, prompt, request_bytes=len(raw), cap_tokens=cap)
+        try:
+            played = await asyncio.get_running_loop().run_in_executor(self._threads, playing)
+        except (PatternError, TooMuchQuotedError) as error:
+            return _error(400, f"The script cannot be played: {error}.", "script_invalid")
         if played is None:
             return _error(400, f"No rule of the script matches step {prompt.step}.", "no_rule")
         await asyncio.sleep(played.delay_seconds)

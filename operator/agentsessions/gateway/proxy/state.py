@@ -37,6 +37,11 @@ class ProxyState:
         await self._scripted.start()
         self._watch = asyncio.create_task(self.directory.informer.run(), name="model-providers")
 
+    async def watch(self) -> None:
+        """Wait as long as the watch of providers runs; raises what ends it."""
+        if self._watch is not None:
+            await self._watch
+
     async def drain(self, seconds: float) -> int:
         """Sell nothing new, and wait for purchases under way; return how many are left after `seconds`."""
         return await self.purchases.drain(seconds)

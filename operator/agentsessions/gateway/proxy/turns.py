@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from agentsessions.api import wire
-from agentsessions.api.reasons import Phase
+from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1.session import Agent, AgentModel, ModelSettings, OperatingMode, ProviderRef
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
@@ -43,7 +43,7 @@ def session_of(gateway: "Gateway", pod: PodIdentity) -> SessionView:
     session = gateway.session(pod.session_uid)
     if session is None:
         detail = f"Session {pod.namespace}/{pod.name} was deleted; its pod must end."
-        raise ProblemError(412, "session_finished", "Session is over", detail)
+        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session is over", detail)
     return session
 
 
@@ -57,7 +57,7 @@ def agent_of(session: SessionView, pod: PodIdentity) -> Agent:
         if agent.name == pod.agent:
             return agent
     detail = f"Session {pod.namespace}/{pod.name} has no agent {pod.agent!r}; its pod must end."
-    raise ProblemError(412, "stale_epoch", "Not this agent's pod any more", detail)
+    raise ProblemError(412, RefusalCode.STALE_EPOCH, "Not this agent's pod any more", detail)
 
 
 def find_provider(gateway: "Gateway", pod: PodIdentity, agent: Agent) -> Provider:

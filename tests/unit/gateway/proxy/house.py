@@ -15,6 +15,7 @@ from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.engine.client import Client
 from agentsessions.gateway.app import create_app
 from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.proxy.providers import Provider as KnownProvider
 from agentsessions.gateway.proxy.state import open_proxy
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings
@@ -121,7 +122,7 @@ class House:
 
         def is_seen() -> bool:
             found = directory.informer.get(f"{namespace}/{name}")
-            return found is not None and found.spec == wanted
+            return isinstance(found, KnownProvider) and found.spec == wanted
 
         await until(is_seen)
 
@@ -180,5 +181,5 @@ def spec_of(provider: Provider, *models: str) -> dict[str, Any]:
 MODELS = (
     "good", "flaky", "slow", "slow-stream", "bad-arguments", "unknown-tool", "same-ids", "no-ids", "no-usage",
     "no-finish", "malformed", "empty", "length", "two-choices", "error-inside", "cut-text", "cut-call", "broken",
-    "full", "spent", "long", "picky", "whole", "key",
+    "full", "spent", "long", "picky", "whole", "key", "absurd",
 )  # fmt: skip

@@ -59,6 +59,7 @@ STREAMS: dict[str, list[Any]] = {
     "same-ids": asking(call(), call('{"command":"pwd"}')),
     "no-ids": asking(call(call_id=""), call('{"command":"pwd"}', call_id="")),
     "no-usage": text("hello")[:-1],
+    "absurd": [*text("hello")[:-1], usage() | {"usage": USAGE | {"prompt_tokens": 10**30}}],
     "no-finish": [chunk(content="half")],
     "malformed": ["{not json"],
     "empty": text(""),

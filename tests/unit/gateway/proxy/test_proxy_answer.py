@@ -113,3 +113,8 @@ def test_answers_that_must_not_become_results(answer: Answer, code: ErrorCode) -
 
 def test_an_answer_that_our_cap_cut_is_no_fault_of_the_model() -> None:
     check_answer(Answer("half", (), "length", None, 0), is_capped_by_us=True)
+
+
+def test_answer_of_endless_calls_is_refused() -> None:
+    with pytest.raises(ModelFault, match="more than 1000 tool calls"):
+        collect(*(delta(tool_calls=[call(number)]) for number in range(1001)))

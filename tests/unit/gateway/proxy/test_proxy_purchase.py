@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -276,14 +277,28 @@ async def test_requests_that_are_refused_cost_nothing(
 async def test_bodies_that_are_no_request_are_refused(house: House) -> None:
     async with house.client() as client:
         path = "/openai/v1/chat/completions"
-        responses = [await client.post(path, content=body) for body in (b"{", b"[]", b"{}", b"x" * 8_400_000)]
+        deep = b'{"model": "good", "messages": [{"role": "user", "content": %s1%s}]}' % (b"[" * 400, b"]" * 400)
+        bodies = (b"{", b"[]", b"{}", deep, b"x" * 8_400_000)
+        responses = [await client.post(path, content=body) for body in bodies]
 
     assert [error_of(response) for response in responses] == [
         (400, "not_json"),
         (400, "not_json"),
         (400, "no_model"),
+        (400, "not_json"),
         (413, "too_large"),
     ]
+
+
+async def test_a_stranger_cannot_fill_the_memory_with_a_body(house: House) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b"x" * 65_536
+
+    async with httpx2.AsyncClient(base_url=house.url, trust_env=False, timeout=30) as client:
+        response = await client.post(wire.TOOL_SETTLE_PATH, content=endless())
+
+    assert (response.status_code, response.json()["code"]) == (413, "too_large")
 
 
 async def test_draining_sells_nothing_new_and_waits_for_what_is_sold(house: House, provider: Provider) -> None:
@@ -403,3 +418,34 @@ async def test_attempts_of_a_script_go_on_counting_in_the_next_purchase(house: H
 
     assert error_of(await house.ask("tiny")) == (503, "overloaded")
     assert said(await house.ask("tiny")) == "finally"
+
+
+async def test_an_answer_that_cannot_be_journaled_is_charged_and_may_be_bought_again(house: House) -> None:
+    # More tokens than a column of the journal can hold.
+    assert error_of(await house.ask("absurd")) == (502, "model_error")
+    assert (await usage(house))[0] == 1
+
+    assert error_of(await house.ask("absurd")) == (502, "model_error")
+    assert (await usage(house))[0] == 2
+    assert await house.types() == ["step_start", "error", "error"]
+
+
+async def test_the_first_call_of_a_foreign_program_journals_the_goal_with_its_context(house: House) -> None:
+    uid = await house.put_session(pod="p2", name="foreign", context={"text": "in metres"})
+
+    assert said(await house.ask(pod="p2")) == "hellothere"
+
+    (message,) = [entry for entry in await house.store.entries(uid) if entry.type is EntryType.MESSAGE]
+    assert message.body == {"role": "user", "content": "say hello\n\nContext:\nin metres"}
+
+
+async def test_an_agent_that_is_done_has_no_next_turn(house: House) -> None:
+    turn = await play(house)
+    said(await house.ask())
+    async with house.client() as client:
+        commit = wire.Commit(k=turn.k, outcome=wire.Outcome.FINAL).to_json()
+        assert (await client.post(wire.COMMIT_PATH, json=commit)).status_code == 204
+        assert (await client.get(wire.TURN_PATH)).status_code == 204
+    await house.put_session(pod="p1b", epoch=2)
+    async with house.client("p1b") as client:
+        assert (await client.get(wire.TURN_PATH)).status_code == 204

@@ -8,7 +8,7 @@ import pytest
 from agentsessions.api.v1alpha1.script import Script
 from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.gateway.goal import build_goal_message
-from agentsessions.gateway.proxy.script_eval import Played, play, to_prompt
+from agentsessions.gateway.proxy.script_eval import Played, TooMuchQuotedError, play, to_prompt
 
 GOAL: dict[str, Any] = {"role": "user", "content": "find the sum"}
 ASKED: dict[str, Any] = {
@@ -118,3 +118,15 @@ def test_prompt_goal_is_the_goal_without_the_context_that_the_gateway_adds() -> 
     message = {"role": "user", "content": build_goal_message(spec)}
 
     assert to_prompt({"messages": [message]}, agent="a", model="m", attempt=1).goal == "find it\n\nquickly"
+
+
+@pytest.mark.timeout(20)
+def test_play_searches_in_linear_time() -> None:
+    slow = {"when": {"text": "(a+)+$"}, "answer": {"text": "x"}}
+    assert say([slow], [{"role": "user", "content": "a" * 100_000 + "b"}]) is None
+
+
+def test_play_refuses_to_quote_without_bound() -> None:
+    rules: list[dict[str, Any]] = [{"answer": {"text": "${result[1]}" * 5000}}]
+    with pytest.raises(TooMuchQuotedError, match="quotes more than"):
+        say(rules, [GOAL, ASKED, result("x" * 65_536)])

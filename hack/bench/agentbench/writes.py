@@ -1,28 +1,23 @@
-"""Measure what a write to the API server costs us: `python hack/bench/writes.py [--writes 3000] [--at-once 32]`.
+"""What a write to the API server costs us.
 
 Objects are created, patched under their resourceVersion, and deleted by uid, in a namespace of the bench's own on the
-cluster of --kubeconfig (else `python3 hack/cluster kubeconfig`). CPU is that of this process alone; the design allows
-0.17 ms per write. On one machine the kernel does a part of the server's receiving in our `send`: that is system time.
+local cluster. CPU is that of this process alone; the design allows 0.17 ms per write. On one machine the kernel does a
+part of the server's receiving in our `send`: that is system time.
 """
 
 import argparse
 import asyncio
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from agentsessions.engine.client import Client
-from agentsessions.engine.credentials import load_access
-from agentsessions.engine.resources import CONFIG_MAP, NAMESPACE
+from agentsessions.engine.resources import CONFIG_MAP
 
-CLUSTER = Path(__file__).resolve().parents[1] / "cluster"
+from .cluster import namespace_of, opened
+
 WARM_UP = 64
 
 Write = Callable[[int], Awaitable[Any]]
@@ -72,36 +67,20 @@ async def bench(client: Client, namespace: str, count: int, at_once: int) -> Non
         await measure(name, write, count, at_once)
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Bench in a namespace that is gone afterwards."""
-    namespace = f"bench-{uuid.uuid4().hex[:8]}"
-    print(f"Python {platform.python_version()}, {options.writes} of each, {options.at_once} at once")
-    async with Client(load_access(options.kubeconfig), field_manager="bench") as client:
-        await client.create(NAMESPACE, None, {"metadata": {"name": namespace}})
-        try:
-            await bench(client, namespace, options.writes, options.at_once)
-        finally:
-            await client.delete(NAMESPACE, None, namespace)
-
-
-def find_kubeconfig() -> str:
-    """Return the path of the local cluster's kubeconfig."""
-    done = subprocess.run([sys.executable, str(CLUSTER), "kubeconfig"], text=True, capture_output=True, check=False)
-    if done.returncode != 0:
-        sys.exit(done.stderr)
-    return done.stdout.strip()
-
-
-def main() -> None:
-    """Read the options and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add this bench's options."""
     parser.add_argument("--writes", type=int, default=3000, help="of each kind (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--kubeconfig", help="default: the local cluster's")
-    options = parser.parse_args()
-    options.kubeconfig = options.kubeconfig or find_kubeconfig()
-    asyncio.run(run(options))
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> bool:
+    """Measure, and print; there is nothing that could fail but the cluster."""
+    asyncio.run(bench_in_namespace(options))
+    return True
+
+
+async def bench_in_namespace(options: argparse.Namespace) -> None:
+    """Bench in a namespace that is gone afterwards."""
+    print(f"{options.writes} of each, {options.at_once} at once")
+    async with opened() as cluster, namespace_of(cluster) as namespace:
+        await bench(cluster.client, namespace, options.writes, options.at_once)

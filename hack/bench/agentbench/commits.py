@@ -1,4 +1,4 @@
-"""Measure how many turns a second the journal takes: `python hack/bench/commits.py [--sessions 64] [--turns 20]`.
+"""Turns a second that the journal takes, in this process.
 
 Each session plays turns one after the other as a runner does: pin, reserve, settle the answer, begin and settle one
 tool, commit. All of them are acknowledged after fsync. Printed are whole turns and single acknowledged writes.
@@ -6,8 +6,6 @@ tool, commit. All of them are acknowledged after fsync. Printed are whole turns 
 
 import argparse
 import asyncio
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -78,7 +76,7 @@ async def prepare(store: Store, uid: str) -> PodIdentity:
     return pod
 
 
-async def measure(folder: Path, sessions: int, turns: int) -> None:
+async def measure(folder: Path, sessions: int, turns: int) -> bool:
     """Play all sessions at once, and print what it took."""
     store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
     pods = [await prepare(store, f"s{i}") for i in range(sessions)]
@@ -90,29 +88,26 @@ async def measure(folder: Path, sessions: int, turns: int) -> None:
     await store.close()
     report(sessions * turns, seconds, watch)
     print(f"chains: {len(problems)} problems")
+    return not problems
 
 
 def report(turns: int, seconds: float, watch: Stopwatch) -> None:
     """Print rates and percentiles."""
     writes = sum(len(taken) for taken in watch.taken.values())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    print(f"machine: {os.cpu_count()} CPUs, {memory:.1f} GiB, Python {platform.python_version()}, {platform.machine()}")
     print(f"whole turns: {turns / seconds:,.0f}/s   acknowledged writes: {writes / seconds:,.0f}/s")
     for name, taken in watch.taken.items():
         cuts = statistics.quantiles(taken, n=100)
         print(f"  {name:12} p50 {cuts[49]:7.1f} ms   p99 {cuts[98]:7.1f} ms")
 
 
-def main() -> None:
-    """Read the arguments, and measure in a folder that is removed afterwards."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sessions", type=int, default=64, help="sessions that play at once")
-    parser.add_argument("--turns", type=int, default=20, help="turns of each")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add this bench's options."""
+    parser.add_argument("--sessions", type=int, default=64, help="sessions that play at once (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=20, help="turns of each (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where the database goes (default: a temporary one)")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        asyncio.run(measure(Path(folder), arguments.sessions, arguments.turns))
 
 
-if __name__ == "__main__":
-    main()
+def run(options: argparse.Namespace) -> bool:
+    """Measure in a folder that is removed afterwards; say whether every chain verifies."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        return asyncio.run(measure(Path(folder), options.sessions, options.turns))

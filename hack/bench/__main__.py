@@ -1,0 +1,8 @@
+"""Measure the product: `make bench`, or `python hack/bench latency|many|kwok|commits|writes`; alone: all of them."""
+
+import sys
+
+from agentbench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

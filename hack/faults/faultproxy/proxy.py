@@ -1,0 +1,186 @@
+"""The proxy: plain HTTP on this machine to the caller, the cluster's credentials to the API server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from agentsessions.engine.credentials import ClusterAccess
+
+from .calls import Call, read_call
+from .rules import Rule
+
+HOP_BY_HOP: Final = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
+LARGEST_BODY: Final = 16 * 2**20
+
+
+@dataclass
+class Armed:
+    """A rule at work."""
+
+    rule: Rule
+    seen: int = 0
+    """Calls that matched so far."""
+    fired: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the fault was played for the first time, to its end."""
+
+    def is_due(self, call: Call) -> bool:
+        """Count the call; tell whether it is one to disturb."""
+        if not self.rule.match.holds(call):
+            return False
+        self.seen += 1
+        return self.rule.at <= self.seen < self.rule.at + self.rule.times
+
+
+@dataclass
+class Record:
+    """A mutating call that came by."""
+
+    number: int
+    """From 1, over all callers."""
+    call: Call
+    rule: Rule | None = None
+    """That disturbed it."""
+    status: int = 0
+    """Of the API server's answer; 0 if it never heard of the call, or has not answered."""
+
+
+class Proxy:
+    """Carries calls to the API server, and disturbs those that rules name."""
+
+    def __init__(self, access: ClusterAccess) -> None:
+        self._access = access
+        self._armed: list[Armed] = []
+        self._upstream: aiohttp.ClientSession | None = None
+        self.kill: Callable[[], Awaitable[None]] = _have_nothing_to_kill
+        """Ends the caller's process and waits until it is gone."""
+        self.on_record: Callable[[Record], None] = lambda _record: None
+        """Told of each mutating call once it was treated."""
+        self.records: list[Record] = []
+        """All mutating calls."""
+        self.url = ""
+
+    def arm(self, rule: Rule) -> Armed:
+        """Put a rule to work; it counts from here."""
+        armed = Armed(rule)
+        self._armed.append(armed)
+        return armed
+
+    def disarm(self, armed: Armed) -> None:
+        """End a rule's work."""
+        self._armed.remove(armed)
+
+    @asynccontextmanager
+    async def serve(self, port: int = 0) -> AsyncIterator["Proxy"]:
+        """Listen on this machine."""
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # A caller that is gone must not leave its watches open at the API server.
+        runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True, access_log=None)
+        connector = aiohttp.TCPConnector(limit=0)
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        ) as self._upstream:
+            await runner.setup()
+            try:
+                await web.TCPSite(runner, "127.0.0.1", port).start()
+                self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+                yield self
+            finally:
+                await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        assert self._upstream is not None  # noqa: S101  # for mypy: `serve` opened it
+        exchange = ProxiedExchange(self._access, self._upstream, request, self.kill)
+        due = [armed for armed in self._armed if armed.is_due(exchange.call)]  # each counts
+        record = Record(len(self.records) + 1, exchange.call, due[0].rule if due else None)
+        if exchange.call.is_mutating:
+            self.records.append(record)
+        try:
+            return await (due[0].rule.fault.play(exchange) if due else exchange.forward())
+        finally:
+            record.status = exchange.status
+            if exchange.call.is_mutating:
+                self.on_record(record)
+            if due:
+                due[0].fired.set()
+
+
+class ProxiedExchange:
+    """One call on its way. See `faults.Exchange`."""
+
+    def __init__(
+        self,
+        access: ClusterAccess,
+        upstream: aiohttp.ClientSession,
+        request: web.Request,
+        kill: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._access = access
+        self._upstream = upstream
+        self._request = request
+        self.kill = kill
+        self.call = read_call(request.method, request.path, request.query)
+        self.status = 0
+        """Of the API server's answer; 0 as long as there is none."""
+
+    async def forward(self) -> web.StreamResponse:
+        """Let the API server act; return its answer. A watch has then gone to the caller, to its end."""
+        headers = {k: v for k, v in self._request.headers.items() if k.lower() not in {*HOP_BY_HOP, "authorization"}}
+        if token := self._access.token():
+            headers["Authorization"] = f"Bearer {token}"
+        request = self._upstream.request(
+            self._request.method,
+            URL(self._access.server + self._request.raw_path, encoded=True),
+            headers=headers,
+            data=await self._request.read() or None,
+            ssl=self._access.ssl,
+            server_hostname=self._access.server_hostname,
+            allow_redirects=False,
+        )
+        try:
+            async with request as answer:
+                self.status = answer.status
+                kept = {k: v for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP}
+                if self.call.verb == "watch":
+                    return await self._stream(answer, kept)
+                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+        except (aiohttp.ClientError, OSError):
+            return self.cut()  # as it would be without us
+
+    def refuse(self, status: int, reason: str, retry_after: int | None) -> web.Response:
+        """Return a Status object."""
+        body = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": f"{self.call} was disturbed",
+            "reason": reason,
+            "code": status,
+        }
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        return web.json_response(body, status=status, headers=headers)
+
+    def cut(self) -> web.Response:
+        """Break the caller's connection."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return web.Response(status=502)  # nobody is left to read it
+
+    async def _stream(self, answer: aiohttp.ClientResponse, headers: dict[str, str]) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(self._request)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+        return response
+
+
+async def _have_nothing_to_kill() -> None:
+    raise RuntimeError("a rule kills the caller, and the proxy was not told which process that is")

@@ -1,0 +1,31 @@
+"""No request fills the memory: FastAPI reads a body whole, and before it asks who sends it."""
+
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
+
+
+class BodyLimit:
+    """Ends a request with 413 as soon as its body is larger than allowed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count its body."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_REQUEST_BYTES:
+                raise HTTPException(
+                    413, f"the body is larger than {MAX_REQUEST_BYTES} bytes, the most allowed; send less history"
+                )
+            return message
+
+        await self._app(scope, counted, send)

@@ -1,0 +1,38 @@
+"""Runs in a pod: try requests with the pod's token, and print status and code of each answer as JSON.
+
+The only argument is a list of [method, path, body]; the environment is that of an agent pod.
+"""
+
+# ruff: noqa: T201, S310  # its lines are what a test reads; its one address is the gateway's
+import json
+import os
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+RUN = Path("/var/run/agentsessions")
+
+
+def main(requests: list[tuple[str, str, object]]) -> None:
+    """Try each request and print all answers."""
+    token = (RUN / "token" / "token").read_text().strip()
+    trust = ssl.create_default_context(cafile=str(RUN / "ca" / "ca.crt"))
+    print(json.dumps([knock(trust, token, *request) for request in requests]))
+
+
+def knock(trust: ssl.SSLContext, token: str, method: str, path: str, body: object) -> list[object]:
+    """Return path, status and code of one answer."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(os.environ["AGENTSESSIONS_GATEWAY_URL"] + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, context=trust, timeout=30) as answer:
+            return [path, answer.status, ""]
+    except urllib.error.HTTPError as error:
+        return [path, error.code, json.load(error).get("code")]
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,85 @@
+"""An operator that is killed and replaced at any moment: the session ends as if nothing had been."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.faults import await_ready, frozen, kill_and_delete, replace
+from tests.e2e.product import SYSTEM, Json, Product
+from tests.e2e.provider import CountingProvider, say
+from tests.e2e.stage import Stage
+
+pytestmark = pytest.mark.e2e
+
+OPERATOR = "agentsessions-operator"
+CONFLICT = 409
+
+
+@pytest.fixture
+def stage(product: Product, namespace: str, host: str) -> Iterator[Stage]:
+    with CountingProvider(host, [say("Nothing is to be done.")]).serve() as provider:
+        provider.hold(1)
+        yield Stage(product, namespace, provider)
+
+
+def kill_at_creation(stage: Stage) -> None:
+    with frozen(stage.product, SYSTEM, OPERATOR):
+        stage.begin(workspace=None)
+        kill_and_delete(stage.product, SYSTEM, OPERATOR)
+    assert "status" not in stage.product.session(stage.namespace, stage.name)
+    await_ready(stage.product, SYSTEM, OPERATOR)
+
+
+def kill_between_starting_and_running(stage: Stage) -> None:
+    stage.begin(workspace=None)
+    stage.product.wait_phase(stage.namespace, stage.name, "Starting")
+    with frozen(stage.product, SYSTEM, OPERATOR):
+        assert stage.product.session(stage.namespace, stage.name)["status"]["phase"] == "Starting"
+        kill_and_delete(stage.product, SYSTEM, OPERATOR)
+    await_ready(stage.product, SYSTEM, OPERATOR)
+
+
+def kill_between_running_and_completed(stage: Stage) -> None:
+    stage.begin(workspace=None)
+    assert stage.provider.hold(1).reached.wait(60)
+    stage.product.wait_phase(stage.namespace, stage.name, "Running")
+    replace(stage.product, SYSTEM, OPERATOR)
+
+
+def kill_while_it_ends(stage: Stage) -> None:
+    stage.begin(workspace=None)
+    assert stage.provider.hold(1).reached.wait(60)
+    stage.product.wait_phase(stage.namespace, stage.name, "Running")
+    with frozen(stage.product, SYSTEM, OPERATOR), stage.product.gateway() as gateway:
+        stage.provider.hold(1).opened.set()
+        stage.await_entry(gateway, "step_complete", 1)
+        kill_and_delete(stage.product, SYSTEM, OPERATOR)
+    await_ready(stage.product, SYSTEM, OPERATOR)
+
+
+@pytest.mark.requirement("LIFE-11")
+@pytest.mark.parametrize(
+    "kill",
+    [kill_at_creation, kill_between_starting_and_running, kill_between_running_and_completed, kill_while_it_ends],
+)
+def test_killed_operator_leaves_one_pod_and_four_writes(stage: Stage, kill: Callable[[Stage], None]) -> None:
+    kill(stage)
+    stage.provider.hold(1).opened.set()
+    done = stage.finish()["status"]
+    assert (done["stopReason"], done["agents"][0]["epoch"]) == ("GoalReached", 1)
+    assert stage.provider.sold == [1]
+    assert accepted_writes(stage) == {("create", "pods"): 1, ("patch", "agentsessions"): 3}
+
+
+def accepted_writes(stage: Stage) -> Counter[tuple[str, str]]:
+    """Return the operator's writes of the session and its pods; what a conflict refused was not written."""
+    writes = [w for w in stage.product.operator_writes(stage.namespace) if is_of_session(w)]
+    refused = [w["responseStatus"]["code"] for w in writes if w["responseStatus"]["code"] >= 300]
+    assert set(refused) <= {CONFLICT}
+    return Counter((w["verb"], w["objectRef"]["resource"]) for w in writes if w["responseStatus"]["code"] < 300)
+
+
+def is_of_session(write: Json) -> bool:
+    """Whether a write is of the session or a pod, not of what the namespace gets once."""
+    return write["objectRef"]["resource"] in {"agentsessions", "pods"}

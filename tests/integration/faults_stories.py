@@ -1,0 +1,83 @@
+"""Stories of a session, as the test plays them: kubelet, runner and journal react to what the status says."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from agentsessions.controller.kinds import MODEL_PROVIDERS
+from agentsessions.engine.resources import POD
+from tests.integration.controller_cluster import Json
+from tests.integration.faults_stage import Stage
+
+
+async def complete(stage: Stage) -> Json:
+    """Pending, Starting, Running, Completed."""
+    session, pod = await _begin(stage)
+    return await finish(stage, session, pod)
+
+
+async def lose_pod(stage: Stage) -> Json:
+    """Lose the first pod while it runs; the second completes."""
+    return await finish(stage, *await lose_first_pod(stage))
+
+
+async def cancel(stage: Stage) -> Json:
+    """Cancel while the pod runs."""
+    session, _ = await _begin(stage)
+    stage.tell(session)
+    await stage.namespace.patch_session(operatingMode="Cancelled")
+    return await stage.wait_session("Cancelled")
+
+
+async def pause_and_resume(stage: Stage) -> Json:
+    """Pause at the end of a turn, resume, complete in another pod."""
+    session, pod = await _begin(stage)
+    stage.tell(session)
+    await stage.namespace.patch_session(operatingMode="Paused")
+    await stage.wait_session("Pausing")
+    await stage.theatre.kubelet.end(pod, 0)
+    await stage.wait_session("Paused")
+    await stage.namespace.patch_session(operatingMode="Running")
+    return await finish(stage, session, await _run_next(stage, pod))
+
+
+STORIES: Final[Mapping[str, Callable[[Stage], Awaitable[Json]]]] = {
+    "complete": complete,
+    "lose pod": lose_pod,
+    "cancel": cancel,
+    "pause and resume": pause_and_resume,
+}
+
+
+async def lose_first_pod(stage: Stage) -> tuple[Json, Json]:
+    """Return the session and the second pod, which runs."""
+    session, pod = await _begin(stage)
+    stage.tell(session)
+    await stage.theatre.client.delete(POD, stage.namespace.name, pod["metadata"]["name"], grace_seconds=0)
+    return session, await _run_next(stage, pod)
+
+
+async def _begin(stage: Stage) -> tuple[Json, Json]:
+    """Create a session, and let its first pod run."""
+    await stage.namespace.create_provider()
+    await stage.namespace.wait(MODEL_PROVIDERS, lambda raw: bool(raw.get("status")))
+    session = await stage.namespace.create_session()
+    pod = await stage.wait_pod()
+    await stage.theatre.kubelet.start(pod)
+    await stage.wait_session("Running")
+    return session, pod
+
+
+async def _run_next(stage: Stage, before: Json) -> Json:
+    """Let the pod after `before` run."""
+    uid = before["metadata"]["uid"]
+    pod = await stage.wait_pod(beside=uid)
+    await stage.theatre.kubelet.start(pod)
+    await stage.wait_session("Running", beside=uid)
+    return pod
+
+
+async def finish(stage: Stage, session: Json, pod: Json) -> Json:
+    """Let the pod give the final answer and end."""
+    stage.tell(session, closed_by=pod)
+    await stage.theatre.kubelet.end(pod, 0)
+    return await stage.wait_session("Completed")

@@ -19,9 +19,10 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import load_access
 from agentsessions.engine.errors import AlreadyExists
 from agentsessions.engine.resources import CONFIG_MAP, POD
+from hack.faults.faultproxy.faults import Fault
 from hack.faults.faultproxy.kubeconfig import write_kubeconfig
 from hack.faults.faultproxy.proxy import Armed, Proxy, Record
-from hack.faults.faultproxy.rules import Fault, Match, Rule
+from hack.faults.faultproxy.rules import Match, Rule
 from tests.integration.controller_cluster import (
     INSTALL_NAMESPACE,
     PATIENCE_SECONDS,

@@ -1,7 +1,7 @@
 """Stories of a session, as the test plays them: kubelet, runner and journal react to what the status says."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from agentsessions.controller.kinds import MODEL_PROVIDERS
 from agentsessions.engine.resources import POD
@@ -40,7 +40,7 @@ async def pause_and_resume(stage: Stage) -> Json:
     return await finish(stage, session, await _run_next(stage, pod))
 
 
-STORIES: Final[Mapping[str, Callable[[Stage], Awaitable[Json]]]] = {
+STORIES: Final[Mapping[str, Callable[[Stage], Coroutine[Any, Any, Json]]]] = {
     "complete": complete,
     "lose pod": lose_pod,
     "cancel": cancel,

@@ -5,7 +5,7 @@ method `play` that returns the answer, and its name in `FAULTS`.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -38,7 +38,7 @@ class Exchange(Protocol):
     def cut(self) -> Any:
         """Break the caller's connection; return what to return."""
 
-    async def kill(self) -> None:
+    def kill(self) -> Awaitable[None]:
         """End the caller's process, now, and wait until it is gone."""
 
 

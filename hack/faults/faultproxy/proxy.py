@@ -125,7 +125,7 @@ class ProxiedExchange:
         self._access = access
         self._upstream = upstream
         self._request = request
-        self.kill = kill
+        self._kill = kill
         self.call = read_call(request.method, request.path, request.query)
         self.status = 0
         """Of the API server's answer; 0 as long as there is none."""
@@ -167,6 +167,10 @@ class ProxiedExchange:
         }
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         return web.json_response(body, status=status, headers=headers)
+
+    def kill(self) -> Awaitable[None]:
+        """End the caller's process."""
+        return self._kill()
 
     def cut(self) -> web.Response:
         """Break the caller's connection."""

@@ -89,7 +89,8 @@ test-scenario: $(STAMP)
 test-integration: export AGENTSESSIONS_CLUSTER = agentsessions-it
 test-integration: $(STAMP) ## Run the tests that need an API server, on a cluster of their own
 	$(CLUSTER) up
-	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow" tests/integration; status=$$?; $(CLUSTER) down; exit $$status
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow" tests/integration; status=$$?; \
+		$(CLUSTER) down; $(CLUSTER) down --name operator-tests; exit $$status
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) cluster-up ## Run the tests that need the product on a cluster; installs it

@@ -93,6 +93,7 @@ def is_cancel_requested(case: Situation) -> Outcome | None:
         "cancelled as asked; no pod is left",
         stop_reason=StopReason.USER_CANCELLED,
         pods_remaining=0,
+        row=case.row and case.row.model_copy(update={"state": EpochState.ENDED.value}),
         needs_level=case.is_level_wanted and case.row is not None,
     )
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tests.unit.gateway.proxy.cluster import Cluster
-from tests.unit.gateway.proxy.house import House, Provider, open_house, spec_of, until
+from tests.process.proxy.cluster import Cluster
+from tests.process.proxy.house import House, Provider, open_house, spec_of, until
 
 UID = "uid-team-s"
 

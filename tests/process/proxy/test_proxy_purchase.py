@@ -11,8 +11,8 @@ import pytest
 
 from agentsessions.api import wire
 from agentsessions.journal.entries import EntryType
-from tests.unit.gateway.proxy.cluster import Cluster
-from tests.unit.gateway.proxy.house import API_KEY, MESSAGES, MODELS, House, Provider, open_house, spec_of, until
+from tests.process.proxy.cluster import Cluster
+from tests.process.proxy.house import API_KEY, MESSAGES, MODELS, House, Provider, open_house, spec_of, until
 
 UID = "uid-team-s"
 

@@ -25,7 +25,7 @@ from agentsessions.gateway.watch import SessionWatch
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.store import Store, utc_now
 from agentsessions.lifecycle.effective import resolve
-from tests.unit.gateway.proxy.cluster import Cluster
+from tests.process.proxy.cluster import Cluster
 
 API_KEY = "sk-very-secret-0123456789"
 MESSAGES: list[Any] = [{"role": "user", "content": "say hello"}]

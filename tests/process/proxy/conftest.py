@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.gateway.proxy.cluster import Cluster
-from tests.unit.gateway.proxy.house import API_KEY, MODELS, House, Provider, open_house, spec_of
+from tests.process.proxy.cluster import Cluster
+from tests.process.proxy.house import API_KEY, MODELS, House, Provider, open_house, spec_of
 
 HERE = Path(__file__).parent
 

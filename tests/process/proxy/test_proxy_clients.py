@@ -10,7 +10,7 @@ from agents import Agent, FunctionTool, ModelSettings, OpenAIChatCompletionsMode
 from openai import AsyncOpenAI
 
 from agentsessions.api import wire
-from tests.unit.gateway.proxy.house import MESSAGES, House, Provider
+from tests.process.proxy.house import MESSAGES, House, Provider
 
 UID = "uid-team-s"
 SHELL: Any = {"type": "function", "function": {"name": "shell", "parameters": {"type": "object", "properties": {}}}}

@@ -20,6 +20,9 @@ GRACE_SECONDS: Final = 30
 TOKEN_SECONDS: Final = 3600
 DEFAULT_REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
 DEFAULT_LIMITS: Final = {"memory": "1Gi"}
+TMP_SIZE: Final = "256Mi"
+WORKSPACE_SIZE: Final = "1Gi"
+"""Of a workspace without a claim: the kubelet evicts a pod that fills more of its node's disk."""
 ENV_SESSION: Final = "AGENTSESSIONS_SESSION"
 ENV_AGENT: Final = "AGENTSESSIONS_AGENT"
 ENV_EPOCH: Final = "AGENTSESSIONS_EPOCH"
@@ -137,7 +140,7 @@ def _build_volumes(session: SessionView, agent: Agent) -> list[dict[str, Any]]:
     ca_leaf = _leaf(names.CA_PATH)
     volumes: list[dict[str, Any]] = [
         _build_workspace(session, agent),
-        {"name": "tmp", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
         {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
         {"name": "ca", "configMap": {"name": names.CA_CONFIG_MAP, "items": [{"key": ca_leaf, "path": ca_leaf}]}},
     ]
@@ -148,7 +151,7 @@ def _build_volumes(session: SessionView, agent: Agent) -> list[dict[str, Any]]:
 
 def _build_workspace(session: SessionView, agent: Agent) -> dict[str, Any]:
     if session.spec.workspace is None:
-        return {"name": "workspace", "emptyDir": {}}
+        return {"name": "workspace", "emptyDir": {"sizeLimit": WORKSPACE_SIZE}}
     claim = claim_name(session.name, session.uid, agent.name)
     return {"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}
 

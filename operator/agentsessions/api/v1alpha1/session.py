@@ -353,7 +353,7 @@ class SessionSpec(ApiModel):
     retry: Retry | None = None
     """What happens when an epoch fails for a passing reason."""
     workspace: Workspace | None = None
-    """Volume for the agent's files."""
+    """Volume for the agent's files. Without it they are lost with the pod, and limited to 1Gi."""
 
 
 class AgentSession(ApiModel):

@@ -13,7 +13,6 @@ from agentsessions.engine.client import (
     Client,
     Conflict,
     Forbidden,
-    Gone,
     Invalid,
     NotFound,
     resource_path,
@@ -129,10 +128,3 @@ async def test_a_watch_goes_on_from_a_list(client: Client, namespace: str) -> No
             if len(seen) == 2:
                 break
     assert seen == [("ADDED", 900_000), ("DELETED", 900_000)]
-
-
-async def test_a_watch_from_an_expired_version_is_gone(client: Client) -> None:
-    stream = client.watch(CONFIG_MAP, resource_version="1", timeout_seconds=20)
-    with pytest.raises(Gone):
-        async for _ in stream:
-            pass

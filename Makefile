@@ -75,14 +75,14 @@ verify-manifests: $(STAMP)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
-	$(BIN)/pytest --quiet $(FAST_TESTS)
+	$(BIN)/pytest --quiet -n 2 $(FAST_TESTS)
 
 .PHONY: test
 test: test-unit test-process test-integration test-e2e ## Run all tests that a change must pass
 
 .PHONY: test-process
 test-process: $(STAMP) ## Run the tests of whole processes and whole lives that need no cluster
-	$(BIN)/pytest --quiet tests/process tests/scenario
+	$(BIN)/pytest --quiet -n 2 tests/process tests/scenario
 
 # Its own cluster: these tests play the operator and the gateway themselves, and the product must not interfere.
 .PHONY: test-integration

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.e2e
 
 OPERATOR = "agentsessions-operator"
 CONFLICT = 409
+BROKEN_OFF = 504
 
 
 @pytest.fixture
@@ -69,15 +70,22 @@ def test_killed_operator_leaves_one_pod_and_four_writes(stage: Stage, kill: Call
     done = stage.finish()["status"]
     assert (done["stopReason"], done["agents"][0]["epoch"]) == ("GoalReached", 1)
     assert stage.provider.sold == [1]
-    assert accepted_writes(stage) == {("create", "pods"): 1, ("patch", "agentsessions"): 3}
+    accepted, broken_off = session_writes(stage)
+    assert accepted["create", "pods"] == 1
+    # A call that broke off with its operator was done or was not; whichever it was, nothing is written twice.
+    assert accepted["patch", "agentsessions"] <= 3 <= accepted["patch", "agentsessions"] + broken_off
 
 
-def accepted_writes(stage: Stage) -> Counter[tuple[str, str]]:
-    """Return the operator's writes of the session and its pods; what a conflict refused was not written."""
+def session_writes(stage: Stage) -> tuple[Counter[tuple[str, str]], int]:
+    """Return the operator's accepted writes of the session and its pods, and how many calls died with it.
+
+    What a conflict refused was not written.
+    """
     writes = [w for w in stage.product.operator_writes(stage.namespace) if is_of_session(w)]
     refused = [w["responseStatus"]["code"] for w in writes if w["responseStatus"]["code"] >= 300]
-    assert set(refused) <= {CONFLICT}
-    return Counter((w["verb"], w["objectRef"]["resource"]) for w in writes if w["responseStatus"]["code"] < 300)
+    assert set(refused) <= {CONFLICT, BROKEN_OFF}
+    accepted = Counter((w["verb"], w["objectRef"]["resource"]) for w in writes if w["responseStatus"]["code"] < 300)
+    return accepted, refused.count(BROKEN_OFF)
 
 
 def is_of_session(write: Json) -> bool:

@@ -1,0 +1,35 @@
+"""Sizes and places that keep the code readable; ruff holds what it can, this the rest."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ROOT / "operator" / "agentsessions"
+MIGRATIONS = PRODUCT / "journal" / "migrations"
+MOST_LINES_OF_A_MODULE = 400
+MOST_LINES_OF_A_FUNCTION = 40
+"""Without its docstring."""
+
+
+def test_source_root_is_no_package() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists(), "`import operator` would find our folder"
+
+
+def test_modules_are_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in PRODUCT.rglob("*.py")}
+    assert lengths
+    assert {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MOST_LINES_OF_A_MODULE} == {}
+
+
+def test_functions_are_short() -> None:
+    long = []
+    for path in PRODUCT.rglob("*.py"):
+        if path.is_relative_to(MIGRATIONS):
+            continue  # a migration is a list of tables
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                docstring = len((ast.get_docstring(node) or "").splitlines())
+                lines = node.end_lineno - node.lineno + 1 - docstring
+                if lines > MOST_LINES_OF_A_FUNCTION:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines")
+    assert long == []

@@ -78,7 +78,7 @@ test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
 	$(BIN)/pytest --quiet -n 2 $(FAST_TESTS)
 
 .PHONY: test
-test: test-unit test-process test-integration test-e2e ## Run all tests that a change must pass
+test: verify test-unit test-process test-integration test-e2e ## Run all checks and tests that a change must pass
 
 .PHONY: test-process
 test-process: $(STAMP) ## Run the tests of whole processes and whole lives that need no cluster
@@ -108,7 +108,7 @@ test-faults: $(STAMP) ## Strike the operator at each of its changes, in every wa
 		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py
 
 .PHONY: test-full
-test-full: verify test test-slow test-faults ## Run all checks and all tests: what a release must pass
+test-full: test test-slow test-faults ## Run all checks and all tests: what a release must pass
 
 # --- the cluster
 

@@ -20,11 +20,15 @@ DONE: Final = frozenset({"OBJ-1", "OBJ-6", "LIFE-1", "LIFE-11"})
 
 PARTIAL: Final = {
     "OBJ-7": "one agent per session",
+    "LIFE-2": "changes over HTTP",
     "LIFE-3": "health and activity",
     "LIFE-4": "pausePolicy",
     "LIFE-5": "shutdown's own grace period",
+    "LIFE-10": "compaction of a context that is too long",
+    "LIFE-12": "deadlines of Queued, Idle and Waiting, which no session is in yet",
     "LIM-1": "recursionLimit and cost",
     "LIM-3": "cost",
+    "LIM-5": "the pod asks for them; that a node holds it to them is not tested",
     "STEP-1": "a step's own input",
     "STEP-2": "WebSocket",
     "STEP-3": "filter by owner, template, label and time; cursor",
@@ -35,5 +39,7 @@ PARTIAL: Final = {
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
     "OPS-4": "webhooks",
     "OPS-7": "kustomize, Argo CD and Flux health, upgrade",
+    "OPS-8": "400, 409 and 429 of routes that change things",
+    "OPS-9": "lists of what is not there yet: messages, templates, approvals",
 }
 """What is missing of requirements that are begun."""

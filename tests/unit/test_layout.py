@@ -1,6 +1,7 @@
 """Sizes and places that keep the code readable; ruff holds what it can, this the rest."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -9,6 +10,12 @@ MIGRATIONS = PRODUCT / "journal" / "migrations"
 MOST_LINES_OF_A_MODULE = 400
 MOST_LINES_OF_A_FUNCTION = 40
 """Without its docstring."""
+PLACES = {
+    "a registry's host": re.compile(
+        r"\b(?:[\w-]+\.)*(?:docker\.io|docker\.com|ghcr\.io|gcr\.io|quay\.io|registry\.k8s\.io|pkg\.dev|amazonaws\.com|azurecr\.io)"
+    ),
+    "a path of one machine": re.compile(r"(?<![\w.])/(?:home|root|Users|work|tmp/\w+|mnt)/\w"),
+}
 
 
 def test_source_root_is_no_package() -> None:
@@ -33,3 +40,15 @@ def test_functions_are_short() -> None:
                 if lines > MOST_LINES_OF_A_FUNCTION:
                     long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines")
     assert long == []
+
+
+def test_product_names_no_registry_and_no_path_of_one_machine() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number} names {what}: {line.strip()}"
+        for path in PRODUCT.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for what, pattern in PLACES.items()
+        if pattern.search(line)
+    ]
+    assert found == []

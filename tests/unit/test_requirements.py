@@ -25,6 +25,10 @@ def test_no_test_names_an_unknown_requirement() -> None:
     assert set(named_requirements()) - ALL == set()
 
 
+def test_every_requirement_that_a_test_names_is_judged() -> None:
+    assert set(named_requirements()) - DONE - PARTIAL.keys() == set(), "say in tests/requirements.py what is missing"
+
+
 def test_every_requirement_that_is_done_has_a_test() -> None:
     assert DONE | PARTIAL.keys() <= ALL
     assert DONE.isdisjoint(PARTIAL)

@@ -93,6 +93,13 @@ def test_refusal_does_not_last_longer_than_the_deadline_of_starting(session: Ses
     assert WORDS in status.error.message
 
 
+def test_deadline_holds_while_the_ended_pod_is_still_there() -> None:
+    ended = a_session().in_phase(Phase.STARTING).with_row().with_pod_ended(1).with_retries(1, next_in=-SECOND)
+    waiting = refused_from(ended).with_pod_ended(1).with_pod_refused(WORDS)
+    assert decide(waiting.facts(), now=T0 + 9 * MINUTE).status.phase is Phase.STARTING
+    assert decide(waiting.facts(), now=T0 + 10 * MINUTE).status.stop_reason is StopReason.START_FAILED
+
+
 def test_cancel_of_a_refused_session_needs_no_pod() -> None:
     waiting = refused_from(a_session().paused()).asked_to_cancel()
     assert decide(waiting.facts(), now=T0 + SECOND).status.phase is Phase.CANCELLED

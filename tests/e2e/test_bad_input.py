@@ -20,6 +20,7 @@ from tests.e2e.wrong_input import PLAIN_RULE, REFERENCES, REFUSED, UNFIT, Fault,
 pytestmark = pytest.mark.e2e
 
 ORDINARY_WRITES = [("create", "pods"), *[("patch", "agentsessions")] * 3]
+QUICK_WRITES = ORDINARY_WRITES[:-1]  # it was done before the operator saw it run: Starting, then Completed
 
 
 def name_of(number: int) -> str:
@@ -69,11 +70,11 @@ def untold(faults: dict[str, Fault], told: dict[str, Json]) -> dict[str, Any]:
     return {sentence: found for sentence, found in lacking.items() if found[0]}
 
 
-def assert_healthy_cost_four_writes(product: Product, namespace: str) -> None:
+def assert_healthy_cost_at_most_four_writes(product: Product, namespace: str) -> None:
     product.wait_phase(namespace, "healthy", "Completed", seconds=90)
     about = [w for w in product.operator_writes(namespace) if w["objectRef"].get("name", "").startswith("healthy")]
     writes = [(w["verb"], w["objectRef"]["resource"]) for w in about if w["objectRef"]["resource"] != "events"]
-    assert writes == ORDINARY_WRITES
+    assert writes in (ORDINARY_WRITES, QUICK_WRITES)
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def test_wrong_references_are_told_and_mended_without_touching_the_session(produ
     start_all(product, namespace, REFERENCES)
     told = wait_told(product, namespace, REFERENCES, "Accepted")
     assert untold(REFERENCES, told) == {}
-    assert_healthy_cost_four_writes(product, namespace)
+    assert_healthy_cost_at_most_four_writes(product, namespace)
     put(product, namespace, *(manifest for fault in REFERENCES.values() for manifest in fault.repair))
     for number, fault in enumerate(REFERENCES.values()):
         name = name_of(number)
@@ -121,7 +122,7 @@ def test_pods_that_cannot_start_name_the_field_that_keeps_them(product: Product,
     start_all(product, namespace, UNFIT)
     told = wait_told(product, namespace, UNFIT, "Ready")
     assert untold(UNFIT, told) == {}
-    assert_healthy_cost_four_writes(product, namespace)
+    assert_healthy_cost_at_most_four_writes(product, namespace)
     with storage_class(product, "not-yet"):
         product.wait_phase(namespace, name_of(2), "Completed", seconds=90)
     for number in (0, 1):
@@ -174,7 +175,7 @@ def test_pod_that_a_quota_refuses_is_told_and_made_when_there_is_room(product: P
     for name, steps in {"newcomer": 1, "underway": 4}.items():
         done = product.wait_phase(namespace, name, "Completed", seconds=90)
         assert done["status"]["usage"]["steps"] == steps
-    assert_healthy_cost_four_writes(product, namespace)
+    assert_healthy_cost_at_most_four_writes(product, namespace)
 
 
 def is_refused(session: Json, kind: str) -> bool:

@@ -5,12 +5,14 @@
 `GET /internal/v1/levels/{uid}` reads one from the store at that moment.
 """
 
+from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import ErrorCode, LimitName
+from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
 
 LEVELS_PATH: Final = "/internal/v1/levels"
@@ -26,7 +28,7 @@ class Closing(ApiModel):
     pod_uid: str = Field(alias="podUID")
     """Its pod."""
     outcome: Outcome
-    """final or error (never continue)."""
+    """final, idle or error (never continue)."""
     code: ErrorCode | None = None
     """With error: its class."""
     message: str | None = None
@@ -49,6 +51,18 @@ class Level(ApiModel):
     input_tokens: int = 0
     output_tokens: int = 0
     tool_calls: int = 0
+    cost_micro_usd: int = Field(default=0, alias="costMicroUSD")
+    """Cost in millionths of a US dollar."""
+    open_calls: int = 0
+    """Purchases of answers under way: what they cost is not counted yet."""
+    inbox_pending: int = 0
+    """Messages that no turn has taken yet."""
+    idle_seconds: int = 0
+    """Closed gaps in which an epoch waited with nothing to do."""
+    idle_since: datetime | None = None
+    """When the present gap began (UTC); None while there is something to do."""
+    round: RoundStatus | None = None
+    """For type Metrics: the rounds so far."""
     turns: int = 0
     """Turns committed, over all epochs."""
     epoch_turns: int = 0
@@ -60,7 +74,7 @@ class Level(ApiModel):
     closing: Closing | None = None
     """Closing record of the newest fenced epoch."""
     result: str | None = None
-    """With a closing final: first 4 KiB of the last answer."""
+    """First 4 KiB of the last answer without tool calls; None before the first."""
     result_truncated: bool = False
     """Whether the answer is longer."""
 

@@ -55,6 +55,7 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     PAUSED = "Paused"
     COMPLETE = "Complete"
+    BUDGET_AVAILABLE = "BudgetAvailable"
 
 
 class Reason(StrEnum):
@@ -80,6 +81,13 @@ class Reason(StrEnum):
     SETTLED = "Settled"
     IN_PROGRESS = "InProgress"
     SCRIPT_INVALID = "ScriptInvalid"
+    PRICE_NOT_FOUND = "PriceNotFound"
+    DUPLICATE_ID = "DuplicateId"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    NAMESPACE_HELD = "NamespaceHeld"
+    USAGE_UNKNOWN = "UsageUnknown"
+    IDLE = "Idle"
+    BUDGET_LEFT = "BudgetLeft"
 
 
 class LimitName(StrEnum):
@@ -88,6 +96,7 @@ class LimitName(StrEnum):
     STEPS = "steps"
     TOKENS = "tokens"
     TOOL_CALLS = "toolCalls"
+    COST = "cost"
 
 
 class ErrorCode(StrEnum):
@@ -118,6 +127,7 @@ class RefusalCode(StrEnum):
     STEP_LIMIT = "step_limit"
     TOKEN_LIMIT = "token_limit"  # noqa: S105  # a word, not a secret
     TOOL_CALL_LIMIT = "tool_call_limit"
+    COST_LIMIT = "cost_limit"
 
 
 FENCE_CODES: Final = frozenset({RefusalCode.STALE_EPOCH, RefusalCode.SESSION_FINISHED, RefusalCode.SESSION_CANCELLED})
@@ -126,6 +136,7 @@ LIMIT_CODES: Final = {
     LimitName.STEPS: RefusalCode.STEP_LIMIT,
     LimitName.TOKENS: RefusalCode.TOKEN_LIMIT,
     LimitName.TOOL_CALLS: RefusalCode.TOOL_CALL_LIMIT,
+    LimitName.COST: RefusalCode.COST_LIMIT,
 }
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.reasons import ErrorCode
-from agentsessions.api.v1alpha1.session import Builtin, ModelSettings
+from agentsessions.api.v1alpha1.agent import Builtin, ModelSettings
 
 TURN_PATH: Final = "/runner/v1/turn"
 COMMIT_PATH: Final = "/runner/v1/turn/commit"
@@ -28,6 +28,7 @@ class Control(StrEnum):
     GO = "go"
     PAUSE = "pause"
     STOP = "stop"
+    WAIT = "wait"
 
 
 class Outcome(StrEnum):
@@ -35,6 +36,8 @@ class Outcome(StrEnum):
 
     CONTINUE = "continue"
     FINAL = "final"
+    IDLE = "idle"
+    """As final, in a session that waits for a message or its next round. Only the gateway says so."""
     ERROR = "error"
 
 
@@ -52,7 +55,8 @@ class Turn(ApiModel):
     session: str
     """`namespace/name` of the session, for logs."""
     control: Control
-    """go: play the turn. pause: exit 10 without playing it. stop: exit 20 or 143."""
+    """go: play the turn. pause: exit 10 without playing it. stop: exit 20 or 143. wait: there is nothing to play yet;
+    ask again, the gateway holds the answer back until there is. A turn to wait for has the k that comes next."""
     instructions: str | None = None
     """System prompt."""
     model: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agentsessions.api import names
-from agentsessions.api.v1alpha1.session import Agent, AgentResources
+from agentsessions.api.v1alpha1.agent import Agent, AgentResources
 from agentsessions.api.wire import OPENAI_PATH
 from agentsessions.children.names import claim_name, context_name, pod_name
 from agentsessions.children.owner import child_labels, owner_reference

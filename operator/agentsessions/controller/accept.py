@@ -10,7 +10,8 @@ from typing import Any
 
 from agentsessions.api.names import MAX_CONTEXT_BYTES, MAX_FILES_BYTES
 from agentsessions.api.reasons import Reason
-from agentsessions.api.v1alpha1.session import Agent, ConfigMapKeyRef, SessionSpec
+from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.session import ConfigMapKeyRef, SessionSpec
 from agentsessions.children.names import context_name
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.quantity import to_number

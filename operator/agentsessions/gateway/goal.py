@@ -42,7 +42,7 @@ def build_goal_message(spec: SessionSpec, referenced: str | None = None) -> str:
         spec: The session's spec.
         referenced: Text of `context.configMapKeyRef`, if it names one.
     """
-    parts = [spec.goal]
+    parts = [spec.goal] if spec.goal else []
     given = _given_text(spec, referenced)
     if given is not None:
         parts.append(f"Context:\n{given}")

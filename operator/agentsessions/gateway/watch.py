@@ -198,7 +198,7 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         mode=spec.mode,
         operating_mode=spec.operating_mode,
         title=spec.title or "",
-        goal=spec.goal,
+        goal=spec.goal or "",
         spec=spec.to_json(),
         phase=status.phase,
         phase_started_at=status.phase_started_at,

@@ -69,7 +69,7 @@ def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None
     if stored is None or stored.phase is None:
         agents = [agent["name"] for agent in row.spec.get("agents") or [{"name": DEFAULT_AGENT}]]
         ledger.append(EntryType.SESSION_START, {"goal": row.goal, "agents": agents, "limits": row.limits.to_json()})
-    if not row.spec.get("context"):
+    if row.goal and not row.spec.get("context"):
         write_goal(ledger, row.goal)
     if stored is None or (row.phase, row.phase_started_at) != (stored.phase, stored.phase_started_at):
         reason = row.stop_reason.value if row.stop_reason else row.reason
@@ -124,6 +124,8 @@ def limit_of(limits: EffectiveLimits, limit: LimitName) -> int | None:
             return limits.max_tokens
         case LimitName.TOOL_CALLS:
             return limits.max_tool_calls
+        case LimitName.COST:
+            return limits.max_cost_micro_usd
 
 
 def mark_deleted(work: Work, uid: str, at: Any) -> None:

@@ -27,6 +27,7 @@ STOP_REASON_OF_LIMIT: Final = {
     LimitName.STEPS: StopReason.STEP_LIMIT,
     LimitName.TOKENS: StopReason.TOKEN_LIMIT,
     LimitName.TOOL_CALLS: StopReason.TOOL_CALL_LIMIT,
+    LimitName.COST: StopReason.COST_LIMIT,
 }
 
 

@@ -51,6 +51,10 @@ class Decision:
     wake_at: datetime | None = None
     needs_level: bool = False
     """Whether a level read from the store now would settle what is open; decide again with it."""
+    needs_admission: bool = False
+    """Whether the session wants a pod and the namespace's queue must be asked; decide again with its answer."""
+    delete_session: bool = False
+    """Whether the resource itself is to be deleted: its time after the end is over."""
 
 
 def unwanted(

@@ -10,15 +10,9 @@ from datetime import timedelta
 from typing import Final
 
 from agentsessions.api.names import DEFAULT_AGENT
-from agentsessions.api.v1alpha1.session import (
-    Agent,
-    AgentModel,
-    AgentTool,
-    Builtin,
-    Limits,
-    ProviderRef,
-    SessionSpec,
-)
+from agentsessions.api.v1alpha1.agent import Agent, AgentModel, AgentTool, Builtin, ProviderRef
+from agentsessions.api.v1alpha1.life import Limits
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 
 DEFAULT_LIMITS: Final = EffectiveLimits(

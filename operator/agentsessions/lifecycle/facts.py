@@ -73,6 +73,20 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
+class Admission:
+    """What the namespace's queue says to a session that wants to start a pod."""
+
+    is_admitted: bool
+    """Whether there is room; the room is kept for the session until it needs no pod any more."""
+    reason: Reason = Reason.ACCEPTED
+    """Why there is none: QuotaExceeded, UsageUnknown."""
+    message: str = ""
+    """Which quota, what is full, the place in the queue, and what to do."""
+    wake_at: datetime | None = None
+    """When to ask again, if nothing frees room before."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalView:
     """What the operator knows of the journal, and how well."""
 
@@ -116,5 +130,9 @@ class Facts:
     deadlines: Deadlines = field(default=DEFAULT_DEADLINES)
     refusal: str = ""
     """The API server's words on refusing the pod that this pass asked for; empty when it did not."""
+    admission: Admission | None = None
+    """What the namespace's queue says; None as long as it was not asked in this pass."""
+    hold: str = ""
+    """Why nothing may run in the namespace now; empty when it may."""
     jitter: float = 0.5
     """A number in [0, 1), drawn once per session and retry, that spreads retries."""

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.reasons import Phase
-from agentsessions.api.v1alpha1.session import Agent, OperatingMode
+from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.effective import Effective, resolve

@@ -6,7 +6,8 @@ that is.
 
 from typing import Final
 
-from agentsessions.api.v1alpha1.session import Agent, SessionSpec
+from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.lifecycle.facts import PodView
 
 ORDINARY_WAITS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})

@@ -40,6 +40,9 @@ class TurnLoop:
                     return ExitCode.PAUSED
                 case Control.STOP:
                     return ExitCode.TERMINATED
+                case Control.WAIT:
+                    turn = await self._gateway.fetch_turn()
+                    continue
                 case Control.GO:
                     commit = await self._play(turn)
                 case _:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from agentsessions.api.v1alpha1.session import Builtin
+from agentsessions.api.v1alpha1.agent import Builtin
 from agentsessions.runner.tools.files import Files
 from agentsessions.runner.tools.results import Results
 from agentsessions.runner.tools.shell import Shell

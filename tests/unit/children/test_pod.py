@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from agentsessions.api import names
-from agentsessions.api.v1alpha1.session import AgentResources
+from agentsessions.api.v1alpha1.agent import AgentResources
 from agentsessions.children.pod import PodSettings, build_pod, build_resources
 from agentsessions.lifecycle.effective import resolve
 from tests.unit.children.sessions import a_view

@@ -17,7 +17,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from agentsessions.api import wire
-from agentsessions.api.v1alpha1.session import Builtin
+from agentsessions.api.v1alpha1.agent import Builtin
 
 TOKEN = "a-projected-token"
 GOAL = "Find the product that lost most revenue."

@@ -34,6 +34,15 @@ class SecretKeyRef(ApiModel):
     """Key in the Secret."""
 
 
+class ModelPrices(ApiModel):
+    """What a model costs, in whole millionths of a US dollar for a million tokens: 2 dollars are 2000000."""
+
+    input_micro_usd_per_million: Annotated[int, Field(ge=0, le=10**12)] = Field(alias="inputMicroUSDPerMillion")
+    """A million tokens sent."""
+    output_micro_usd_per_million: Annotated[int, Field(ge=0, le=10**12)] = Field(alias="outputMicroUSDPerMillion")
+    """A million tokens answered."""
+
+
 class ProviderModel(ApiModel):
     """One model of the provider."""
 
@@ -43,6 +52,8 @@ class ProviderModel(ApiModel):
     """Name sent to the provider, when it is another."""
     max_tokens_parameter: MaxTokensParameter = MaxTokensParameter.MAX_TOKENS
     """Request field that caps the answer: newer OpenAI models take only `max_completion_tokens`."""
+    prices: ModelPrices | None = None
+    """What it costs. Sessions with limits.maxCostMicroUSD need it."""
 
 
 class ModelProviderSpec(ApiModel):

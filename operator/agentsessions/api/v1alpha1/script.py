@@ -14,9 +14,9 @@ from agentsessions.api.model import ApiModel, JsonObject
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
 
 
-def cel(rule: str, message: str) -> JsonDict:
-    """Return one `x-kubernetes-validations` entry."""
-    return {"rule": rule, "message": message}
+def cel(rule: str, message: str, *, field: str = "") -> JsonDict:
+    """Return one `x-kubernetes-validations` entry; `field` is the JSON name of the property that is at fault."""
+    return {"rule": rule, "message": message} | ({"fieldPath": f".{field}"} if field else {})
 
 
 class ScriptMatch(ApiModel):

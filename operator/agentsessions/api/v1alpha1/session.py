@@ -10,52 +10,26 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel, JsonObject
-from agentsessions.api.names import (
-    DEFAULT_PROVIDER,
-    MAX_AGENT_NAME,
-    MAX_CONTEXT_BYTES,
-    RESERVED_ENV_NAMES,
-    RESERVED_ENV_PREFIXES,
-)
+from agentsessions.api.names import MAX_CONTEXT_BYTES
+from agentsessions.api.v1alpha1.agent import Agent, Quantity
+from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Schedule, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import SessionStatus
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-Quantity = Annotated[
-    str,
-    Field(
-        max_length=32,
-        coerce_numbers_to_str=True,  # `cpu: 1` is stored as a number
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "x-kubernetes-validations": [cel("isQuantity(string(self))", "must be a quantity such as 500m or 1Gi")],
-        },
-    ),
-]
-Resources = Annotated[
-    dict[str, Quantity],
-    Field(
-        max_length=3,
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "self.all(k, k in ['cpu', 'memory', 'ephemeral-storage'])",
-                    "only cpu, memory and ephemeral-storage can be set",
-                )
-            ]
-        },
-    ),
-]
-
-MUTABLE_SPEC_FIELDS: Final = frozenset({"operatingMode", "title", "description", "limits", "retry"})
-"""JSON names of the spec fields that may change; rules in the CRD hold all others."""
+MUTABLE_SPEC_FIELDS: Final = frozenset({
+    "operatingMode", "title", "description", "metadata", "limits", "retry", "pausePolicy", "shutdown", "priority",
+    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished",
+})  # fmt: skip
+"""JSON names of the spec fields that may change; rules in the CRD hold all others. Of `conversation` only `open` may,
+to false."""
 
 
 class SessionType(StrEnum):
     """Kind of session: a set of defaults and rules."""
 
     CUSTOM = "Custom"
+    METRICS = "Metrics"
 
 
 class SessionMode(StrEnum):
@@ -76,13 +50,6 @@ class OperatingMode(StrEnum):
     RUNNING = "Running"
     PAUSED = "Paused"
     CANCELLED = "Cancelled"
-
-
-class Builtin(StrEnum):
-    """Tools that come with the runner."""
-
-    SHELL = "Shell"
-    FILES = "Files"
 
 
 class ConfigMapKeyRef(ApiModel):
@@ -153,141 +120,6 @@ class SessionContext(ApiModel):
     """Files put into the workspace before the first step. Together at most 1 MB."""
 
 
-class ProviderRef(ApiModel):
-    """A ModelProvider: of the session's namespace, else a shared one of the install namespace."""
-
-    name: ObjectName = DEFAULT_PROVIDER
-    """Name of the ModelProvider."""
-
-
-class ModelSettings(ApiModel):
-    """Sampling settings passed to the model."""
-
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    """Sampling temperature."""
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Nucleus sampling."""
-    seed: int | None = None
-    """Seed for providers that know one."""
-
-
-class AgentModel(ApiModel):
-    """The model that an agent uses."""
-
-    provider_ref: ProviderRef | None = None
-    """Provider; `default` when absent."""
-    name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    """Model's name; the provider's first model when absent."""
-    settings: ModelSettings | None = None
-    """Sampling settings."""
-
-
-class AgentTool(ApiModel):
-    """A tool that the agent may use."""
-
-    builtin: Builtin
-    """Shell runs commands in the workspace; Files lists, reads and writes files there."""
-
-
-class AgentResources(ApiModel):
-    """Requests and limits of the agent's container."""
-
-    requests: Resources | None = None
-    """By default cpu 100m and memory 128Mi."""
-    limits: Resources | None = None
-    """By default memory 1Gi and no cpu limit."""
-
-
-class EnvVar(ApiModel):
-    """An environment variable of the agent's container. Values are visible to whoever can read the session."""
-
-    name: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=128,
-            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    cel(
-                        "".join(f"!self.startsWith('{prefix}') && " for prefix in RESERVED_ENV_PREFIXES)
-                        + f"!self.upperAscii().endsWith('_PROXY') && !(self in {list(RESERVED_ENV_NAMES)})",
-                        "this name is reserved: AGENTSESSIONS_*, OPENAI_*, SSL_CERT_*, PYTHON*, LD_*, *_PROXY, PATH "
-                        "and HOME cannot be set",
-                    )
-                ]
-            },
-        ),
-    ]
-    """Name of the variable. Names that could redirect the agent's traffic are reserved."""
-    value: Annotated[str, Field(max_length=32_768)] = ""
-    """Its value."""
-
-
-class Agent(ApiModel):
-    """One agent of the session; it runs in a pod of its own."""
-
-    name: Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]
-    """Name, unique in the session."""
-    instructions: Annotated[str, Field(max_length=65_536)] | None = None
-    """The agent's system prompt."""
-    model: AgentModel | None = None
-    """Model to use."""
-    tools: (
-        Annotated[
-            list[AgentTool],
-            Field(
-                max_length=16,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["builtin"]},
-            ),
-        ]
-        | None
-    ) = None
-    """Tools it may use; Shell and Files when absent, none when empty."""
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """Container image other than the runner's: it gets an OpenAI-compatible endpoint in OPENAI_BASE_URL and is
-    limited and journaled alike."""
-    resources: AgentResources | None = None
-    """What the container asks for and may use."""
-    env: (
-        Annotated[
-            list[EnvVar],
-            Field(
-                max_length=64,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-            ),
-        ]
-        | None
-    ) = None
-    """Environment of the container."""
-
-
-class Limits(ApiModel):
-    """What a session may spend. Enforced by the gateway and the operator, never by the agent."""
-
-    max_steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Model answers over all agents. Default 10."""
-    max_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """Input plus output tokens over all agents. Default 200,000."""
-    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Output tokens of one answer. Default 4,000."""
-    max_tool_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Tool calls in the models' answers. Default 100."""
-    timeout_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
-    """Seconds in phase Running. Default 120."""
-
-
-class Retry(ApiModel):
-    """What happens when an epoch fails for a passing reason."""
-
-    max_retries: Annotated[int, Field(ge=0, le=100)] | None = None
-    """Failed epochs in a row, each without a committed turn, before the session fails. Default 3."""
-    initial_backoff_seconds: Annotated[int, Field(ge=1, le=3600)] | None = None
-    """Seconds before the first retry; doubles each time. Default 4."""
-    max_backoff_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
-    """Longest wait before a retry, in seconds. Default 60."""
-
-
 class WhenDeleted(StrEnum):
     """What becomes of the workspace's claim when the session is deleted."""
 
@@ -315,7 +147,24 @@ class SessionSpec(ApiModel):
                 cel(
                     "oldSelf.operatingMode != 'Cancelled' || self.operatingMode == 'Cancelled'",
                     "a cancelled session stays cancelled: create a new session instead",
-                )
+                ),
+                cel(
+                    "has(self.goal) || (has(self.conversation) && has(self.conversation.open))",
+                    "give spec.goal, or set spec.conversation.open to true",
+                ),
+                cel(
+                    "has(self.conversation) == has(oldSelf.conversation)",
+                    "spec.conversation cannot be added or removed after creation: create a new session",
+                    field="conversation",
+                ),
+                cel(
+                    "has(self.schedule) == (self.type == 'Metrics')",
+                    "spec.schedule belongs to type Metrics, and type Metrics needs it",
+                ),
+                cel(
+                    "self.type != 'Metrics' || (has(self.goal) && !has(self.conversation))",
+                    "type Metrics needs spec.goal and takes no spec.conversation",
+                ),
             ]
         }
     )
@@ -330,7 +179,15 @@ class SessionSpec(ApiModel):
     """Title for people."""
     description: Annotated[str, Field(max_length=4096)] | None = None
     """Description for people."""
-    goal: Annotated[str, Field(min_length=1, max_length=32_768)]
+    session_id: (
+        Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")] | None
+    ) = None
+    """An id of your own, unique for each owner in the namespace."""
+    owner: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """User name of the owner, who must be its creator. Without it RBAC alone says who may change the session."""
+    metadata: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = None
+    """Words of your own about the session; nothing acts on them."""
+    goal: Annotated[str, Field(min_length=1, max_length=32_768)] | None = None
     """What the agents are to reach: the first message of the conversation."""
     context: SessionContext | None = None
     """What they are given besides."""
@@ -348,12 +205,27 @@ class SessionSpec(ApiModel):
     """Agents of the session; one named `agent` with the default model and tools when absent."""
     operating_mode: OperatingMode = OperatingMode.RUNNING
     """Running, Paused (at the next step's end, state kept) or Cancelled (for good)."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    """Place in the namespace's queue when there is no room: higher goes first. Default 0."""
+    pause_policy: PausePolicy | None = None
+    """How it is paused."""
+    shutdown: Shutdown | None = None
+    """How it is ended by a cancel."""
+    conversation: Conversation | None = None
+    """For a session that people talk with."""
+    schedule: Schedule | None = None
+    """For type Metrics: when the goal is run."""
     limits: Limits | None = None
     """What the session may spend."""
     retry: Retry | None = None
     """What happens when an epoch fails for a passing reason."""
     workspace: Workspace | None = None
     """Volume for the agent's files. Without it they are lost with the pod, and limited to 1Gi."""
+    expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    """Seconds without anything happening after which the session ends as Expired, unless a person paused it. No
+    default."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds after the end until this resource is deleted; the journal stays. No default: it is kept."""
 
 
 class AgentSession(ApiModel):

@@ -41,8 +41,12 @@ class Usage(ApiModel):
     """Input plus output tokens."""
     tool_calls: Count = 0
     """Tool calls in the models' answers."""
+    cost_micro_usd: Count = Field(default=0, alias="costMicroUSD")
+    """Cost in millionths of a US dollar, by the provider's prices at the time of each answer."""
     active_seconds: Count = 0
-    """Seconds in phase Running."""
+    """Seconds of work in phase Running."""
+    idle_seconds: Count = 0
+    """Seconds in phase Running with nothing to do: they count for no limit."""
 
 
 class Remaining(ApiModel):
@@ -54,8 +58,10 @@ class Remaining(ApiModel):
     """Input plus output tokens."""
     tool_calls: Count | None = None
     """Tool calls."""
+    cost_micro_usd: Count | None = Field(default=None, alias="costMicroUSD")
+    """Cost in millionths of a US dollar."""
     active_seconds: Count | None = None
-    """Seconds in phase Running."""
+    """Seconds of work in phase Running."""
 
 
 class EffectiveLimits(ApiModel):
@@ -70,7 +76,9 @@ class EffectiveLimits(ApiModel):
     max_tool_calls: int | None = None
     """Tool calls."""
     timeout_seconds: int | None = None
-    """Seconds in phase Running."""
+    """Seconds of work in phase Running."""
+    max_cost_micro_usd: int | None = Field(default=None, alias="maxCostMicroUSD")
+    """Cost in millionths of a US dollar."""
 
 
 class AgentStatus(ApiModel):
@@ -106,6 +114,19 @@ class JournalPosition(ApiModel):
     """Hash of that entry (SHA-256, hex): anchors the whole chain."""
 
 
+class RoundStatus(ApiModel):
+    """Where a session of type Metrics is in its schedule."""
+
+    number: Annotated[int, Field(ge=1)]
+    """The newest round, from 1."""
+    completed: Count = 0
+    """Rounds with a result."""
+    missed: Count = 0
+    """Rounds that did not begin in their time: the one before took too long, or the session was stopped."""
+    next_at: datetime | None = None
+    """When the next round is due (UTC)."""
+
+
 class SessionStatus(ApiModel):
     """What the operator knows of a session. Usage is written with transitions; the gateway has live figures."""
 
@@ -119,7 +140,7 @@ class SessionStatus(ApiModel):
         default=None,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready, Reconciling, Stalled (as kstatus reads them), Accepted, Paused, Complete."""
+    """Ready, Reconciling, Stalled (as kstatus reads them), Accepted, Paused, Complete, BudgetAvailable."""
     effective: EffectiveLimits | None = None
     """Limits in force after defaults."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
@@ -129,6 +150,8 @@ class SessionStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """One row for each agent."""
+    round: RoundStatus | None = None
+    """For type Metrics: the rounds so far."""
     retries: Count | None = None
     """Epochs in a row that committed no turn."""
     next_retry_at: datetime | None = None

@@ -1,0 +1,154 @@
+"""One agent of a session: its model, its tools, its container."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from agentsessions.api.model import ApiModel
+from agentsessions.api.names import DEFAULT_PROVIDER, MAX_AGENT_NAME, RESERVED_ENV_NAMES, RESERVED_ENV_PREFIXES
+from agentsessions.api.v1alpha1.names import ObjectName
+from agentsessions.api.v1alpha1.script import cel
+
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Quantity = Annotated[
+    str,
+    Field(
+        max_length=32,
+        coerce_numbers_to_str=True,  # `cpu: 1` is stored as a number
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "x-kubernetes-validations": [cel("isQuantity(string(self))", "must be a quantity such as 500m or 1Gi")],
+        },
+    ),
+]
+Resources = Annotated[
+    dict[str, Quantity],
+    Field(
+        max_length=3,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "self.all(k, k in ['cpu', 'memory', 'ephemeral-storage'])",
+                    "only cpu, memory and ephemeral-storage can be set",
+                )
+            ]
+        },
+    ),
+]
+
+
+class Builtin(StrEnum):
+    """Tools that come with the runner."""
+
+    SHELL = "Shell"
+    FILES = "Files"
+
+
+class ProviderRef(ApiModel):
+    """A ModelProvider: of the session's namespace, else a shared one of the install namespace."""
+
+    name: ObjectName = DEFAULT_PROVIDER
+    """Name of the ModelProvider."""
+
+
+class ModelSettings(ApiModel):
+    """Sampling settings passed to the model."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sampling temperature."""
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Nucleus sampling."""
+    seed: int | None = None
+    """Seed for providers that know one."""
+
+
+class AgentModel(ApiModel):
+    """The model that an agent uses."""
+
+    provider_ref: ProviderRef | None = None
+    """Provider; `default` when absent."""
+    name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """Model's name; the provider's first model when absent."""
+    settings: ModelSettings | None = None
+    """Sampling settings."""
+
+
+class AgentTool(ApiModel):
+    """A tool that the agent may use."""
+
+    builtin: Builtin
+    """Shell runs commands in the workspace; Files lists, reads and writes files there."""
+
+
+class AgentResources(ApiModel):
+    """Requests and limits of the agent's container."""
+
+    requests: Resources | None = None
+    """By default cpu 100m and memory 128Mi."""
+    limits: Resources | None = None
+    """By default memory 1Gi and no cpu limit."""
+
+
+class EnvVar(ApiModel):
+    """An environment variable of the agent's container. Values are visible to whoever can read the session."""
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    cel(
+                        "".join(f"!self.startsWith('{prefix}') && " for prefix in RESERVED_ENV_PREFIXES)
+                        + f"!self.upperAscii().endsWith('_PROXY') && !(self in {list(RESERVED_ENV_NAMES)})",
+                        "this name is reserved: AGENTSESSIONS_*, OPENAI_*, SSL_CERT_*, PYTHON*, LD_*, *_PROXY, PATH "
+                        "and HOME cannot be set",
+                    )
+                ]
+            },
+        ),
+    ]
+    """Name of the variable. Names that could redirect the agent's traffic are reserved."""
+    value: Annotated[str, Field(max_length=32_768)] = ""
+    """Its value."""
+
+
+class Agent(ApiModel):
+    """One agent of the session; it runs in a pod of its own."""
+
+    name: Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]
+    """Name, unique in the session."""
+    instructions: Annotated[str, Field(max_length=65_536)] | None = None
+    """The agent's system prompt."""
+    model: AgentModel | None = None
+    """Model to use."""
+    tools: (
+        Annotated[
+            list[AgentTool],
+            Field(
+                max_length=16,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["builtin"]},
+            ),
+        ]
+        | None
+    ) = None
+    """Tools it may use; Shell and Files when absent, none when empty."""
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Container image other than the runner's: it gets an OpenAI-compatible endpoint in OPENAI_BASE_URL and is
+    limited and journaled alike."""
+    resources: AgentResources | None = None
+    """What the container asks for and may use."""
+    env: (
+        Annotated[
+            list[EnvVar],
+            Field(
+                max_length=64,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = None
+    """Environment of the container."""

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from agentsessions.api.reasons import ConditionType, Phase, Reason
 from agentsessions.api.v1alpha1.status import Condition
 from agentsessions.lifecycle.facts import Acceptance
+from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.outcome import Outcome
 
 READY: Final = frozenset({Phase.RUNNING, Phase.IDLE, Phase.PAUSED, Phase.COMPLETED, Phase.CANCELLED})
@@ -24,6 +25,7 @@ def build_conditions(
     phase, why, message = outcome.phase, outcome.reason, outcome.message
     is_reconciling = phase in RECONCILING or outcome.is_settling
     is_stalled = phase in STALLED or outcome.is_stalled
+    is_spent = outcome.stop_reason in LIMIT_STOPS
     accepted = _accepted(phase, acceptance)
     wanted = [
         _condition(ConditionType.READY, is_true=phase in READY, reason=why, message=message),
@@ -49,6 +51,12 @@ def build_conditions(
             ConditionType.COMPLETE,
             is_true=phase is Phase.COMPLETED,
             reason=why if phase is Phase.COMPLETED else Reason.IN_PROGRESS,
+        ),
+        _condition(
+            ConditionType.BUDGET_AVAILABLE,
+            is_true=not is_spent,
+            reason=why if is_spent else Reason.BUDGET_LEFT,
+            message=message if is_spent else "",
         ),
     ]
     known = {condition.type: condition for condition in before}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import OperatingMode
 from tests.scenario.promises import Witness, check_settled, settle
 from tests.scenario.world import Crash, World
@@ -15,7 +16,28 @@ from tests.scenario.world import Crash, World
 SPECS: dict[str, dict[str, Any]] = {
     "a goal": {"goal": "count"},
     "a goal beyond its steps": {"goal": "count", "limits": {"maxSteps": 2}},
+    "a goal whose steps may be raised": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"default": "Pause"}}},
+    "a goal that has to do": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"steps": "Complete"}}},
     "a goal without retries": {"goal": "count", "retry": {"maxRetries": 0}},
+    "a goal with clocks": {"goal": "count", "expireAfterSeconds": 300, "ttlSecondsAfterFinished": 600},
+    "a hard stop": {
+        "goal": "count",
+        "shutdown": {"gracePeriodSeconds": 0},
+        "pausePolicy": {"boundary": "Immediate"},
+    },
+    "a conversation": {"conversation": {"open": True}},
+    "a conversation with a goal": {"goal": "count", "conversation": {"open": True, "idleSeconds": 10}},
+    "a conversation that expires": {"conversation": {"open": True, "idleSeconds": 0}, "expireAfterSeconds": 300},
+    "rounds without a pause": {
+        "goal": "count",
+        "type": "Metrics",
+        "schedule": {"intervalSeconds": 20, "durationSeconds": 90},
+    },
+    "rounds far apart": {
+        "goal": "count",
+        "type": "Metrics",
+        "schedule": {"intervalSeconds": 150, "durationSeconds": 400},
+    },
 }
 MOVES_OF_THE_YOUNG = 2
 """Starting and Running."""
@@ -73,9 +95,32 @@ class Life(RuleBasedStateMachine):
     def person_cancels(self) -> None:
         self.world.ask(OperatingMode.CANCELLED)
 
-    @rule(steps=st.sampled_from([1, 3, 20]))
-    def person_changes_the_limit(self, steps: int) -> None:
-        self.world.change(limits={"maxSteps": steps})
+    @rule(steps=st.sampled_from([1, 3, 20]), action=st.sampled_from([*OnLimit]))
+    def person_changes_the_limit(self, steps: int, action: OnLimit) -> None:
+        self.world.change(limits={"maxSteps": steps, "onLimit": {"default": action.value}})
+
+    @rule(count=st.integers(1, 3))
+    def person_sends_messages(self, count: int) -> None:
+        for _ in range(count):
+            self.world.send()
+
+    @precondition(lambda self: "conversation" in self.world.spec)
+    @rule()
+    def person_closes_the_conversation(self) -> None:
+        self.world.change(conversation={**self.world.spec["conversation"], "open": False})
+
+    @precondition(lambda self: self.is_grown)
+    @rule(seconds=st.sampled_from([None, 60, 600]))
+    def person_changes_the_clocks(self, seconds: int | None) -> None:
+        self.world.change(expireAfterSeconds=seconds, ttlSecondsAfterFinished=seconds)
+
+    @rule(words=st.sampled_from(["", "quota team holds this namespace"]))
+    def person_holds_the_namespace_or_lets_go(self, words: str) -> None:
+        self.world.set_hold(words)
+
+    @rule(has_room=st.booleans())
+    def quota_fills_or_empties(self, has_room: bool) -> None:
+        self.world.set_room(has_room=has_room)
 
     @precondition(lambda self: self.is_grown)
     @rule()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.reasons import ConditionType, Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import DEFAULT_DEADLINES
+from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 from tests.scenario.world import World
 
@@ -16,6 +18,8 @@ GRACE = timedelta(seconds=30)
 SLACK = timedelta(seconds=2)
 WITHOUT_PODS = frozenset({Phase.PAUSED, Phase.IDLE, Phase.QUEUED, *TERMINAL})
 SETTLED = frozenset({Phase.PAUSED, Phase.IDLE, *TERMINAL})
+CLOCKS_SECONDS = 1200
+"""Longer than any expiry and time to live that the machine asks for."""
 STILL_SECONDS = 1800
 MOST_PASSES_WHILE_STILL = 4
 
@@ -84,7 +88,7 @@ def check_journal(world: World) -> None:
     assert epochs == sorted(epochs), f"turns of epochs {epochs}"
     assert journal.steps - journal.committed in {0, 1}, f"{journal.steps} bought for {journal.committed} turns"
     assert journal.taken == journal.acknowledged[: len(journal.taken)]
-    if world.phase is Phase.COMPLETED:
+    if world.status.stop_reason is StopReason.GOAL_REACHED:
         assert journal.inbox == [], f"completed with messages {journal.inbox} that nobody answered"
 
 
@@ -97,15 +101,19 @@ def check_deadlines(world: World) -> None:
     running = [pod for pod in world.pods.values() if not pod.is_ended and (world.is_node_up or not pod.is_deleting)]
     pods = [pod.name for pod in running]
     assert not (pods and world.phase in WITHOUT_PODS and age > GRACE + SLACK), f"{pods} run on in {world.phase}"
+    effective = resolve(world.read_spec())
+    cancelling = effective.shutdown_grace + deadlines.ending
     if world.mode is OperatingMode.CANCELLED:
         asked = world.now - max(world.asked_at, world.disturbed_at)
-        is_late = asked > deadlines.cancelling + SLACK
+        is_late = asked > cancelling + SLACK
         assert world.phase in TERMINAL or not is_late, f"{world.phase} {asked} after the cancel"
     bound = {
-        Phase.STARTING: deadlines.starting + timedelta(seconds=60),
-        Phase.RUNNING: deadlines.outer_bound + timedelta(seconds=120),
-        Phase.PAUSING: deadlines.pausing + GRACE,
-        Phase.CANCELLING: deadlines.cancelling,
+        Phase.PENDING: deadlines.pending,
+        Phase.QUEUED: deadlines.queued,
+        Phase.STARTING: deadlines.starting + effective.max_backoff,
+        Phase.RUNNING: deadlines.outer_bound + timedelta(seconds=effective.limits.timeout_seconds or 0),
+        Phase.PAUSING: effective.pause_grace + deadlines.ending,
+        Phase.CANCELLING: cancelling,
     }.get(world.phase)
     if world.phase is Phase.STARTING:
         tries = [world.status.next_retry_at, *(pod.created_at for pod in world.pods.values())]
@@ -127,6 +135,7 @@ def settle(world: World, *, seconds: int = 900) -> None:
         world.operate()
         world.run_pods()
         world.live(1)
+    world.live(CLOCKS_SECONDS)
 
 
 def check_settled(world: World) -> None:
@@ -149,7 +158,11 @@ def check_rest(world: World) -> None:
         assert phase in {Phase.PAUSED, *TERMINAL}
     elif world.mode is OperatingMode.CANCELLED:
         assert phase in TERMINAL
+    else:
+        assert phase is not Phase.PAUSED or world.status.stop_reason in LIMIT_STOPS, "nobody wanted it to pause"
     assert [pod.name for pod in world.pods.values() if not pod.is_ended] == []
-    if phase is Phase.COMPLETED:
+    if phase is Phase.IDLE:
+        assert world.journal.inbox == []
+    if phase is Phase.COMPLETED and world.journal.committed:
         assert world.status.usage is not None
         assert world.status.usage.steps == world.journal.steps

@@ -14,16 +14,18 @@ from functools import cached_property
 from typing import Any
 
 from agentsessions.api.levels import Level
-from agentsessions.api.reasons import ErrorCode, ExitCode, Phase
+from agentsessions.api.reasons import ErrorCode, ExitCode, Phase, Reason
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
-from agentsessions.lifecycle.facts import Acceptance, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from tests.builders import SESSION_UID, T0
 from tests.scenario.gateway import Gateway
 
+MOST_DECISIONS = 8
+"""In one pass, as the controller allows."""
 MOST_PASSES = 12
 """Passes that one change may cause."""
 
@@ -65,6 +67,10 @@ class World:
     """When the kubelet ends a pod by force that was asked to end, by uid."""
     refusal: str = ""
     """Why the API server takes no pods now."""
+    has_room: bool = True
+    """Whether the namespace's queue lets the session have a pod."""
+    hold: str = ""
+    """Why nothing may run in the namespace now."""
     heard: Level | None = None
     """The level that the operator was told last."""
     is_news_late: bool = False
@@ -117,11 +123,13 @@ class World:
             return None
         self.passes += 1
         facts = self.facts()
-        for _ in range(6):
+        for _ in range(MOST_DECISIONS):
             decision = decide(facts, self.now)
             if decision.needs_level:
                 level = self.journal.level() if self.is_gateway_up else None
                 facts = replace(facts, journal=replace(facts.journal, level=level, is_fresh=self.is_gateway_up))
+            elif decision.needs_admission:
+                facts = replace(facts, admission=self._admit())
             elif decision.create:
                 if crash is Crash.BEFORE_DELETE:
                     return self._die(decision)
@@ -142,7 +150,14 @@ class World:
         self.is_dirty, self.wake_at = False, decision.wake_at
         if decision.status != self.status:
             self._write(decision.status)
+        if decision.delete_session:
+            self.delete()
         return self._die(decision) if crash is Crash.AFTER_STATUS else decision
+
+    def _admit(self) -> Admission:
+        if self.has_room:
+            return Admission(is_admitted=True)
+        return Admission(is_admitted=False, reason=Reason.QUOTA_EXCEEDED, message="place 1 in the queue of quota team")
 
     def _die(self, decision: Decision) -> Decision:
         """Forget everything; the next operator looks at everything anew."""
@@ -205,7 +220,14 @@ class World:
             status=self.status,
         )
         journal = JournalView(is_reachable=self.is_gateway_up, level=self._heard(), away=self.away)
-        return Facts(session=session, pods=self._seen_pods(), acceptance=self.acceptance, journal=journal, jitter=0)
+        return Facts(
+            session=session,
+            pods=self._seen_pods(),
+            acceptance=self.acceptance,
+            journal=journal,
+            hold=self.hold,
+            jitter=0,
+        )
 
     def _heard(self) -> Level | None:
         if self.is_gateway_up and not self.is_news_late:
@@ -273,6 +295,14 @@ class World:
         self.is_deleted = self.is_dirty = True
         for uid in list(self.pods):
             self.end_pod(uid)
+
+    def set_hold(self, words: str) -> None:
+        """Hold everything in the namespace, or let it go on."""
+        self.hold, self.disturbed_at, self.is_dirty = words, self.now, True
+
+    def set_room(self, *, has_room: bool) -> None:
+        """Fill the namespace's quota, or make room."""
+        self.has_room, self.is_dirty = has_room, True
 
     # --- the cluster
     def pass_time(self, seconds: float) -> None:
@@ -392,3 +422,5 @@ class World:
         self.set_node(up=True)
         self.set_operator(up=True)
         self.refuse_pods("")
+        self.set_hold("")
+        self.set_room(has_room=True)

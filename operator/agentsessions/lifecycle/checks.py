@@ -92,7 +92,7 @@ def is_goal_reached(case: Situation) -> Outcome | None:
 def is_conversation_closed(case: Situation) -> Outcome | None:
     """A person ended the conversation, and every message has its answer."""
     talk = case.facts.session.spec.conversation
-    if talk is None or talk.open or case.phase is not Phase.IDLE or case.has_work:
+    if talk is None or talk.open or case.phase is not Phase.IDLE or case.has_work or case.is_inbox_unknown:
         return None
     return Outcome(
         Phase.COMPLETED,
@@ -107,7 +107,7 @@ def is_conversation_closed(case: Situation) -> Outcome | None:
 def is_expired(case: Situation) -> Outcome | None:
     """Nothing has happened for as long as the session allows."""
     at = case.expires_at
-    is_wanted = case.phase is Phase.IDLE and case.has_work
+    is_wanted = case.phase is Phase.IDLE and (case.has_work or case.is_inbox_unknown)
     if at is None or case.now < at or is_wanted:
         return None
     message = f"nothing happened for {case.facts.session.spec.expire_after_seconds} s (spec.expireAfterSeconds)"

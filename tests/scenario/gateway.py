@@ -98,6 +98,7 @@ class Gateway:
         if is_final or self.status.phase in TERMINAL or self._is_cancelled or self._is_talked_out:
             return False
         self.acknowledged.append(len(self.acknowledged) + 1)
+        self._end_gap()
         return True
 
     # --- pods

@@ -54,6 +54,8 @@ def is_not_accepted(case: Situation) -> Outcome | None:
     acceptance = case.facts.acceptance
     if acceptance.is_accepted or case.phase is not Phase.PENDING or case.mode is OperatingMode.CANCELLED:
         return None
+    if case.expires_at is not None and case.now >= case.expires_at:
+        return None
     is_missing = acceptance.reason in MAY_ARRIVE and case.status.phase is None
     if is_missing and case.now - case.facts.session.created_at < case.facts.deadlines.arrival:
         soon = case.now + ARRIVAL_RECHECK

@@ -11,6 +11,7 @@ from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import DEFAULT_DEADLINES
 from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
+from agentsessions.lifecycle.situation import INACTIVE
 from tests.scenario.world import World
 
 GRACE = timedelta(seconds=30)
@@ -45,6 +46,7 @@ class Witness:
         check_journal(world)
         if not world.is_disturbed and not world.is_deleted:
             check_deadlines(world)
+            check_clocks(world)
 
     def _check_moves(self, world: World) -> None:
         for move in world.moves[self.moves_seen :]:
@@ -120,6 +122,16 @@ def check_deadlines(world: World) -> None:
         age = world.now - max([since, *(at for at in tries if at is not None)])
     is_late = bound is not None and age > bound + SLACK
     assert not is_late or is_stalled(world), f"{world.phase} for {age}, and not Stalled"
+
+
+def check_clocks(world: World) -> None:
+    """Check that a session in which nothing happens ends when it expires, unless a person paused it."""
+    after = world.read_spec().expire_after_seconds
+    is_waiting = world.phase in INACTIVE and world.mode is not OperatingMode.PAUSED and not world.journal.inbox
+    if after is None or not is_waiting or world.status.phase_started_at is None:
+        return
+    age = world.now - max(world.status.phase_started_at, world.disturbed_at)
+    assert age <= timedelta(seconds=after) + SLACK, f"{world.phase} for {age}, though it expires after {after} s"
 
 
 def is_stalled(world: World) -> bool:

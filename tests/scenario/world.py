@@ -177,17 +177,19 @@ class World:
         return replace(facts, pods=(*facts.pods, *(self._make_pod(pod) for pod in wanted)))
 
     def _make_pod(self, wanted: PodWanted) -> PodView:
-        found = [pod for pod in self.pods.values() if pod.epoch == wanted.epoch]
-        if found:
-            return found[0]  # the name is taken, by our own
+        epoch, taken = wanted.epoch, {pod.epoch: pod for pod in self.pods.values()}
+        while epoch in taken:
+            if not taken[epoch].is_deleting:
+                return taken[epoch]  # made by an earlier pass
+            epoch += 1  # its name is taken until it is gone
         self.pods_made += 1
         pod = PodView(
             namespace="team",
-            name=f"rows-{wanted.epoch}",
+            name=f"rows-{epoch}",
             uid=f"uid-{self.pods_made}",
             session_uid=SESSION_UID,
             agent=wanted.agent,
-            epoch=wanted.epoch,
+            epoch=epoch,
             resource_version="1",
             created_at=self.now,
             phase="Pending",

@@ -114,7 +114,7 @@ class Deadlines:
     awaiting_journal: timedelta = timedelta(minutes=10)
     """Time after a pod's end in which the journal must say how it ended, once the gateway is reachable."""
     outer_bound: timedelta = timedelta(seconds=900)
-    """Pod time allowed on top of `timeoutSeconds`, whatever the gateway says."""
+    """Time in Running allowed on top of `timeoutSeconds`, whatever the gateway says."""
     arrival: timedelta = timedelta(seconds=3)
     """Age of a session up to which a missing reference is not yet a problem: one apply may bring it a moment later."""
     recheck: timedelta = timedelta(seconds=5)

@@ -47,6 +47,7 @@ class SessionWatch:
         self._fenced: dict[str, dict[str, tuple[int, str]]] = {}
         self._first: set[str] = set()
         self._has_started = False
+        self._subscribers: list[Callable[[str], None]] = []
         self.is_ready = asyncio.Event()
         """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
         self.sessions: Informer[SessionView] = Informer(
@@ -60,6 +61,13 @@ class SessionWatch:
     def age_seconds(self) -> float:
         """Seconds since the API server was last heard of."""
         return time.monotonic() - self.sessions.last_heard_at
+
+    def subscribe(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with the uid of each session that changed or went, once `sessions` shows it.
+
+        It must not wait, nor raise.
+        """
+        self._subscribers.append(tell)
 
     async def run(self) -> None:
         """Watch, and write, for ever."""
@@ -106,8 +114,12 @@ class SessionWatch:
             if view is not None:
                 metrics.SESSIONS.labels(view.status.phase or Phase.PENDING).inc(step)
         changed = new or old
-        if changed is not None and self._has_started:
+        if changed is None:
+            return
+        if self._has_started:
             self._queue.add(changed.uid)
+        for tell in self._subscribers:
+            tell(changed.uid)
 
     async def _write(self, uid: str) -> None:
         try:

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 Key = tuple[str, str, str]
 """Session uid, agent, digest. An equal request of another turn differs in its history, and so in its digest."""
+ENDING_SECONDS: Final = 5.0
+"""A purchase that is broken off ends in milliseconds: it closes a connection and writes one row."""
 RefuseEnded = Callable[[PodIdentity], None]
 """Raises the ProblemError for a pod whose session is over, as far as the watch has shown."""
 
@@ -172,6 +174,12 @@ class Purchases:
                     self._refuse_ended(purchase.pod)
                 except ProblemError as problem:
                     purchase.break_off(problem)
+
+    async def ended(self, session_uid: str) -> None:
+        """Wait until nothing is being bought for a session that `review` found over; not for long."""
+        tasks = {one.task for one in self.under_way if one.pod.session_uid == session_uid}
+        if tasks:
+            await asyncio.wait(tasks, timeout=ENDING_SECONDS)
 
     async def drain(self, seconds: float) -> int:
         """Refuse new purchases and wait for those under way; return how many are left after `seconds`."""

@@ -31,6 +31,7 @@ class ProxyState:
             refuse_ended=lambda pod: refuse_ended(pod, gateway.session(pod.session_uid)),
         )
         gateway.watch.subscribe(self.purchases.review)
+        gateway.watch.before_end = self.purchases.ended
         self._watch: asyncio.Task[None] | None = None
 
     @property

@@ -16,7 +16,7 @@ ALL: Final = frozenset(
     }
 )
 
-DONE: Final = frozenset({"OBJ-1", "OBJ-6", "LIFE-1", "LIFE-11"})
+DONE: Final = frozenset({"OBJ-1", "OBJ-6", "LIFE-1", "LIFE-10", "LIFE-11"})
 
 PARTIAL: Final = {
     "OBJ-7": "one agent per session",
@@ -24,7 +24,6 @@ PARTIAL: Final = {
     "LIFE-3": "health and activity",
     "LIFE-4": "pausePolicy",
     "LIFE-5": "shutdown's own grace period",
-    "LIFE-10": "compaction of a context that is too long",
     "LIFE-12": "deadlines of Queued, Idle and Waiting, which no session is in yet",
     "LIM-1": "recursionLimit and cost",
     "LIM-3": "cost",

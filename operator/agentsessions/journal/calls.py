@@ -22,12 +22,12 @@ from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
 from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, LimitName
 from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import fences, limits, sessions, turns
+from agentsessions.journal import compaction, fences, limits, sessions, turns
 from agentsessions.journal.answers import Answer, read_answer
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import LimitReached, UnknownCall
-from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
+from agentsessions.journal.rows import CallFailure, CallRequest, PodIdentity, Replay, Reserved, TokenUsage
 from agentsessions.journal.tables import epochs, model_calls, tool_calls
 from agentsessions.journal.writer import Work
 
@@ -162,7 +162,7 @@ def _buy(
         _update(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
     ledger.clear_limit()
     ledger.save()
-    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped)
+    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped, turn.is_text_only)
 
 
 def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallRequest, values: dict[str, Any]) -> int:
@@ -288,7 +288,9 @@ def _estimate(row: RowMapping, answer: Answer) -> TokenUsage:
 
 def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer) -> None:
     place = _place(row)
-    if answer.text or not answer.tools:
+    if (summary := compaction.find_body(work.conn, row, answer.text)) is not None:
+        ledger.append(EntryType.COMPACTION, summary, place)
+    elif answer.text or not answer.tools:
         type_ = EntryType.THINKING if answer.tools else EntryType.OUTPUT
         ledger.append(type_, {"text": answer.text}, place)
     if not answer.tools:
@@ -338,7 +340,7 @@ def _cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage
     return LimitReached(LimitName.TOKENS, message)
 
 
-def fail(work: Work, call_id: int, code: str, message: str, *, charged: bool, spent: TokenUsage | None = None) -> None:
+def fail(work: Work, call_id: int, failure: CallFailure) -> None:
     """Release a reservation whose purchase failed, or charge it. A call that is over already stays as it is.
 
     Raises:
@@ -348,12 +350,13 @@ def fail(work: Work, call_id: int, code: str, message: str, *, charged: bool, sp
     if row["state"] != CallState.OPEN:
         return
     ledger = Ledger(work, row["session_uid"])
+    error = {"error_code": failure.code, "error_message": failure.message, "retry_at": failure.retry_at}
     values: dict[str, Any] = {}
-    if charged:
-        cost = spent or TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
-        values = _charge(ledger, row, cost, estimated=spent is None, now=work.now)
-    _update(work, row, state=CallState.FAILED.value, error_code=code, error_message=message, **values)
-    ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
+    if failure.charged:
+        cost = failure.usage or TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
+        values = _charge(ledger, row, cost, estimated=failure.usage is None, now=work.now)
+    _update(work, row, state=CallState.FAILED.value, **error, **values)
+    ledger.append(EntryType.ERROR, {"code": failure.code, "message": failure.message}, _place(row))
     ledger.save()
 
 

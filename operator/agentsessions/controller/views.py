@@ -22,6 +22,8 @@ Raw = Mapping[str, Any]
 UNREADABLE_SPEC: Final = SessionSpec(goal="unreadable")
 """Stands in for a spec that does not parse; never acted upon."""
 SHOWN_ERRORS: Final = 3
+NODE_LOST_REASONS: Final = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})
+"""What Kubernetes says of a pod whose node it gave up: reasons of its condition DisruptionTarget, or of its status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def to_pod(raw: Raw) -> PodView | None:
     state = container.get("state") or {}
     ended, running = state.get("terminated") or {}, state.get("running") or {}
     waiting_reason, message = _why_waiting(status, state)
+    disruption = _disruption(status)
+    is_node_lost = disruption.get("reason") in NODE_LOST_REASONS
     return PodView(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -118,7 +122,8 @@ def to_pod(raw: Raw) -> PodView | None:
         finished_at=_instant_or_none(ended.get("finishedAt")),
         exit_code=ended.get("exitCode"),
         waiting_reason=waiting_reason,
-        message=_why_ended(status, ended) or message,
+        message=(disruption.get("message") if is_node_lost else _why_ended(status, ended)) or message,
+        is_node_lost=is_node_lost,
     )
 
 
@@ -158,6 +163,14 @@ def _why_waiting(status: Raw, state: Raw) -> tuple[str, str]:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return condition.get("reason", ""), condition.get("message", "")
     return "", ""
+
+
+def _disruption(status: Raw) -> Raw:
+    """Return reason and message of why Kubernetes itself ends a pod."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return dict(condition)
+    return status
 
 
 def _why_ended(status: Raw, ended: Raw) -> str:

@@ -137,7 +137,7 @@ class StepAnswer(ApiModel):
     round: int
     """Round of the goal."""
     type: str
-    """thinking, tool_call, tool_result, output or error."""
+    """thinking, tool_call, tool_result, output, compaction (a summary of older steps) or error."""
     input: dict[str, Any] | None = None
     """With tool_call: callId, name and arguments. With tool_result: callId and name."""
     output: str | None = None

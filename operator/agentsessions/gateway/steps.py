@@ -9,7 +9,14 @@ from agentsessions.gateway.models import StepAnswer, StepList
 from agentsessions.journal.entries import EntryRow, EntryType
 
 SHOWN: Final = frozenset(
-    {EntryType.THINKING, EntryType.TOOL_CALL, EntryType.TOOL_RESULT, EntryType.OUTPUT, EntryType.ERROR}
+    {
+        EntryType.THINKING,
+        EntryType.TOOL_CALL,
+        EntryType.TOOL_RESULT,
+        EntryType.OUTPUT,
+        EntryType.COMPACTION,
+        EntryType.ERROR,
+    }
 )
 READ_AT_ONCE: Final = 200
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
 from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import failures, fences, limits, sessions, turns
+from agentsessions.journal import compaction, failures, fences, limits, sessions, turns
 from agentsessions.journal.answers import Answer, read_answer
 from agentsessions.journal.charges import (
     CallState,
@@ -164,7 +164,7 @@ def _buy(
     ledger.clear_limit()
     ledger.save()
     work.touched.add(pod.session_uid)  # its level says how many purchases are under way
-    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped_by is not None)
+    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped_by is not None, turn.is_text_only)
 
 
 def _weigh(
@@ -290,7 +290,9 @@ def settle(
 
 def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer) -> None:
     place = place_of(row)
-    if answer.text or not answer.tools:
+    if (summary := compaction.find_body(work.conn, row, answer.text)) is not None:
+        ledger.append(EntryType.COMPACTION, summary, place)
+    elif answer.text or not answer.tools:
         type_ = EntryType.THINKING if answer.tools else EntryType.OUTPUT
         ledger.append(type_, {"text": answer.text}, place)
     if not answer.tools:

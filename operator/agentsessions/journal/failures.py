@@ -23,7 +23,7 @@ from agentsessions.journal.charges import (
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import LimitReached
-from agentsessions.journal.rows import PartialAnswer, TokenUsage
+from agentsessions.journal.rows import CallFailure, PartialAnswer, TokenUsage
 from agentsessions.journal.tables import model_calls
 from agentsessions.journal.writer import Work
 
@@ -50,7 +50,7 @@ def cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage,
     return LimitReached(limit, message)
 
 
-def fail(work: Work, call_id: int, code: str, message: str, *, charged: bool, spent: TokenUsage | None = None) -> None:
+def fail(work: Work, call_id: int, failure: CallFailure) -> None:
     """Release a reservation whose purchase failed, or charge it. A call that is over already stays as it is.
 
     Raises:
@@ -60,10 +60,11 @@ def fail(work: Work, call_id: int, code: str, message: str, *, charged: bool, sp
     if row["state"] != CallState.OPEN:
         return
     ledger = Ledger(work, row["session_uid"])
-    values: dict[str, Any] = {}
-    if charged:
-        values = charge(ledger, row, spent or reserved_usage(row), estimated=spent is None, now=work.now)
-    _end(work, ledger, row, CallState.FAILED, code, message, values)
+    values: dict[str, Any] = {"retry_at": failure.retry_at}
+    if failure.charged:
+        spent = failure.usage or reserved_usage(row)
+        values |= charge(ledger, row, spent, estimated=failure.usage is None, now=work.now)
+    _end(work, ledger, row, CallState.FAILED, failure.code, failure.message, values)
     ledger.save()
 
 

@@ -56,6 +56,7 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             epochs.c.outcome,
             epochs.c.code,
             epochs.c.message,
+            epochs.c.retry_at,
             entries.c.body.label("result"),
         )
         .join(usage, usage.c.session_uid == sessions.c.uid)
@@ -102,6 +103,7 @@ def _closing(row: Any) -> Closing | None:
         outcome=Outcome(row["outcome"]),
         code=ErrorCode(row["code"]) if row["code"] else None,
         message=row["message"],
+        retry_at=row["retry_at"],
     )
 
 

@@ -113,6 +113,14 @@ class PodIdentity:
     """Whether it is its agent's newest epoch. Every write checks it again."""
 
 
+class TurnKind(StrEnum):
+    """What a turn is for."""
+
+    PLAY = "play"
+    COMPACT = "compact"
+    """Summarise the older part of the conversation, which is too long for the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class PinnedTurn:
     """A turn that is to be played; the same for every epoch until it is committed."""
@@ -123,6 +131,9 @@ class PinnedTurn:
     k: int
     history_seq: int
     """The history of the turn ends with this entry."""
+    kind: TurnKind = TurnKind.PLAY
+    cut_seq: int | None = None
+    """With kind compact: last entry that the summary is to stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,7 @@ class CommitResult:
 
     k: int
     is_last: bool
-    """True after final and error: there is no next turn for this pod."""
+    """True when there is no next turn for this pod: after final, and after an error that closed its epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,20 @@ class PartialAnswer:
     received_bytes: int
     reported: TokenUsage | None = None
     """What the provider said until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailure:
+    """A purchase that brought no answer."""
+
+    code: str
+    message: str
+    charged: bool
+    """Whether it is to be paid."""
+    usage: TokenUsage | None = None
+    """What it cost, when charged; else the whole reservation, marked as estimated."""
+    retry_at: datetime | None = None
+    """Time before which the provider does not want to be asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +215,8 @@ class Reserved:
     """Most tokens the answer may have; None without any limit."""
     capped: bool
     """Whether `cap_output_tokens` is what a limit of the session left, not what was asked for."""
+    is_text_only: bool = False
+    """Whether the answer must be a text: it is to be a summary."""
 
 
 Reservation = Replay | Reserved | LimitReached

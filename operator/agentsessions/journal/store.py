@@ -21,6 +21,7 @@ from agentsessions.journal.entries import ChainCheck, EntryRow
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.refusals import AgentDone, CallInFlight
 from agentsessions.journal.rows import (
+    CallFailure,
     CallRequest,
     CommitResult,
     PartialAnswer,
@@ -184,13 +185,22 @@ class Store:
         return settled.answer
 
     async def fail_call(
-        self, call_id: int, code: str, message: str, *, charged: bool, usage: TokenUsage | None = None
+        self,
+        call_id: int,
+        code: str,
+        message: str,
+        *,
+        charged: bool,
+        usage: TokenUsage | None = None,
+        retry_at: datetime | None = None,
     ) -> None:
         """Record that a purchase failed; release its reservation, or charge it.
 
         Charged is `usage`, else the whole reservation, marked as estimated. A call that is over stays as it is.
+        `retry_at` is the time before which the provider does not want to be asked again.
         """
-        await self._writer.run(lambda work: failures.fail(work, call_id, code, message, charged=charged, spent=usage))
+        failure = CallFailure(code=code, message=message, charged=charged, usage=usage, retry_at=retry_at)
+        await self._writer.run(lambda work: failures.fail(work, call_id, failure))
 
     async def break_off_call(self, call_id: int, code: str, message: str, received: Sequence[PartialAnswer]) -> None:
         """Record that a purchase was broken off, and charge what was used of it, marked as estimated.
@@ -241,9 +251,10 @@ class Store:
         agent: str,
         round: int,  # noqa: A002 - the word of the API
         through_seq: int,
+        cut_seq: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the input items of a turn that was pinned at `through_seq`."""
-        return await self._read(history.read_history, session_uid, agent, round, through_seq)
+        """Return the input items of a turn that was pinned at `through_seq`, with the `cut_seq` of a compact turn."""
+        return await self._read(history.read_history, session_uid, agent, round, through_seq, cut_seq)
 
     async def level(self, session_uid: str) -> Level | None:
         """Return how a session stands."""

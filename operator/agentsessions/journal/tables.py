@@ -147,6 +147,7 @@ epochs: Final = Table(
     Column("outcome", String(63)),
     Column("code", String(63)),
     Column("message", Text),
+    Column("retry_at", UtcDateTime),
     Column("result_seq", BigInteger),
 )
 """The fence: which pod speaks for which epoch; and how that epoch ended (its closing record), once it did."""
@@ -158,7 +159,9 @@ turns: Final = Table(
     Column("agent", String(63), primary_key=True),
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("k", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
     Column("history_seq", BigInteger, nullable=False),
+    Column("cut_seq", BigInteger),
     Column("pinned_at", UtcDateTime, nullable=False),
     Column("outcome", String(63)),
     Column("answer_step", Integer),
@@ -166,7 +169,8 @@ turns: Final = Table(
     Column("closed_seq", BigInteger),
     Column("closed_at", UtcDateTime),
 )
-"""Pinned turns; `outcome` and what follows are set by the commit. A failed epoch leaves its turn open."""
+"""Pinned turns; `outcome` and what follows are set by the commit. A failed epoch leaves its turn open. `cut_seq`, with
+kind compact, is the last entry that its summary stands for."""
 
 model_calls: Final = Table(
     "model_calls",
@@ -201,6 +205,7 @@ model_calls: Final = Table(
     Column("answer", JSON(none_as_null=True)),
     Column("error_code", String(63)),
     Column("error_message", Text),
+    Column("retry_at", UtcDateTime),
     UniqueConstraint("session_uid", "agent", "round", "k", "digest", "ordinal"),
     Index(None, "session_uid", "state"),
     Index(None, "session_uid", "agent", "prompt_digest"),

@@ -48,6 +48,8 @@ class PodView:
     """Why it does not run: a container's waiting reason (ImagePullBackOff) or the scheduler's (Unschedulable)."""
     message: str = ""
     """The kubelet's or scheduler's words."""
+    is_node_lost: bool = False
+    """Whether Kubernetes gave it up for its node: one that cannot be reached, throws its pods out, or is gone."""
 
     @property
     def is_ended(self) -> bool:

@@ -70,6 +70,7 @@ STREAMS: dict[str, list[Any]] = {
     "length": text("half", "length"),
     "two-choices": [{"choices": [{"index": 1, "delta": {"content": "x"}, "finish_reason": "stop"}]}],
     "error-inside": [chunk(content="half"), {"error": {"message": "overheated", "code": 503}}],
+    "long-inside": [{"error": {"code": 400, "type": "exceed_context_size_error", "message": "too large"}}],
     "cut-text": text("half an answer that never ends"),
     "cut-call": asking(call('{"command":"rm -rf')),
 }
@@ -124,6 +125,8 @@ async def complete(request: Request) -> Response:
         await hold_back(request.receive)
     if model == "flaky" and asked[model] == 1:
         return JSONResponse({"error": {"message": "too fast"}}, 429, {"Retry-After": "0"})
+    if model == "later":
+        return JSONResponse({"error": {"message": "too fast"}}, 429, {"Retry-After": "30"})
     if model == "key":
         return JSONResponse({"error": {"message": f"bad key {request.headers['authorization']}"}}, 422)
     if model in REFUSALS:

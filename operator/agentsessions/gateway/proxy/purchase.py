@@ -29,7 +29,7 @@ from agentsessions.gateway.proxy.seller import Order, Seller
 from agentsessions.journal.limits import estimate_input
 from agentsessions.journal.refusals import LimitReached, Refusal
 from agentsessions.journal.rows import CallRequest, PartialAnswer, PodIdentity, Replay, Reserved, TokenUsage
-from agentsessions.journal.store import Store
+from agentsessions.journal.store import Store, utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -261,7 +261,7 @@ class Purchases:
             raise await self._fail_by_bug(wanted, reserved, error) from error
         usage = _usage_of(wanted.request, answer)
         try:
-            check_answer(answer, is_capped_by_us=reserved.capped)
+            check_answer(answer, is_capped_by_us=reserved.capped, is_text_only=reserved.is_text_only)
         except ModelFault as fault:
             await self._fail(wanted, reserved, fault, usage)
             raise
@@ -289,7 +289,14 @@ class Purchases:
         self, wanted: Wanted, reserved: Reserved, fault: ModelFault, usage: TokenUsage | None = None
     ) -> None:
         log.warning("model call failed", code=fault.code, message=fault.message, **_names(wanted))
-        await self._store.fail_call(reserved.call_id, fault.code, fault.message, charged=fault.is_charged, usage=usage)
+        await self._store.fail_call(
+            reserved.call_id,
+            fault.code,
+            fault.message,
+            charged=fault.is_charged,
+            usage=usage,
+            retry_at=fault.retry_at(utc_now()),
+        )
 
     async def _break_off(
         self, wanted: Wanted, reserved: Reserved, tries: list[Accumulator], problem: ProblemError

@@ -97,7 +97,7 @@ class Upstream:
                 raise to_fault(response.status_code, response.headers, text, secret=endpoint.api_key)
             on_first_byte()
             async for chunk in _chunks(response):
-                _refuse_error(chunk, endpoint)
+                _refuse_error(chunk, endpoint, is_begun=collected.is_begun)
                 collected.add(chunk)
         return collected.finish()
 
@@ -139,7 +139,7 @@ def _parse(text: str) -> Any:
     return chunk
 
 
-def _refuse_error(chunk: Mapping[str, Any], endpoint: Endpoint) -> None:
+def _refuse_error(chunk: Mapping[str, Any], endpoint: Endpoint, *, is_begun: bool) -> None:
     """Raise what a provider reports in the middle of a stream, after the status was sent."""
     error = chunk.get("error")
     if not error:
@@ -147,7 +147,8 @@ def _refuse_error(chunk: Mapping[str, Any], endpoint: Endpoint) -> None:
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code <= 599 else 500  # noqa: PLR2004 - HTTP error statuses
     fault = to_fault(status, {}, orjson.dumps({"error": error}), secret=endpoint.api_key)
-    fault.is_charged = True
+    # A request that was too long before the first word was not worked on.
+    fault.is_charged = is_begun or fault.code is not ErrorCode.CONTEXT_TOO_LONG
     raise fault
 
 

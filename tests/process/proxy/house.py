@@ -184,5 +184,6 @@ def spec_of(provider: Provider, *models: str) -> dict[str, Any]:
 MODELS = (
     "good", "flaky", "slow", "slow-stream", "bad-arguments", "unknown-tool", "same-ids", "no-ids", "no-usage",
     "no-finish", "malformed", "empty", "length", "two-choices", "error-inside", "cut-text", "cut-call", "broken",
-    "full", "spent", "later", "long", "long-inside", "picky", "whole", "key", "absurd", "hanging", "hanging-usage",
+    "full", "spent", "later", "long", "long-inside", "picky", "whole", "key", "absurd", "hanging", "hanging-flaky",
+    "hanging-usage",
 )  # fmt: skip

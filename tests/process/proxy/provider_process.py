@@ -57,6 +57,7 @@ STREAMS: dict[str, list[Any]] = {
     "slow": text("at last"),
     "slow-stream": text("at last"),
     "hanging": text("one two three four"),
+    "hanging-flaky": text("one two three four"),
     "hanging-usage": [usage(), *text("one two three four")],
     "bad-arguments": asking(call('{"command": ')),
     "unknown-tool": asking(call(name="teleport")),
@@ -123,7 +124,7 @@ async def complete(request: Request) -> Response:
     arrived.set()
     if model == "slow":
         await hold_back(request.receive)
-    if model == "flaky" and asked[model] == 1:
+    if model in {"flaky", "hanging-flaky"} and asked[model] == 1:
         return JSONResponse({"error": {"message": "too fast"}}, 429, {"Retry-After": "0"})
     if model == "later":
         return JSONResponse({"error": {"message": "too fast"}}, 429, {"Retry-After": "30"})

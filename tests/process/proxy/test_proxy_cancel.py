@@ -1,6 +1,7 @@
 """A session that is over spends no more: purchases under way are broken off, and charged once for what they used."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from agentsessions.api.levels import Level
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.proxy.answer import Answer
-from agentsessions.gateway.proxy.purchase import BrokenOff, Purchase
+from agentsessions.gateway.proxy.checks import find_model, read_request
+from agentsessions.gateway.proxy.purchase import BrokenOff, Purchase, Wanted
 from agentsessions.journal.rows import PodIdentity
 from tests.process.proxy.house import MESSAGES, House, Provider, until
 from tests.process.proxy.test_proxy_purchase import UID, error_of, play, said
@@ -133,6 +135,19 @@ async def test_a_purchase_without_a_first_byte_is_broken_off_too(house: House, p
     assert (level.steps, level.output_tokens, level.open_calls) == (1, 0, 0)
 
 
+async def test_a_try_that_the_provider_refused_costs_nothing_when_the_next_is_broken_off(
+    house: House, provider: Provider
+) -> None:
+    asking = await a_slow_purchase(house, provider, "hanging-flaky")
+    show(house, operatingMode="Cancelled")
+
+    assert error_of(await asking) == (412, "session_cancelled")
+    assert len(await provider.asked()) == 2
+    level = await level_of(house)
+    assert level.steps == 1
+    assert level.input_tokens < 60  # one prompt of less than a hundred bytes, not two
+
+
 async def test_a_cancel_before_the_provider_was_asked_costs_nothing(house: House, provider: Provider) -> None:
     house.cluster.may_read_secrets.clear()
     asking = asyncio.create_task(house.ask())
@@ -151,21 +166,38 @@ async def test_a_cancel_before_the_provider_was_asked_costs_nothing(house: House
 async def test_all_who_wait_for_a_purchase_hear_that_it_was_broken_off(house: House, provider: Provider) -> None:
     await play(house)
     first = await a_slow_purchase(house, provider, "slow")
-    joined = asyncio.create_task(house.ask("slow"))
+    joined = await an_asking_pod(house, "p1")
     await house.put_session(pod="p2", epoch=2)
-    await play(house, "p2")
-    next_epoch = asyncio.create_task(house.ask("slow", pod="p2"))
+    next_epoch = await an_asking_pod(house, "p2")
     agents = [{"name": "agent", "epoch": 2, "podName": "p2", "podUID": "p2"}]
     spec = {"goal": "say hello", "operatingMode": "Cancelled"}
     house.cluster.put("agentsessions", "team", "s", spec=spec, status=RUNNING | {"agents": agents})
 
     async with asyncio.timeout(SOON_SECONDS):
-        responses = await asyncio.gather(first, joined, next_epoch)
-
-    assert [error_of(response)[0] for response in responses] == [412, 412, 412]
+        assert error_of(await first) == (412, "session_cancelled")
+        for waiting in (joined, next_epoch):
+            with pytest.raises(ProblemError, match="412 session_cancelled"):
+                await waiting
     level = await level_of(house)
     assert (level.steps, level.open_calls) == (1, 0)
     assert len(await provider.asked()) == 1
+
+
+async def an_asking_pod(house: House, pod_uid: str) -> "asyncio.Task[dict[str, Any]]":
+    """Ask as a pod does whose request was let in, and wait until it waits."""
+    proxy = house.gateway.proxy
+    pod, provider = await house.store.identify_pod(pod_uid), proxy.directory.find("team", "default")
+    assert pod is not None
+    assert provider is not None
+    request = read_request(json.dumps({"model": "slow", "messages": MESSAGES}).encode())
+    wanted = Wanted(pod, request, provider, find_model(provider.spec, "slow"))
+
+    async def ask() -> dict[str, Any]:
+        return await (await proxy.purchases.ask(wanted)).answer()
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)  # from its first wait on it is one of those who wait
+    return asking
 
 
 async def test_purchases_of_other_sessions_go_on(house: House, provider: Provider) -> None:

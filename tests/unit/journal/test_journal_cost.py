@@ -1,5 +1,6 @@
 """What purchases cost, what stops when a limit of cost is reached, and what is charged when one is broken off."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -241,9 +242,10 @@ async def test_subscribers_hear_of_each_purchase_that_begins_and_ends(store: Sto
     seen = []
     changes = store.changes()
     reserved = await player.reserve()
-    for _ in range(2):  # the second one buys the same row again, which journals nothing
-        seen.append((await anext(changes), (await _cost(store))[2]))
-        await store.fail_call(reserved.call_id, "overloaded", "503", charged=False)
-        seen.append((await anext(changes), (await _cost(store))[2]))
-        reserved = await player.reserve()
+    async with asyncio.timeout(5):  # a change that nobody hears of
+        for _ in range(2):  # the second one buys the same row again, which journals nothing
+            seen.append((await anext(changes), (await _cost(store))[2]))
+            await store.fail_call(reserved.call_id, "overloaded", "503", charged=False)
+            seen.append((await anext(changes), (await _cost(store))[2]))
+            reserved = await player.reserve()
     assert seen == [("s1", 1), ("s1", 0)] * 2

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import structlog
 from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
+from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
 from agentsessions.controller.leadership import Leadership, Role
@@ -42,11 +43,6 @@ STUCK_SECONDS: Final = 300.0
 log = structlog.get_logger(__name__)
 
 
-def utc_now() -> datetime:
-    """Return the present time."""
-    return datetime.now(UTC)
-
-
 class Operator:
     """Everything of the operator but kopf, which brings changes of our own kinds to `sessions` and `providers`."""
 
@@ -56,7 +52,7 @@ class Operator:
         client: Client,
         *,
         leadership: Leadership | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -66,6 +62,7 @@ class Operator:
             leadership: Says when to act; without it, this process acts alone.
             clock: Present time.
         """
+        clock = clock or SteadyClock()
         self._settings = settings
         self._client = client
         self.metrics = Metrics()

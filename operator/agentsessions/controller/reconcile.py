@@ -29,13 +29,13 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError, NotFound
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
-from agentsessions.lifecycle.facts import Acceptance, Deadlines, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.facts import Acceptance, Admission, Deadlines, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
 from agentsessions.lifecycle.waits import explain_refusal
 
-MOST_ROUNDS: Final = 6
-"""Decisions in one pass: first look, level read, pod made, level read again, and two to spare."""
+MOST_ROUNDS: Final = 8
+"""Decisions in one pass: first look, level read, room asked for, pod made, level read again, and some to spare."""
 PENDING: Final = (None, Phase.PENDING)
 OVER: Final = (EpochState.ENDED, EpochState.LOST)
 REFUSALS: Final = frozenset({400, 403, 422, 500})
@@ -80,6 +80,9 @@ class Reconciler:
             return None
         facts, decision = await self._settle(await self._observe(record))
         session = facts.session
+        if decision.delete_session:
+            await self._delete_session(session)
+            return None
         await self._parts.children.delete_pods(session.namespace, decision.delete)
         if await self._write(session, decision.status):
             await self._parts.events.send(session, decision.events)
@@ -133,6 +136,8 @@ class Reconciler:
             decision = decide(facts, self._parts.clock())
             if decision.needs_level:
                 facts = replace(facts, journal=await self._ask_journal(facts))
+            elif decision.needs_admission:
+                facts = replace(facts, admission=Admission(is_admitted=True))
             elif decision.create:
                 facts = await self._create(await self._delete(facts, decision.delete), decision.create)
             else:
@@ -175,6 +180,11 @@ class Reconciler:
             message = explain_refusal(wanted[0].agent, error.message)
             return replace(facts, acceptance=Acceptance(Reason.POD_REFUSED, message))
         return replace(facts, pods=(*facts.pods, *pods))
+
+    async def _delete_session(self, session: SessionView) -> None:
+        """Delete a resource whose time after its end is over; the journal keeps what it did."""
+        await self._parts.client.delete(AGENT_SESSIONS, session.namespace, session.name, uid=session.uid)
+        log.info("session deleted", session=name_of(session), reason="ttlSecondsAfterFinished")
 
     async def _mark_unreadable(self, record: SessionRecord) -> None:
         """Say in the status of a session on its way that its spec cannot be read any more."""

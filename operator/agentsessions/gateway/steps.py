@@ -103,6 +103,7 @@ def _to_answer(entry: EntryRow, step: _Step) -> StepAnswer:
         duration_milliseconds=body.get("durationMilliseconds", step.complete.get("durationMilliseconds")),
         input_tokens=step.complete.get("inputTokens"),
         output_tokens=step.complete.get("outputTokens"),
+        cost_micro_usd=step.complete.get("costMicroUSD"),
         started_at=step.started_at or entry.at,
     )
 

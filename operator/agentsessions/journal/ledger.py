@@ -29,7 +29,7 @@ class Place:
 
 SESSION: Final = Place()
 
-_COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "turns")
+_COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "cost_micro_usd", "turns")
 _CHANGING: Final = tuple(column.name for column in usage.c if column.name != "session_uid")
 
 # Built once: building a statement costs more than running it.
@@ -105,7 +105,7 @@ class Ledger:
         self._state["has_goal"] = True
 
     def count(self, **amounts: int) -> None:
-        """Add to the counters: steps, input_tokens, output_tokens, tool_calls, turns."""
+        """Add to the counters: steps, input_tokens, output_tokens, tool_calls, cost_micro_usd, turns."""
         for name, amount in amounts.items():
             if name not in _COUNTERS:
                 raise ValueError(f"{name} is no counter; there are {', '.join(_COUNTERS)}")

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from agentsessions.api.reasons import LimitName, Phase, StopReason
+from agentsessions.api.v1alpha1.provider import ModelPrices
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.refusals import LimitReached
@@ -20,6 +21,7 @@ class SessionUsage:
     input_tokens: int = 0
     output_tokens: int = 0
     tool_calls: int = 0
+    cost_micro_usd: int = 0
     turns: int = 0
     limit_reached: LimitName | None = None
 
@@ -140,6 +142,15 @@ class TokenUsage:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class PartialAnswer:
+    """What came of a request to a provider before it was broken off."""
+
+    received_bytes: int
+    reported: TokenUsage | None = None
+    """What the provider said until then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
     """A model call that a pod asks for."""
@@ -155,6 +166,8 @@ class CallRequest:
     """All of `digests.prompt_digests`: how an answer that this request continues is found."""
     limits: EffectiveLimits | None = None
     """Those in force; by default those of the session's row."""
+    prices: ModelPrices | None = None
+    """Of the model, now: the answer is paid by them whatever they become meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +189,7 @@ class Reserved:
     cap_output_tokens: int | None
     """Most tokens the answer may have; None without any limit."""
     capped: bool
-    """Whether `cap_output_tokens` comes from the session's token limit."""
+    """Whether `cap_output_tokens` is what a limit of the session left, not what was asked for."""
 
 
 Reservation = Replay | Reserved | LimitReached

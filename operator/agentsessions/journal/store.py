@@ -5,7 +5,7 @@ that commits them. Every refusal is a `refusals.Refusal`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agentsessions.api.levels import Level
 from agentsessions.api.wire import Commit, ToolBegin, ToolSettle, ToolVerdict
-from agentsessions.journal import calls, fences, history, levels, sessions, tools, turns
+from agentsessions.journal import calls, failures, fences, history, levels, sessions, tools, turns
 from agentsessions.journal.changes import Bulletin, Changes
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
@@ -23,6 +23,7 @@ from agentsessions.journal.refusals import AgentDone, CallInFlight
 from agentsessions.journal.rows import (
     CallRequest,
     CommitResult,
+    PartialAnswer,
     PinnedTurn,
     PodIdentity,
     Reservation,
@@ -153,6 +154,7 @@ class Store:
 
         Raises:
             StaleEpoch, NothingToPlay.
+            PriceMissing: The session has a cost limit, and the model no price.
             CallInFlight: The same request is being bought; join that purchase and relay its answer.
         """
         outcome = await self._writer.run(lambda work: calls.reserve(work, pod, request))
@@ -170,7 +172,7 @@ class Store:
 
         Raises:
             LimitReached: Journaled and charged, but not to be relayed: it asks for more tool calls than are left,
-                or the token limit cut it short (finish_reason length, with a cap from that limit).
+                or a limit cut it short (finish_reason length, with a cap from maxTokens or maxCostMicroUSD).
             UnknownCall: There is no such purchase under way.
             ValueError: It is not an answer.
         """
@@ -188,7 +190,18 @@ class Store:
 
         Charged is `usage`, else the whole reservation, marked as estimated. A call that is over stays as it is.
         """
-        await self._writer.run(lambda work: calls.fail(work, call_id, code, message, charged=charged, spent=usage))
+        await self._writer.run(lambda work: failures.fail(work, call_id, code, message, charged=charged, spent=usage))
+
+    async def break_off_call(self, call_id: int, code: str, message: str, received: Sequence[PartialAnswer]) -> None:
+        """Record that a purchase was broken off, and charge what was used of it, marked as estimated.
+
+        Args:
+            call_id: The purchase; one that is over stays as it is.
+            code: Why, in a word.
+            message: Why, in a sentence.
+            received: Of each request that reached the provider; without any, nothing is charged.
+        """
+        await self._writer.run(lambda work: failures.break_off(work, call_id, code, message, received))
 
     async def original_call_ids(self, session_uid: str, agent: str) -> dict[str, str]:
         """Return the provider's id of each call id of ours."""
@@ -196,7 +209,7 @@ class Store:
 
     async def recover(self) -> int:
         """Charge in full what was under way when the process died; return how many calls. Once, before serving."""
-        return await self._writer.run(calls.recover)
+        return await self._writer.run(failures.recover)
 
     # Tools.
 

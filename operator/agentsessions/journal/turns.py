@@ -150,11 +150,13 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, outcome: Outcome) -> 
 
 
 def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any]:
-    """Return the body of a `step_complete` entry."""
+    """Return the body of a `step_complete` entry; a model without prices has no cost."""
+    cost = {} if call["cost_micro_usd"] is None else {"costMicroUSD": call["cost_micro_usd"]}
     return {
         "durationMilliseconds": duration_milliseconds,
         "inputTokens": call["input_tokens"],
         "outputTokens": call["output_tokens"],
+        **cost,
         "estimated": call["estimated"],
     }
 

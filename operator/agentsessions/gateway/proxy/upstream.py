@@ -52,18 +52,24 @@ class Upstream:
         """Close all connections."""
         await self._client.aclose()
 
-    async def buy(self, endpoint: Endpoint, body: Mapping[str, Any], on_first_byte: Callable[[], None]) -> Answer:
+    async def buy(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        on_first_byte: Callable[[], None],
+        collected: Accumulator,
+    ) -> Answer:
         """Ask once, and return the complete answer.
 
         Args:
             endpoint: Where.
             body: Request as the provider takes it, with `stream: true`.
             on_first_byte: Called when the provider begins to answer with success.
+            collected: Takes the answer as it comes; what it holds when this is cancelled came until then.
 
         Raises:
             ModelFault: No complete answer came; says whether another try may help.
         """
-        collected = Accumulator()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._read(endpoint, body, collected, on_first_byte)

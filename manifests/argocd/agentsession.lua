@@ -1,5 +1,5 @@
--- Health of an AgentSession. Reads what kstatus reads (generation, Stalled, Reconciling, Ready), and the phase for what
--- only Argo CD has a word for: a session that waits for a person is Suspended.
+-- Health of an AgentSession. Reads what kstatus reads (generation, Stalled, Reconciling, Ready), and the phase for
+-- what only Argo CD has a word for: a session that waits for a person is Suspended.
 local health = {status = "Progressing", message = "the operator has not seen it yet"}
 local status = obj.status
 if status == nil or status.phase == nil then

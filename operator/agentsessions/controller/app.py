@@ -15,6 +15,7 @@ from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
@@ -45,7 +46,22 @@ log = structlog.get_logger(__name__)
 class Operator:
     """Everything of the operator but kopf, which brings changes of our own kinds to `sessions` and `providers`."""
 
-    def __init__(self, settings: Settings, client: Client, *, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        *,
+        leadership: Leadership | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            settings: What an administrator set.
+            client: For everything but the Lease.
+            leadership: Says when to act; without it, this process acts alone.
+            clock: Present time.
+        """
         clock = clock or SteadyClock()
         self._settings = settings
         self._client = client
@@ -56,12 +72,14 @@ class Operator:
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
         self._pods = Pods(client, self._mark_uid)
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
-        self._is_acting = False
+        self._leadership = leadership
+        self.role = Role.STARTING
+        """What this process does now."""
         self.is_broken = False
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions = Watched(
-            client, AGENT_SESSIONS, self._session_store, on_change=self.queue.add, on_gone=self._forget_session
+            client, AGENT_SESSIONS, self._session_store, on_change=self._mark_session, on_gone=self._forget_session
         )
         self.providers = Watched(
             client,
@@ -84,7 +102,9 @@ class Operator:
             self.metrics,
             pause_seconds=settings.sweep_seconds,
         )
-        self.probes = Probes(self.metrics.registry, health=self.find_stuck, readiness=self.find_missing)
+        self.probes = Probes(
+            self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
+        )
         self._connect()
 
     async def run(self) -> None:
@@ -95,8 +115,9 @@ class Operator:
                 group.create_task(self._pods.informer.run(), name="pods")
                 group.create_task(self._feed.run(), name="levels")
                 group.create_task(self._act(), name="passes")
-                group.create_task(self._heal_on_new_ca(), name="ca")
         finally:
+            if self._leadership is not None:
+                await self._leadership.hand_over()  # first of all: nothing acts any more
             await self.probes.close()
             await self._feed.close()
 
@@ -107,13 +128,16 @@ class Operator:
         if self._pods.informer.is_synced.is_set() and silent > STUCK_SECONDS:
             problems["pods"] = f"the watch of pods is silent for {silent:.0f} s"
         waiting = self.queue.oldest_age
-        if self._is_acting and waiting > STUCK_SECONDS:
+        if self.role is Role.LEADING and waiting > STUCK_SECONDS:
             problems["queue"] = f"a session waits for {waiting:.0f} s to be looked at"
         return problems
 
     def find_missing(self) -> Mapping[str, str]:
-        """Return why the operator does not act yet."""
-        return {} if self._is_acting else {"start": "pods and providers are not listed yet"}
+        """Return why the operator does not act yet, or could not take over."""
+        if self.role is Role.STARTING:
+            return {"start": "pods and providers are not listed yet"}
+        problem = self._leadership.problem if self._leadership is not None else ""
+        return {"lease": problem} if problem else {}
 
     async def _act(self) -> None:
         """Work on sessions, once everything is known that a decision needs."""
@@ -123,12 +147,29 @@ class Operator:
             await asyncio.wait_for(self._feed.was_tried.wait(), FIRST_FEED_SECONDS)
         except TimeoutError:
             log.info("gateway not heard of yet; going on without it")
-        self._is_acting = True
+        if self._leadership is not None:
+            await self._stand_by(self._leadership)
+        self.role = Role.LEADING
         log.info("acting", sessions=len(self._session_store), providers=len(self._provider_store))
         async with asyncio.TaskGroup() as group:
+            if self._leadership is not None:
+                group.create_task(self._leadership.keep())
+                group.create_task(self._sweep.sweep())  # nobody has looked for what the streams missed meanwhile
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
             group.create_task(self._sweep.run())
+            group.create_task(self._heal_on_new_ca())
+
+    async def _stand_by(self, leadership: Leadership) -> None:
+        """Only watch until it is our turn, then look at everything."""
+        self.role = Role.STANDBY
+        log.info("standing by", sessions=len(self._session_store), providers=len(self._provider_store))
+        await leadership.await_turn()
+        self.role = Role.LEADING
+        for key in self._session_store.all_keys():
+            self._mark_session(key)
+        for key in self._provider_store.all_keys():
+            self._provider_queue.add(key)
 
     async def _load(self) -> None:
         """List the providers, so that no session is told that a provider is missing which was merely not seen yet.
@@ -178,24 +219,34 @@ class Operator:
         self._authority.on_change = self._new_ca.set
         self._feed.on_level = self._mark_uid
         self._feed.on_reachable = self._mark_open
+        self.metrics.leading.set_function(lambda: float(self.role is Role.LEADING))
+        if self._leadership is not None:
+            self.metrics.lease_age_seconds.set_function(self._leadership.age)
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
 
+    def _mark_session(self, key: Key) -> None:
+        """Look at the session. Who stands by keeps no list of what to do: it would only grow, and grow old."""
+        if self.role is not Role.STANDBY:
+            self.queue.add(key)
+
     def _mark_uid(self, uid: str) -> None:
         key = self._session_store.key_of_uid(uid)
         if key is not None:
-            self.queue.add(key)
+            self._mark_session(key)
 
     def _mark_open(self) -> None:
         for key in self._session_store.open_keys():
-            self.queue.add(key)
+            self._mark_session(key)
 
     def _mark_provider(self, key: Key) -> None:
         """Look at the provider, and at the sessions that may wait for it."""
+        if self.role is Role.STANDBY:
+            return
         self._provider_queue.add(key)
         for pending in self._session_store.pending_keys():
-            self.queue.add(pending)
+            self._mark_session(pending)
 
     def _forget_session(self, key: Key, record: SessionRecord) -> None:
         self._feed.forget(record.view.uid)

@@ -87,6 +87,10 @@ class Records(Generic[R]):
         """Iterate over a copy, so that the store may change meanwhile."""
         return iter(list(self._records.items()))
 
+    def all_keys(self) -> list[Key]:
+        """Return the keys of all objects."""
+        return list(self._records)
+
     def __len__(self) -> int:
         return len(self._records)
 

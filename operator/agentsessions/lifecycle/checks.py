@@ -54,6 +54,8 @@ def is_not_accepted(case: Situation) -> Outcome | None:
     acceptance = case.facts.acceptance
     if acceptance.is_accepted or case.phase is not Phase.PENDING or case.mode is OperatingMode.CANCELLED:
         return None
+    if case.expires_at is not None and case.now >= case.expires_at:
+        return None
     is_missing = acceptance.reason in MAY_ARRIVE and case.status.phase is None
     if is_missing and case.now - case.facts.session.created_at < case.facts.deadlines.arrival:
         soon = case.now + ARRIVAL_RECHECK
@@ -92,7 +94,7 @@ def is_goal_reached(case: Situation) -> Outcome | None:
 def is_conversation_closed(case: Situation) -> Outcome | None:
     """A person ended the conversation, and every message has its answer."""
     talk = case.facts.session.spec.conversation
-    if talk is None or talk.open or case.phase is not Phase.IDLE or case.has_work:
+    if talk is None or talk.open or case.phase is not Phase.IDLE or case.has_work or case.is_inbox_unknown:
         return None
     return Outcome(
         Phase.COMPLETED,
@@ -107,7 +109,7 @@ def is_conversation_closed(case: Situation) -> Outcome | None:
 def is_expired(case: Situation) -> Outcome | None:
     """Nothing has happened for as long as the session allows."""
     at = case.expires_at
-    is_wanted = case.phase is Phase.IDLE and case.has_work
+    is_wanted = case.phase is Phase.IDLE and (case.has_work or case.is_inbox_unknown)
     if at is None or case.now < at or is_wanted:
         return None
     message = f"nothing happened for {case.facts.session.spec.expire_after_seconds} s (spec.expireAfterSeconds)"

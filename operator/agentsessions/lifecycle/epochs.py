@@ -4,6 +4,7 @@ The journal's closing record counts, not the exit code. An epoch that committed 
 did resets the count. The old pod is fenced by the next epoch's row, so it need not be gone first.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason
@@ -19,6 +20,8 @@ from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, expla
 
 WITHOUT_ROOM = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
 """Phases without a pod: who leaves them for a pod asks the namespace's queue first."""
+LONGEST_GAP = timedelta(seconds=60)
+"""For which a pod waits for the next round, or for a message when the spec says nothing else."""
 OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 
@@ -67,12 +70,9 @@ def _watch(case: Situation) -> Outcome:
     older = unwanted(other for other in case.facts.pods if other.epoch < row.epoch)
     if case.epoch_state is EpochState.RUNNING:
         row = row.model_copy(update={"state": EpochState.RUNNING.value})
-        message = f"agent {row.name} runs in pod {pod.name}, epoch {row.epoch}"
-        timeout = case.effective.limits.timeout_seconds
         is_waiting = case.level is not None and case.level.idle_since is not None  # costs no active time
-        left = timedelta(seconds=timeout) - case.active if timeout is not None and not is_waiting else None
-        wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
-        return Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, delete=older, wake_at=wake_at)
+        outcome = _wait(case, row.name, pod) if is_waiting else _work(case, row.name, pod)
+        return replace(outcome, row=row, delete=older)
     reason, message = Reason.AWAITING_POD.value, f"pod {pod.name} starts"
     if is_same_wait(pod, reason_now(case)):
         reason, message = reason_now(case), message_now(case)
@@ -80,6 +80,27 @@ def _watch(case: Situation) -> Outcome:
         reason, message = pod.waiting_reason, explain_wait(pod, case.agent, case.facts.session.spec)
     wake_at = case.start_began_at + case.facts.deadlines.starting
     return Outcome(Phase.STARTING, reason, message[:1024], delete=older, wake_at=wake_at)
+
+
+def _work(case: Situation, agent: str, pod: PodView) -> Outcome:
+    message, timeout = f"agent {agent} runs in pod {pod.name}, epoch {pod.epoch}", case.effective.limits.timeout_seconds
+    left = timedelta(seconds=timeout) - case.active if timeout is not None else None
+    wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
+    return Outcome(Phase.RUNNING, Phase.RUNNING, message, wake_at=wake_at)
+
+
+def _wait(case: Situation, agent: str, pod: PodView) -> Outcome:
+    """The agent has nothing to do now. A runner that hangs never lets the gateway end that, so it is told here."""
+    message, talk = f"agent {agent} runs in pod {pod.name}, epoch {pod.epoch}", case.facts.session.spec.conversation
+    since = (case.level.idle_since if case.level else None) or case.now
+    wait = timedelta(seconds=(talk.idle_seconds if talk else None) or 0)
+    late_at = since + max(wait, LONGEST_GAP) + case.facts.deadlines.awaiting_journal
+    if case.now < late_at:
+        return Outcome(Phase.RUNNING, Phase.RUNNING, message, wake_at=late_at)
+    message = (
+        f"agent {agent} waits, and pod {pod.name} does not end though it should: delete the pod to go on in another"
+    )
+    return Outcome(Phase.RUNNING, Phase.RUNNING, message, is_stalled=True)
 
 
 def _judge_end(case: Situation) -> Outcome:

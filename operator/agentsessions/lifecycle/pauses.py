@@ -58,7 +58,7 @@ def is_pause_requested(case: Situation) -> Outcome | None:
         return _finish_pause(case)
     if pause.stop_reason is StopReason.EMERGENCY and case.phase in {Phase.PENDING, Phase.QUEUED}:
         wanted = Phase.PENDING if not case.facts.acceptance.is_accepted else Phase.QUEUED
-        return Outcome(wanted, Reason.NAMESPACE_HELD, pause.done)
+        return Outcome(wanted, Reason.NAMESPACE_HELD, pause.done, wake_at=case.expires_at)
     if pause.stop_reason is StopReason.EMERGENCY and case.phase in {Phase.IDLE, Phase.WAITING}:
         return Outcome(case.phase, Reason.NAMESPACE_HELD, pause.done, wake_at=case.expires_at)
     return _end_pods(case, pause) if case.remaining_pods else _stand_still(case, pause)
@@ -102,4 +102,5 @@ def _stand_still(case: Situation, pause: Pause) -> Outcome:
         stop_reason=pause.stop_reason,
         row=row,
         delete=unwanted(case.facts.pods),
+        wake_at=case.expires_at,
     )

@@ -116,6 +116,11 @@ class Situation:
         return self.facts.journal.is_reachable and not self.facts.journal.is_fresh
 
     @property
+    def is_inbox_unknown(self) -> bool:
+        """Whether a message may wait of which nothing is known here: the gateway, which takes them, is away."""
+        return not self.facts.journal.is_reachable
+
+    @property
     def in_phase(self) -> timedelta:
         """Time since the phase began; never negative."""
         since = self.status.phase_started_at or self.now

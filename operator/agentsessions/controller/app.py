@@ -10,22 +10,26 @@ from typing import Final
 import structlog
 
 from agentsessions.controller.accept import Acceptor
+from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.events import Events
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_QUOTAS
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
+from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.probes import Probes
 from agentsessions.controller.providers import ProviderReconciler
+from agentsessions.controller.quotas import QuotaReconciler
 from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.settings import Settings
-from agentsessions.controller.store import Key, Providers, Sessions
+from agentsessions.controller.spending import Spending
+from agentsessions.controller.store import Key, Providers, Quotas, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
-from agentsessions.controller.views import ProviderRecord, SessionRecord
+from agentsessions.controller.views import ProviderRecord, QuotaRecord, SessionRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -35,6 +39,9 @@ FIRST_FEED_SECONDS: Final = 5.0
 """How long the first pass waits for the gateway, so that a restart of ours does not look like an outage of its."""
 LOAD_PAUSE_SECONDS: Final = 2.0
 PROVIDER_WORKERS: Final = 2
+QUOTA_WORKERS: Final = 2
+QUOTA_LOOK_SECONDS: Final = 0.5
+"""Changes of a namespace's use within this time are one look at its quotas."""
 STUCK_SECONDS: Final = 300.0
 """A key that waits so long, or a watch that is silent so long, means that the process is stuck."""
 
@@ -47,24 +54,34 @@ def utc_now() -> datetime:
 
 
 class Operator:
-    """Everything of the operator but kopf, which brings changes of our own kinds to `sessions` and `providers`."""
+    """Everything of the operator but kopf, which brings changes of our own kinds to what is `Watched` here."""
 
     def __init__(self, settings: Settings, client: Client, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store = Sessions(), Providers()
-        self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
+        self._session_store, self._provider_store, self._quota_store = Sessions(), Providers(), Quotas()
+        self.queue, self._provider_queue, self._quota_queue = KeyedQueue(), KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
-        self._pods = Pods(client, self._mark_uid)
+        self._pods = Pods(client, self._note_pod)
+        self._own_ids = OwnIds(self._session_store)
+        self._spending = Spending(self._feed.fetch_spent, self._quota_store.namespaces, clock=clock)
+        self._admissions = Admissions(
+            self._session_store,
+            self._pods,
+            self._quota_store,
+            spent=self._spending.get,
+            default_concurrent=settings.max_concurrent_sessions,
+            clock=clock,
+        )
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
         self._is_acting = False
         self.is_broken = False
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions = Watched(
-            client, AGENT_SESSIONS, self._session_store, on_change=self.queue.add, on_gone=self._forget_session
+            client, AGENT_SESSIONS, self._session_store, on_change=self._note_session, on_gone=self._forget_session
         )
         self.providers = Watched(
             client,
@@ -73,6 +90,9 @@ class Operator:
             on_change=self._mark_provider,
             on_gone=self._forget_provider,
         )
+        self.quotas = Watched(
+            client, SESSION_QUOTAS, self._quota_store, on_change=self._note_quota, on_gone=self._forget_quota
+        )
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -80,8 +100,12 @@ class Operator:
         self._provider_passes = Passes(
             self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
         )
+        self._quota_reconciler = QuotaReconciler(client, self._quota_store, self._admissions, self.metrics, clock=clock)
+        self._quota_passes = Passes(
+            self._quota_queue, self._quota_reconciler.reconcile, self.quotas.refresh, self.metrics, clock=clock
+        )
         self._sweep = Sweep(
-            (self.sessions, self.providers),
+            (self.sessions, self.providers, self.quotas),
             self._namespaces,
             self._used_namespaces,
             self.metrics,
@@ -97,6 +121,7 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pods.informer.run(), name="pods")
                 group.create_task(self._feed.run(), name="levels")
+                group.create_task(self._spending.run(), name="spending")
                 group.create_task(self._act(), name="passes")
                 group.create_task(self._heal_on_new_ca(), name="ca")
         finally:
@@ -116,7 +141,7 @@ class Operator:
 
     def find_missing(self) -> Mapping[str, str]:
         """Return why the operator does not act yet."""
-        return {} if self._is_acting else {"start": "pods and providers are not listed yet"}
+        return {} if self._is_acting else {"start": "pods, providers, quotas and sessions are not listed yet"}
 
     async def _act(self) -> None:
         """Work on sessions, once everything is known that a decision needs."""
@@ -131,24 +156,29 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
+            group.create_task(self._quota_queue.work(self._quota_passes.run, QUOTA_WORKERS))
             group.create_task(self._sweep.run())
 
     async def _load(self) -> None:
-        """List the providers, so that no session is told that a provider is missing which was merely not seen yet.
+        """List what decisions on one object depend on of others, so that none is made on what was not seen yet.
+
+        A session may name any provider, and whether it may start depends on the quotas and on every session of its
+        namespace.
 
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        while True:
-            try:
-                await self.providers.load()
-            except ApiError as error:
-                if not error.is_passing:
-                    raise
-                log.warning("providers not listed", error=str(error))
-                await asyncio.sleep(LOAD_PAUSE_SECONDS)
-            else:
-                return
+        for kind in (self.providers, self.quotas, self.sessions):
+            while True:
+                try:
+                    await kind.load()
+                except ApiError as error:
+                    if not error.is_passing:
+                        raise
+                    log.warning("not listed", kind=kind.resource.plural, error=str(error))
+                    await asyncio.sleep(LOAD_PAUSE_SECONDS)
+                else:
+                    break
 
     async def _heal_on_new_ca(self) -> None:
         while True:
@@ -168,7 +198,9 @@ class Operator:
                 self._provider_store,
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
+                own_ids=self._own_ids,
             ),
+            admissions=self._admissions,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
@@ -181,6 +213,9 @@ class Operator:
         self._authority.on_change = self._new_ca.set
         self._feed.on_level = self._mark_uid
         self._feed.on_reachable = self._mark_open
+        self._admissions.wake = self.queue.add
+        self._admissions.on_change = self._mark_quotas
+        self._spending.on_change = self._note_spending
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
@@ -200,12 +235,43 @@ class Operator:
         for pending in self._session_store.pending_keys():
             self.queue.add(pending)
 
+    def _note_session(self, key: Key) -> None:
+        self._admissions.note_session(key)
+        self.queue.add(key)
+
+    def _note_pod(self, session_uid: str) -> None:
+        self._admissions.note(session_uid)
+        self._mark_uid(session_uid)
+
+    def _note_quota(self, key: Key) -> None:
+        self._admissions.note_quotas(key.partition("/")[0])
+        self._quota_queue.add(key)
+
+    def _note_spending(self, namespace: str, is_turn: bool) -> None:
+        """Let sessions in that may start by what is known now; tell all that wait when it was, or became, unknown."""
+        if is_turn:
+            self._admissions.rouse_all(namespace)
+        self._mark_quotas(namespace)
+
+    def _mark_quotas(self, namespace: str) -> None:
+        """Look at the quotas of a namespace soon."""
+        for key in self._quota_store.keys_of(namespace):
+            self._quota_queue.add_after(key, QUOTA_LOOK_SECONDS)
+
     def _forget_session(self, key: Key, record: SessionRecord) -> None:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
+        self._admissions.note_session(key)
+        for other in self._own_ids.release(record.view):
+            self.queue.add(key_of(other.namespace, other.name))
 
     def _forget_provider(self, key: Key, _record: ProviderRecord) -> None:
         self._provider_passes.forget(key)
+
+    def _forget_quota(self, key: Key, record: QuotaRecord) -> None:
+        self._quota_passes.forget(key)
+        self._quota_reconciler.forget(record.uid)
+        self._admissions.note_quotas(record.namespace)
 
     def _used_namespaces(self) -> set[str]:
         return {key.partition("/")[0] for key in self._session_store.open_keys()}

@@ -18,7 +18,7 @@ from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.api.wire import Outcome
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision
-from agentsessions.lifecycle.facts import Acceptance, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 from tests.builders import SESSION_UID, T0
 
 TURNS = 4
@@ -160,7 +160,12 @@ class World:
         level = self.journal.level() if self.is_gateway_up else None
         journal = JournalView(is_reachable=self.is_gateway_up, level=level, is_fresh=is_fresh and self.is_gateway_up)
         return Facts(
-            session=session, pods=tuple(self.pods.values()), acceptance=Acceptance(), journal=journal, jitter=0
+            session=session,
+            pods=tuple(self.pods.values()),
+            acceptance=Acceptance(),
+            journal=journal,
+            admission=Admission(is_admitted=True),
+            jitter=0,
         )
 
     # --- people

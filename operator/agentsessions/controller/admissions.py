@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from agentsessions.api.reasons import ConditionType
 from agentsessions.api.spending import Spent
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.store import Key, Quotas, Sessions, key_of
@@ -136,7 +135,7 @@ class Admissions:
         bound = find_bound(self._room(session.namespace), ahead, is_first_start=waiter.is_first_start)
         self.on_change(session.namespace)
         if bound is not None:
-            message = tell_place(ahead.total + 1, bound.message, _message_of(session))
+            message = tell_place(ahead.total + 1, bound.message)
             return Admission(is_admitted=False, reason=bound.reason, message=message)
         here.line.remove(uid)
         here.hold(uid, waiter.owner)
@@ -337,9 +336,3 @@ def _first_start(session: SessionView, pods: tuple[PodView, ...]) -> datetime | 
     if any(row.epoch > 1 for row in status.agents or ()):
         return status.started_at
     return min((pod.created_at for pod in pods if pod.epoch == 1), default=told)
-
-
-def _message_of(session: SessionView) -> str:
-    """Return what the session's status says of it."""
-    ready = (c.message for c in session.status.conditions or () if c.type == ConditionType.READY)
-    return next(ready, "")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
+from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_QUOTAS
 from agentsessions.controller.levels import LevelFeed
@@ -48,15 +49,11 @@ STUCK_SECONDS: Final = 300.0
 log = structlog.get_logger(__name__)
 
 
-def utc_now() -> datetime:
-    """Return the present time."""
-    return datetime.now(UTC)
-
-
 class Operator:
     """Everything of the operator but kopf, which brings changes of our own kinds to what is `Watched` here."""
 
-    def __init__(self, settings: Settings, client: Client, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, settings: Settings, client: Client, *, clock: Callable[[], datetime] | None = None) -> None:
+        clock = clock or SteadyClock()
         self._settings = settings
         self._client = client
         self.metrics = Metrics()

@@ -35,8 +35,8 @@ from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
 from agentsessions.lifecycle.waits import explain_refusal
 
-MOST_ROUNDS: Final = 7
-"""Decisions in one pass: first look, level read, place asked for, pod made, level read again, and two to spare."""
+MOST_ROUNDS: Final = 8
+"""Decisions in one pass: first look, level read, room asked for, pod made, level read again, and some to spare."""
 PENDING: Final = (None, Phase.PENDING)
 OVER: Final = (EpochState.ENDED, EpochState.LOST)
 REFUSALS: Final = frozenset({400, 403, 422, 500})
@@ -87,6 +87,9 @@ class Reconciler:
         """Decide on a session, and do what was decided."""
         facts, decision = await self._settle(await self._observe(record))
         session = facts.session
+        if decision.delete_session:
+            await self._delete_session(session)
+            return None
         await self._parts.children.delete_pods(session.namespace, decision.delete)
         if await self._write(session, decision.status):
             await self._parts.events.send(session, decision.events)
@@ -186,6 +189,11 @@ class Reconciler:
             message = explain_refusal(wanted[0].agent, error.message)
             return replace(facts, acceptance=Acceptance(Reason.POD_REFUSED, message))
         return replace(facts, pods=(*facts.pods, *pods))
+
+    async def _delete_session(self, session: SessionView) -> None:
+        """Delete a resource whose time after its end is over; the journal keeps what it did."""
+        await self._parts.client.delete(AGENT_SESSIONS, session.namespace, session.name, uid=session.uid)
+        log.info("session deleted", session=name_of(session), reason="ttlSecondsAfterFinished")
 
     async def _mark_unreadable(self, record: SessionRecord) -> None:
         """Say in the status of a session on its way that its spec cannot be read any more."""

@@ -8,20 +8,26 @@ from datetime import timedelta
 
 from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason, StopReason
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
+from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.decision import PodWanted, unwanted
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
+from agentsessions.lifecycle.queueing import keep_place
 from agentsessions.lifecycle.retry import FATAL, compute_backoff
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
 
+WITHOUT_ROOM = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
+"""Phases without a pod: who leaves them for a pod asks the namespace's queue first."""
 OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 
 def conclude(case: Situation) -> Outcome:
     """Say what the agent's current epoch means for the session."""
-    if case.phase in {Phase.PAUSED, Phase.PAUSING, Phase.IDLE, Phase.WAITING, Phase.QUEUED}:
+    if not case.has_work and can_move(case.phase, Phase.IDLE):
+        return _idle(case)
+    if case.phase in {Phase.PAUSED, Phase.PAUSING, Phase.IDLE, Phase.WAITING, Phase.QUEUED} or _is_idle_over(case):
         return _start_next(case)
     match case.epoch_state:
         case EpochState.NONE:
@@ -30,6 +36,27 @@ def conclude(case: Situation) -> Outcome:
             return _watch(case)
         case EpochState.ENDED | EpochState.LOST:
             return _judge_end(case)
+
+
+def _is_idle_over(case: Situation) -> bool:
+    """Tell whether the epoch was closed for want of work, and there is some now."""
+    return case.closing is not None and case.closing.outcome is TurnOutcome.IDLE
+
+
+def _idle(case: Situation) -> Outcome:
+    """Nothing to do: no pod is held. A message or the time of the next round begins the next epoch."""
+    row, due_at = case.row, case.next_round_at
+    message = "waits for a message" if due_at is None else f"the next round begins at {due_at:%Y-%m-%d %H:%M:%S} UTC"
+    wakes = (due_at, case.expires_at)
+    return Outcome(
+        Phase.IDLE,
+        Reason.IDLE,
+        message,
+        row=row and row.model_copy(update={"state": EpochState.ENDED.value}),
+        retries=0 if row else None,
+        delete=unwanted(case.facts.pods),
+        wake_at=min((at for at in wakes if at is not None), default=None),
+    )
 
 
 def _watch(case: Situation) -> Outcome:
@@ -43,7 +70,8 @@ def _watch(case: Situation) -> Outcome:
         row = row.model_copy(update={"state": EpochState.RUNNING.value})
         message = f"agent {row.name} runs in pod {pod.name}, epoch {row.epoch}"
         timeout = case.effective.limits.timeout_seconds
-        left = timedelta(seconds=timeout) - case.active if timeout is not None else None
+        is_waiting = case.level is not None and case.level.idle_since is not None  # costs no active time
+        left = timedelta(seconds=timeout) - case.active if timeout is not None and not is_waiting else None
         wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
         return Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, delete=older, wake_at=wake_at)
     reason, message = Reason.AWAITING_POD.value, f"pod {pod.name} starts"
@@ -138,6 +166,10 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         return stay(case)
     epoch = case.row.epoch + 1 if case.row else 1
     pod = case.newer_pod
+    if pod is None and case.phase in WITHOUT_ROOM:
+        refused = _ask_for_room(case)
+        if refused is not None:
+            return refused
     if pod is None and case.facts.refusal:
         return _tell_refusal(case, retries=retries, error=error)
     row = _row_of(case.agent.name, pod) if pod else None
@@ -151,6 +183,22 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         delete=unwanted(other for other in case.facts.pods if other is not pod),
         create=() if pod else (PodWanted(case.agent.name, epoch),),
         wake_at=(pod.created_at if pod else case.now) + case.facts.deadlines.starting,
+    )
+
+
+def _ask_for_room(case: Situation) -> Outcome | None:
+    """Return what becomes of a session that the namespace's queue was not asked for, or has no room for."""
+    admission = case.facts.admission
+    if admission is None:
+        return stay(case, needs_admission=True)
+    if admission.is_admitted:
+        return None
+    wakes = (admission.wake_at, case.expires_at)
+    return Outcome(
+        Phase.QUEUED,
+        admission.reason,
+        keep_place(message_now(case), admission.message[:1024]),
+        wake_at=min((at for at in wakes if at is not None), default=None),
     )
 
 
@@ -179,7 +227,9 @@ def _row_of(agent: str, pod: PodView) -> AgentStatus:
     return AgentStatus(name=agent, epoch=pod.epoch, pod_name=pod.name, pod_uid=pod.uid, state=EpochState.STARTING.value)
 
 
-def stay(case: Situation, *, needs_level: bool = False, next_retry: bool = False) -> Outcome:
+def stay(
+    case: Situation, *, needs_level: bool = False, needs_admission: bool = False, next_retry: bool = False
+) -> Outcome:
     """Return an outcome that changes nothing."""
     due = case.status.next_retry_at if next_retry else None
     return Outcome(
@@ -191,6 +241,7 @@ def stay(case: Situation, *, needs_level: bool = False, next_retry: bool = False
         next_retry_at=due,
         wake_at=due,
         needs_level=needs_level,
+        needs_admission=needs_admission,
     )
 
 

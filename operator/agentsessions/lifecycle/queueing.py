@@ -168,15 +168,12 @@ def is_waiting(session: SessionView) -> bool:
     return is_wanted and (status.phase is Phase.QUEUED or is_stopped)
 
 
-def tell_place(position: int, why: str, before: str) -> str:
-    """Return what a session that waits says of itself.
+def tell_place(position: int, why: str) -> str:
+    """Return what a session at `position` (from 1) says of itself."""
+    return f"{_PLACE}{position} in the queue: {why}"
 
-    What it says already stays when only its position is another: a moving queue writes no status.
 
-    Args:
-        position: Its place, from 1.
-        why: What is full.
-        before: What its status says now.
-    """
-    is_same = before.startswith(_PLACE) and before.partition(": ")[2] == why
-    return before if is_same else f"{_PLACE}{position} in the queue: {why}"
+def keep_place(before: str, now: str) -> str:
+    """Return what to write of a session that says `before`: its place alone is not worth a write."""
+    is_same = before.startswith(_PLACE) and before.partition(": ")[2] == now.partition(": ")[2]
+    return before if is_same else now

@@ -16,7 +16,8 @@ Pattern = Annotated[str, Field(min_length=1, max_length=512)]
 
 def cel(rule: str, message: str, *, field: str = "") -> JsonDict:
     """Return one `x-kubernetes-validations` entry; `field` is the JSON name of the property that is at fault."""
-    return {"rule": rule, "message": message} | ({"fieldPath": f".{field}"} if field else {})
+    entry: JsonDict = {"rule": rule, "message": message}
+    return {**entry, "fieldPath": f".{field}"} if field else entry
 
 
 class ScriptMatch(ApiModel):

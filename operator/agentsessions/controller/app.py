@@ -10,12 +10,11 @@ from typing import Final
 import structlog
 
 from agentsessions.controller.accept import Acceptor
-from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_QUOTAS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
@@ -24,13 +23,12 @@ from agentsessions.controller.passes import Passes
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.probes import Probes
 from agentsessions.controller.providers import ProviderReconciler
-from agentsessions.controller.quotas import QuotaReconciler
+from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.settings import Settings
-from agentsessions.controller.spending import Spending
-from agentsessions.controller.store import Key, Providers, Quotas, Sessions, key_of
+from agentsessions.controller.store import Key, Providers, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
-from agentsessions.controller.views import ProviderRecord, QuotaRecord, SessionRecord
+from agentsessions.controller.views import ProviderRecord, SessionRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -40,9 +38,6 @@ FIRST_FEED_SECONDS: Final = 5.0
 """How long the first pass waits for the gateway, so that a restart of ours does not look like an outage of its."""
 LOAD_PAUSE_SECONDS: Final = 2.0
 PROVIDER_WORKERS: Final = 2
-QUOTA_WORKERS: Final = 2
-QUOTA_LOOK_SECONDS: Final = 0.5
-"""Changes of a namespace's use within this time are one look at its quotas."""
 STUCK_SECONDS: Final = 300.0
 """A key that waits so long, or a watch that is silent so long, means that the process is stuck."""
 
@@ -57,21 +52,14 @@ class Operator:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store, self._quota_store = Sessions(), Providers(), Quotas()
-        self.queue, self._provider_queue, self._quota_queue = KeyedQueue(), KeyedQueue(), KeyedQueue()
+        self._session_store, self._provider_store = Sessions(), Providers()
+        self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
         self._pods = Pods(client, self._note_pod)
         self._own_ids = OwnIds(self._session_store)
-        self._spending = Spending(self._feed.fetch_spent, self._quota_store.namespaces, clock=clock)
-        self._admissions = Admissions(
-            self._session_store,
-            self._pods,
-            self._quota_store,
-            spent=self._spending.get,
-            default_concurrent=settings.max_concurrent_sessions,
-            clock=clock,
-        )
+        self._queues = self._build_queues(clock)
+        self.quotas = self._queues.quotas
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
         self._is_acting = False
         self.is_broken = False
@@ -87,9 +75,6 @@ class Operator:
             on_change=self._mark_provider,
             on_gone=self._forget_provider,
         )
-        self.quotas = Watched(
-            client, SESSION_QUOTAS, self._quota_store, on_change=self._note_quota, on_gone=self._forget_quota
-        )
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -97,17 +82,7 @@ class Operator:
         self._provider_passes = Passes(
             self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
         )
-        self._quota_reconciler = QuotaReconciler(client, self._quota_store, self._admissions, self.metrics, clock=clock)
-        self._quota_passes = Passes(
-            self._quota_queue, self._quota_reconciler.reconcile, self.quotas.refresh, self.metrics, clock=clock
-        )
-        self._sweep = Sweep(
-            (self.sessions, self.providers, self.quotas),
-            self._namespaces,
-            self._used_namespaces,
-            self.metrics,
-            pause_seconds=settings.sweep_seconds,
-        )
+        self._sweep = self._build_sweep()
         self.probes = Probes(self.metrics.registry, health=self.find_stuck, readiness=self.find_missing)
         self._connect()
 
@@ -118,7 +93,6 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pods.informer.run(), name="pods")
                 group.create_task(self._feed.run(), name="levels")
-                group.create_task(self._spending.run(), name="spending")
                 group.create_task(self._act(), name="passes")
                 group.create_task(self._heal_on_new_ca(), name="ca")
         finally:
@@ -153,7 +127,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
-            group.create_task(self._quota_queue.work(self._quota_passes.run, QUOTA_WORKERS))
+            group.create_task(self._queues.run())
             group.create_task(self._sweep.run())
 
     async def _load(self) -> None:
@@ -184,6 +158,26 @@ class Operator:
             log.info("gateway's CA is new; copying it")
             await self._namespaces.heal(self._used_namespaces())
 
+    def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
+        return Queues(
+            self._client,
+            self._session_store,
+            self._pods,
+            self._feed.fetch_spent,
+            self.metrics,
+            default_concurrent=self._settings.max_concurrent_sessions,
+            clock=clock,
+        )
+
+    def _build_sweep(self) -> Sweep:
+        return Sweep(
+            (self.sessions, self.providers, self.quotas),
+            self._namespaces,
+            self._used_namespaces,
+            self.metrics,
+            pause_seconds=self._settings.sweep_seconds,
+        )
+
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
         return Parts(
             client=self._client,
@@ -197,7 +191,7 @@ class Operator:
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
             ),
-            admissions=self._admissions,
+            admissions=self._queues.admissions,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
@@ -210,9 +204,7 @@ class Operator:
         self._authority.on_change = self._new_ca.set
         self._feed.on_level = self._mark_uid
         self._feed.on_reachable = self._mark_open
-        self._admissions.wake = self.queue.add
-        self._admissions.on_change = self._mark_quotas
-        self._spending.on_change = self._note_spending
+        self._queues.admissions.wake = self.queue.add
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
@@ -233,42 +225,22 @@ class Operator:
             self.queue.add(pending)
 
     def _note_session(self, key: Key) -> None:
-        self._admissions.note_session(key)
+        self._queues.admissions.note_session(key)
         self.queue.add(key)
 
     def _note_pod(self, session_uid: str) -> None:
-        self._admissions.note(session_uid)
+        self._queues.admissions.note(session_uid)
         self._mark_uid(session_uid)
-
-    def _note_quota(self, key: Key) -> None:
-        self._admissions.note_quotas(key.partition("/")[0])
-        self._quota_queue.add(key)
-
-    def _note_spending(self, namespace: str, is_turn: bool) -> None:
-        """Let sessions in that may start by what is known now; tell all that wait when it was, or became, unknown."""
-        if is_turn:
-            self._admissions.rouse_all(namespace)
-        self._mark_quotas(namespace)
-
-    def _mark_quotas(self, namespace: str) -> None:
-        """Look at the quotas of a namespace soon."""
-        for key in self._quota_store.keys_of(namespace):
-            self._quota_queue.add_after(key, QUOTA_LOOK_SECONDS)
 
     def _forget_session(self, key: Key, record: SessionRecord) -> None:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
-        self._admissions.note_session(key)
+        self._queues.admissions.note_session(key)
         for other in self._own_ids.release(record.view):
             self.queue.add(key_of(other.namespace, other.name))
 
     def _forget_provider(self, key: Key, _record: ProviderRecord) -> None:
         self._provider_passes.forget(key)
-
-    def _forget_quota(self, key: Key, record: QuotaRecord) -> None:
-        self._quota_passes.forget(key)
-        self._quota_reconciler.forget(record.uid)
-        self._admissions.note_quotas(record.namespace)
 
     def _used_namespaces(self) -> set[str]:
         return {key.partition("/")[0] for key in self._session_store.open_keys()}

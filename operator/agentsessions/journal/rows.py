@@ -20,6 +20,7 @@ class SessionUsage:
     input_tokens: int = 0
     output_tokens: int = 0
     tool_calls: int = 0
+    cost_micro_usd: int = 0
     turns: int = 0
     limit_reached: LimitName | None = None
 

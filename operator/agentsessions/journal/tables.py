@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -106,6 +107,7 @@ usage: Final = Table(
     _count("input_tokens"),
     _count("output_tokens"),
     _count("tool_calls"),
+    _count("cost_micro_usd"),
     _count("turns"),
     Column("has_goal", Boolean, nullable=False),
     Column("limit_reached", String(63)),
@@ -222,3 +224,13 @@ tool_calls: Final = Table(
     Column("duration_milliseconds", BigInteger),
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
+
+spending: Final = Table(
+    "spending",
+    metadata,
+    Column("namespace", String(63), primary_key=True),
+    Column("day", Date, primary_key=True),
+    _count("tokens"),
+    _count("cost_micro_usd"),
+)
+"""What each namespace was charged on a UTC day: counted, as a call that is bought again overwrites its own row."""

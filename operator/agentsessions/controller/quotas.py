@@ -98,16 +98,16 @@ class QuotaReconciler:
         patch = merge_diff(quota.status.to_json(), build_status(quota, usage, now).to_json())
         if not patch:
             return usage.next_at
-        may_write_at = self._may_write_at(quota)
+        may_write_at = self._may_write_at(quota, now)
         if now < may_write_at:
             return min(may_write_at, usage.next_at or may_write_at)
         await self._write(quota, patch)
         return usage.next_at
 
-    def _may_write_at(self, quota: QuotaRecord) -> datetime:
+    def _may_write_at(self, quota: QuotaRecord, now: datetime) -> datetime:
         written_at, generation = self._written.get(quota.uid, (None, 0))
         if written_at is None or generation != quota.generation:
-            return self._clock()
+            return now
         return written_at + WRITE_PAUSE
 
     async def _write(self, quota: QuotaRecord, patch: dict[str, object]) -> None:

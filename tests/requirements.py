@@ -20,6 +20,7 @@ DONE: Final = frozenset({"OBJ-1", "OBJ-6", "LIFE-1", "LIFE-10", "LIFE-11"})
 
 PARTIAL: Final = {
     "OBJ-2": "all types but Custom and Metrics",
+    "OBJ-5": "409 over HTTP; title and description editable over HTTP",
     "OBJ-7": "one agent per session",
     "LIFE-2": "changes over HTTP",
     "LIFE-3": "health and activity",

@@ -25,6 +25,7 @@ from agentsessions.children.snapshot import (
     read_key,
     wanted_content,
 )
+from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.providers import provider_problem
 from agentsessions.controller.store import Key, Providers, key_of
 from agentsessions.controller.views import ProviderRecord
@@ -52,12 +53,14 @@ class Acceptor:
         providers: Providers,
         install_namespace: str,
         *,
+        own_ids: OwnIds,
         refresh_provider: Callable[[Key], Awaitable[bool]],
     ) -> None:
         self._client = client
         self._providers = providers
         self._install_namespace = install_namespace
         self._refresh_provider = refresh_provider
+        self._own_ids = own_ids
 
     async def accept(self, session: SessionView) -> Acceptance:
         """Return the session's frozen inputs, or its first problem.
@@ -70,6 +73,7 @@ class Acceptor:
             return Acceptance(has_snapshot=bool(wanted))
         try:
             check_spec(session.spec)
+            self._check_own_id(session)
             effective = resolve(session.spec)
             for agent in effective.agents:
                 await self._check_model(session.namespace, agent, effective.limits)
@@ -94,6 +98,16 @@ class Acceptor:
         for place in (namespace, self._install_namespace):
             await self._refresh_provider(key_of(place, name))
         return self.find_provider(namespace, name)
+
+    def _check_own_id(self, session: SessionView) -> None:
+        other = self._own_ids.claim(session)
+        if other is not None:
+            whose = f"owner {session.spec.owner!r}" if session.spec.owner else "sessions without owner"
+            raise RefusedError(
+                Reason.DUPLICATE_ID,
+                f"spec.sessionId {session.spec.session_id!r} is that of session {other.name!r}, and is unique for "
+                f"{whose} in namespace {session.namespace}: delete that session, or create this one with another id",
+            )
 
     async def _check_model(self, namespace: str, agent: Agent, limits: EffectiveLimits) -> None:
         model = agent.model

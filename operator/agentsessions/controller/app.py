@@ -19,13 +19,15 @@ from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
+from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.probes import Probes
 from agentsessions.controller.providers import ProviderReconciler
+from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.settings import Settings
-from agentsessions.controller.store import Key, Providers, Sessions
+from agentsessions.controller.store import Key, Providers, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.views import ProviderRecord, SessionRecord
 from agentsessions.controller.watched import Watched
@@ -44,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 
 class Operator:
-    """Everything of the operator but kopf, which brings changes of our own kinds to `sessions` and `providers`."""
+    """Everything of the operator but kopf, which brings changes of our own kinds to what is `Watched` here."""
 
     def __init__(
         self,
@@ -54,14 +56,7 @@ class Operator:
         leadership: Leadership | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        """Put the parts together.
-
-        Args:
-            settings: What an administrator set.
-            client: For everything but the Lease.
-            leadership: Says when to act; without it, this process acts alone.
-            clock: Present time.
-        """
+        """Put the parts together. `leadership` says when to act; without it, this process acts alone."""
         clock = clock or SteadyClock()
         self._settings = settings
         self._client = client
@@ -70,7 +65,10 @@ class Operator:
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
-        self._pods = Pods(client, self._mark_uid)
+        self._pods = Pods(client, self._note_pod)
+        self._own_ids = OwnIds(self._session_store)
+        self._queues = self._build_queues(clock)
+        self.quotas = self._queues.quotas
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
         self._leadership = leadership
         self.role = Role.STARTING
@@ -78,16 +76,7 @@ class Operator:
         self.is_broken = False
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
-        self.sessions = Watched(
-            client, AGENT_SESSIONS, self._session_store, on_change=self._mark_session, on_gone=self._forget_session
-        )
-        self.providers = Watched(
-            client,
-            MODEL_PROVIDERS,
-            self._provider_store,
-            on_change=self._mark_provider,
-            on_gone=self._forget_provider,
-        )
+        self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -95,13 +84,7 @@ class Operator:
         self._provider_passes = Passes(
             self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
         )
-        self._sweep = Sweep(
-            (self.sessions, self.providers),
-            self._namespaces,
-            self._used_namespaces,
-            self.metrics,
-            pause_seconds=settings.sweep_seconds,
-        )
+        self._sweep = self._build_sweep()
         self.probes = Probes(
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
         )
@@ -135,7 +118,7 @@ class Operator:
     def find_missing(self) -> Mapping[str, str]:
         """Return why the operator does not act yet, or could not take over."""
         if self.role is Role.STARTING:
-            return {"start": "pods and providers are not listed yet"}
+            return {"start": "pods, providers, quotas and sessions are not listed yet"}
         problem = self._leadership.problem if self._leadership is not None else ""
         return {"lease": problem} if problem else {}
 
@@ -157,6 +140,7 @@ class Operator:
                 group.create_task(self._sweep.sweep())  # nobody has looked for what the streams missed meanwhile
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
+            group.create_task(self._queues.run())
             group.create_task(self._sweep.run())
             group.create_task(self._heal_on_new_ca())
 
@@ -172,21 +156,25 @@ class Operator:
             self._provider_queue.add(key)
 
     async def _load(self) -> None:
-        """List the providers, so that no session is told that a provider is missing which was merely not seen yet.
+        """List what decisions on one object depend on of others, so that none is made on what was not seen yet.
+
+        A session may name any provider, and whether it may start depends on the quotas and on every session of its
+        namespace.
 
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        while True:
-            try:
-                await self.providers.load()
-            except ApiError as error:
-                if not error.is_passing:
-                    raise
-                log.warning("providers not listed", error=str(error))
-                await asyncio.sleep(LOAD_PAUSE_SECONDS)
-            else:
-                return
+        for kind in (self.providers, self.quotas, self.sessions):
+            while True:
+                try:
+                    await kind.load()
+                except ApiError as error:
+                    if not error.is_passing:
+                        raise
+                    log.warning("not listed", kind=kind.resource.plural, error=str(error))
+                    await asyncio.sleep(LOAD_PAUSE_SECONDS)
+                else:
+                    break
 
     async def _heal_on_new_ca(self) -> None:
         while True:
@@ -194,6 +182,44 @@ class Operator:
             self._new_ca.clear()
             log.info("gateway's CA is new; copying it")
             await self._namespaces.heal(self._used_namespaces())
+
+    def _watch_sessions(self) -> Watched[SessionRecord]:
+        return Watched(
+            self._client,
+            AGENT_SESSIONS,
+            self._session_store,
+            on_change=self._note_session,
+            on_gone=self._forget_session,
+        )
+
+    def _watch_providers(self) -> Watched[ProviderRecord]:
+        return Watched(
+            self._client,
+            MODEL_PROVIDERS,
+            self._provider_store,
+            on_change=self._mark_provider,
+            on_gone=self._forget_provider,
+        )
+
+    def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
+        return Queues(
+            self._client,
+            self._session_store,
+            self._pods,
+            self._feed.fetch_spent,
+            self.metrics,
+            default_concurrent=self._settings.max_concurrent_sessions,
+            clock=clock,
+        )
+
+    def _build_sweep(self) -> Sweep:
+        return Sweep(
+            (self.sessions, self.providers, self.quotas),
+            self._namespaces,
+            self._used_namespaces,
+            self.metrics,
+            pause_seconds=self._settings.sweep_seconds,
+        )
 
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
         return Parts(
@@ -206,7 +232,9 @@ class Operator:
                 self._provider_store,
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
+                own_ids=self._own_ids,
             ),
+            admissions=self._queues.admissions,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
@@ -222,6 +250,7 @@ class Operator:
         self.metrics.leading.set_function(lambda: float(self.role is Role.LEADING))
         if self._leadership is not None:
             self.metrics.lease_age_seconds.set_function(self._leadership.age)
+        self._queues.admissions.wake = self._mark_session
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
@@ -248,9 +277,20 @@ class Operator:
         for pending in self._session_store.pending_keys():
             self._mark_session(pending)
 
+    def _note_session(self, key: Key) -> None:
+        self._queues.admissions.note_session(key)
+        self._mark_session(key)
+
+    def _note_pod(self, session_uid: str) -> None:
+        self._queues.admissions.note(session_uid)
+        self._mark_uid(session_uid)
+
     def _forget_session(self, key: Key, record: SessionRecord) -> None:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
+        self._queues.admissions.note_session(key)
+        for other in self._own_ids.release(record.view):
+            self._mark_session(key_of(other.namespace, other.name))
 
     def _forget_provider(self, key: Key, _record: ProviderRecord) -> None:
         self._provider_passes.forget(key)

@@ -50,6 +50,8 @@ class Settings:
     """Name of our pod, for people who read the Lease; the machine's name when empty."""
     sweep_seconds: int = 300
     """Pause between two sweeps for what the streams missed."""
+    max_concurrent_sessions: int = 100
+    """Sessions that run at the same time in a namespace whose SessionQuotas do not say how many."""
     deadlines: Deadlines = DEFAULT_DEADLINES
     """From `AGENTSESSIONS_DEADLINE_<NAME>_SECONDS`."""
     kubeconfig: str | None = None
@@ -83,6 +85,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         leader_election=_word(env, "LEADER_ELECTION", "false", BOOLEANS) == "true",
         pod_name=env.get(f"{PREFIX}POD_NAME") or socket.gethostname(),
         sweep_seconds=_integer(env, "SWEEP_SECONDS", Settings.sweep_seconds, lowest=1, highest=LONGEST_SECONDS),
+        max_concurrent_sessions=_integer(
+            env, "MAX_CONCURRENT_SESSIONS", Settings.max_concurrent_sessions, lowest=1, highest=1_000_000
+        ),
         deadlines=_deadlines(env),
         kubeconfig=env.get("KUBECONFIG") or None,
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),

@@ -12,10 +12,18 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from agentsessions.api import names
-from agentsessions.api.v1alpha1 import ModelProviderSpec, ModelProviderStatus, SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1 import (
+    ModelProviderSpec,
+    ModelProviderStatus,
+    SessionQuotaSpec,
+    SessionQuotaStatus,
+    SessionSpec,
+    SessionStatus,
+)
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.pod import CONTAINER
 from agentsessions.lifecycle.facts import PodView, SessionView
+from agentsessions.lifecycle.quotas import Quota
 
 Raw = Mapping[str, Any]
 
@@ -50,6 +58,34 @@ class ProviderRecord:
     problem: str
     """Why the spec does not parse; empty when it does."""
     status: ModelProviderStatus
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRecord:
+    """A SessionQuota as last seen."""
+
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    view: Quota
+    """What it says; a spec that does not parse is None in it."""
+    status: SessionQuotaStatus
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.view.name
+
+    @property
+    def spec(self) -> SessionQuotaSpec | None:
+        """Its limits; None when they cannot be read."""
+        return self.view.spec
+
+    @property
+    def problem(self) -> str:
+        """Why the spec does not parse; empty when it does."""
+        return self.view.problem
 
 
 def to_session(raw: Raw) -> SessionRecord:
@@ -90,6 +126,27 @@ def to_provider(raw: Raw) -> ProviderRecord:
         resource_version=meta["resourceVersion"],
         spec=spec,
         problem=problem,
+        status=status,
+    )
+
+
+def to_quota(raw: Raw) -> QuotaRecord:
+    """Read a SessionQuota."""
+    meta, spec, problem = raw["metadata"], None, ""
+    try:
+        spec = SessionQuotaSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        problem = describe(error)
+    try:
+        status = SessionQuotaStatus.model_validate(raw.get("status") or {}, extra="ignore")
+    except ValidationError:
+        status = SessionQuotaStatus()  # written anew
+    return QuotaRecord(
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        view=Quota(meta["name"], spec, problem),
         status=status,
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, insert, select, update
 
 from agentsessions.api.reasons import LimitName
+from agentsessions.journal import spending
 from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import SessionUsage
@@ -133,6 +134,7 @@ class Ledger:
             values = {f"new_{name}": self._state[name] for name in _CHANGING}
             self._work.conn.execute(_SAVE, {"uid": self._uid, **values})
             self._work.touched.add(self._uid)
+            spending.note_spent(self._work, self._uid, to_usage(self._stored), self.usage)
         self._new = []
         self._stored = dict(self._state)
 

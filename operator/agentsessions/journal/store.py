@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agentsessions.api.levels import Level
+from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, ToolBegin, ToolSettle, ToolVerdict
-from agentsessions.journal import calls, failures, fences, history, levels, sessions, tools, turns
+from agentsessions.journal import calls, failures, fences, history, levels, sessions, spending, tools, turns
 from agentsessions.journal.changes import Bulletin, Changes
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
@@ -52,6 +53,7 @@ class Store:
     def __init__(self, writer_engine: Engine, reader_engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
         self._writer_engine = writer_engine
         self._reader_engine = reader_engine
+        self._clock = clock
         self._bulletin = Bulletin()
         self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce)
 
@@ -267,6 +269,11 @@ class Store:
     async def open_levels(self) -> list[Level]:
         """Return how all sessions stand that exist and are in no final phase."""
         return await self._read(levels.read_open_levels)
+
+    async def spent_today(self, namespaces: Sequence[str]) -> DayUsage:
+        """Return what namespaces were charged since midnight UTC."""
+        today = self._clock().astimezone(UTC).date()
+        return DayUsage(day=today, namespaces=await self._read(spending.read_spent, namespaces, today))
 
     async def verify(self, session_uid: str) -> list[str]:
         """Recompute a session's chain; return what does not fit, nothing when it is sound."""

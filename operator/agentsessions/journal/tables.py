@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -231,3 +232,13 @@ tool_calls: Final = Table(
     Column("duration_milliseconds", BigInteger),
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
+
+spending: Final = Table(
+    "spending",
+    metadata,
+    Column("namespace", String(63), primary_key=True),
+    Column("day", Date, primary_key=True),
+    _count("tokens"),
+    _count("cost_micro_usd"),
+)
+"""What each namespace was charged on a UTC day: counted, as a call that is bought again overwrites its own row."""

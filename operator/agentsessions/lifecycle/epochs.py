@@ -14,6 +14,7 @@ from agentsessions.lifecycle.decision import PodWanted, unwanted
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
+from agentsessions.lifecycle.queueing import keep_place
 from agentsessions.lifecycle.retry import LOST, Action, next_try_at, rule_of
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
@@ -218,14 +219,11 @@ def _ask_for_room(case: Situation) -> Outcome | None:
         return stay(case, needs_admission=True)
     if admission.is_admitted:
         return None
-    is_told = (
-        case.phase is Phase.QUEUED and reason_now(case) == admission.reason
-    )  # its place alone is not worth a write
     wakes = (admission.wake_at, case.expires_at)
     return Outcome(
         Phase.QUEUED,
         admission.reason,
-        message_now(case) if is_told else admission.message[:1024],
+        keep_place(message_now(case), admission.message[:1024]),
         wake_at=min((at for at in wakes if at is not None), default=None),
     )
 

@@ -41,6 +41,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sessions_phase"), "sessions", ["phase"], unique=False)
     op.create_table(
+        "spending",
+        sa.Column("namespace", sa.String(length=63), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("cost_micro_usd", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "day", name=op.f("pk_spending")),
+    )
+    op.create_table(
         "entries",
         sa.Column("session_uid", sa.String(length=64), nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),

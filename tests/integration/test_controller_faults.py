@@ -120,10 +120,13 @@ async def race(runs: Runs, hold: Hold, at: int) -> list[str]:
 
 
 @pytest.mark.requirement("LIFE-11")
-async def test_two_operators_at_once_make_one_pod_and_come_to_the_same_end(runs: Runs) -> None:
-    want = await runs.baseline(FIRST)
+@pytest.mark.parametrize("story", STORIES)
+async def test_two_operators_that_both_believe_to_lead_make_one_pod_and_come_to_the_same_end(
+    runs: Runs, story: str
+) -> None:
+    want = await runs.baseline(story)
     async with runs.theatre.second_operator() as second, open_stage(runs.theatre) as stage:
-        await STORIES[FIRST](stage)
+        await STORIES[story](stage)
         async with open_stage(runs.theatre) as after:
             await STORIES[FIRST](after)
         found = await read_ending(stage)

@@ -99,6 +99,7 @@ async def start_sessions(cluster: Cluster, namespace: str, count: int) -> Figure
     """Create sessions as fast as the API server takes them, and wait until all run."""
     names = names_of(count)
     async with watched(cluster.client, namespace) as phases:
+        await cluster.allow_sessions(namespace, count + 1)
         # The first session of a namespace also makes what the namespace needs once.
         await cluster.make_session(namespace, WARM_UP, goal="Say hello.")
         await phases.wait([WARM_UP], ["Running"], seconds=PATIENCE_SECONDS)

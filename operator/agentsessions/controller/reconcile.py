@@ -15,6 +15,7 @@ from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1 import SessionStatus
 from agentsessions.children.snapshot import wanted_content
 from agentsessions.controller.accept import Acceptor
+from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
 from agentsessions.controller.events import Events
 from agentsessions.controller.kinds import AGENT_SESSIONS
@@ -29,7 +30,7 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError, NotFound
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
-from agentsessions.lifecycle.facts import Acceptance, Admission, Deadlines, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.facts import Acceptance, Deadlines, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
 from agentsessions.lifecycle.waits import explain_refusal
@@ -53,6 +54,7 @@ class Parts:
     pods: Pods
     feed: LevelFeed
     acceptor: Acceptor
+    admissions: Admissions
     children: Children
     events: Events
     metrics: Metrics
@@ -78,6 +80,11 @@ class Reconciler:
         if record.problem and record.view.status.phase not in PENDING:
             await self._mark_unreadable(record)
             return None
+        with self._parts.admissions.during(record.view.uid):
+            return await self._step(record)
+
+    async def _step(self, record: SessionRecord) -> datetime | None:
+        """Decide on a session, and do what was decided."""
         facts, decision = await self._settle(await self._observe(record))
         session = facts.session
         if decision.delete_session:
@@ -104,6 +111,7 @@ class Reconciler:
             acceptance=acceptance,
             journal=self._journal_of(session),
             deadlines=parts.deadlines,
+            hold=parts.admissions.hold_of(session.namespace),
             jitter=draw_jitter(session),
         )
 
@@ -131,14 +139,15 @@ class Reconciler:
         return JournalView(is_reachable=feed.is_reachable, level=feed.get(session.uid), away=away)
 
     async def _settle(self, facts: Facts) -> tuple[Facts, Decision]:
-        """Decide until the decision needs nothing more: no level to read, no pod to make."""
+        """Decide until the decision needs nothing more: no level to read, no place to ask for, no pod to make."""
         for _ in range(MOST_ROUNDS):
             decision = decide(facts, self._parts.clock())
             if decision.needs_level:
                 facts = replace(facts, journal=await self._ask_journal(facts))
             elif decision.needs_admission:
-                facts = replace(facts, admission=Admission(is_admitted=True))
+                facts = replace(facts, admission=self._parts.admissions.ask(facts.session))
             elif decision.create:
+                self._parts.admissions.use(facts.session.uid)
                 facts = await self._create(await self._delete(facts, decision.delete), decision.create)
             else:
                 return facts, decision

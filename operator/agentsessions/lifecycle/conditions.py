@@ -30,8 +30,9 @@ def build_conditions(
     spent_why, spent_message = (why, message) if is_spent else (Reason.BUDGET_LEFT, "")
     wanted = [
         _condition(ConditionType.READY, is_true=phase in READY, reason=why, message=message),
-        _told(ConditionType.RECONCILING, outcome, is_true=is_reconciling, otherwise=Reason.SETTLED),
+        # Before Reconciling: where both hold, kstatus goes by the one that comes first.
         _told(ConditionType.STALLED, outcome, is_true=is_stalled, otherwise=Reason.NOT_STALLED),
+        _told(ConditionType.RECONCILING, outcome, is_true=is_reconciling, otherwise=Reason.SETTLED),
         _condition(ConditionType.ACCEPTED, is_true=not accepted[1], reason=accepted[0], message=accepted[1]),
         _told(ConditionType.PAUSED, outcome, is_true=phase is Phase.PAUSED, otherwise=Reason.NOT_PAUSED),
         _told(ConditionType.COMPLETE, outcome, is_true=phase is Phase.COMPLETED, otherwise=Reason.IN_PROGRESS),

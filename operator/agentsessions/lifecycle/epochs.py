@@ -7,14 +7,15 @@ did resets the count. The old pod is fenced by the next epoch's row, so it need 
 from dataclasses import replace
 from datetime import timedelta
 
-from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason, StopReason
+from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.decision import PodWanted, unwanted
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
-from agentsessions.lifecycle.retry import FATAL, compute_backoff
+from agentsessions.lifecycle.queueing import keep_place
+from agentsessions.lifecycle.retry import LOST, Action, next_try_at, rule_of
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
 
@@ -134,20 +135,22 @@ def _await_journal(case: Situation) -> Outcome:
 def _retry_or_fail(case: Situation) -> Outcome:
     """Count the failure by what the epoch achieved, and by the class of its error."""
     error = _error_of(case)
-    if error.code in FATAL:
-        return failed(FATAL[ErrorCode(error.code)], error.message, error=error)
+    rule = rule_of(error.code)
+    if rule.action is not Action.RETRY:
+        return failed(rule.stop_reason, error.message, error=error)
     is_known = case.facts.journal.is_fresh and case.level is not None
     has_progress = is_known and case.level is not None and case.level.epoch_turns > 0
     before = case.status.retries or 0
     retries = 0 if has_progress else before + (1 if is_known else 0)
     if retries > case.effective.max_retries:
         message = f"{retries} epochs in a row failed without a committed turn; the last: {error.message}"
-        return failed(StopReason.RETRIES_EXHAUSTED, message[:1024], error=error, retries=retries)
-    if has_progress and error.code == ErrorCode.POD_LOST:
+        return failed(rule.stop_reason, message[:1024], error=error, retries=retries)
+    if has_progress and error.code in LOST:
         return _start_next(case, retries=retries, error=error)
     state = case.epoch_state.value
     row = case.row and case.row.model_copy(update={"state": state})
-    due = case.now + compute_backoff(case.effective, retries, case.facts.jitter)
+    asked = case.closing.retry_at if case.closing else None
+    due = next_try_at(case.effective, retries, case.facts.jitter, now=case.now, not_before=asked)
     message = f"epoch {row.epoch if row else 0} ended: {error.message}; trying again"
     return Outcome(
         Phase.STARTING,
@@ -166,6 +169,9 @@ def _error_of(case: Situation) -> SessionError:
     closing, pod = case.closing, case.pod
     if closing is not None and closing.code is not None:
         return SessionError(code=closing.code, message=(closing.message or closing.code)[:1024])
+    if pod is not None and pod.is_node_lost:
+        why = f"pod {pod.name} was lost with its node ({pod.message})"
+        return SessionError(code=ErrorCode.NODE_LOST, message=why[:1024])
     if case.epoch_state is EpochState.ENDED and pod is not None:
         why = f"pod {pod.name} ended with exit code {pod.exit_code} and without closing its epoch"
         if pod.message:
@@ -213,14 +219,11 @@ def _ask_for_room(case: Situation) -> Outcome | None:
         return stay(case, needs_admission=True)
     if admission.is_admitted:
         return None
-    is_told = (
-        case.phase is Phase.QUEUED and reason_now(case) == admission.reason
-    )  # its place alone is not worth a write
     wakes = (admission.wake_at, case.expires_at)
     return Outcome(
         Phase.QUEUED,
         admission.reason,
-        message_now(case) if is_told else admission.message[:1024],
+        keep_place(message_now(case), admission.message[:1024]),
         wake_at=min((at for at in wakes if at is not None), default=None),
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.life import OnLimit
+from agentsessions.api.v1alpha1.status import Usage
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
@@ -51,12 +52,11 @@ def _find_timeout(case: Situation) -> Reached | None:
 
 
 def _is_beyond(case: Situation, seconds: int) -> bool:
-    """Tell whether a pod has run far beyond the active time, whatever became of the gateway."""
-    pod = case.pod
-    if pod is None or pod.started_at is None or case.phase is not Phase.RUNNING:
+    """Tell whether the phase has lasted far beyond the active time, whatever became of the gateway."""
+    if case.phase is not Phase.RUNNING:
         return False
-    free = timedelta(seconds=case.idle_seconds)
-    return case.now - pod.started_at - free >= timedelta(seconds=seconds) + case.facts.deadlines.outer_bound
+    free = timedelta(seconds=case.idle_seconds - (case.status.usage or Usage()).idle_seconds)
+    return case.in_phase - free >= timedelta(seconds=seconds) + case.facts.deadlines.outer_bound
 
 
 def is_over_limit(case: Situation) -> Outcome | None:

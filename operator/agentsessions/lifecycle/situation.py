@@ -98,7 +98,8 @@ class Situation:
             return EpochState.ENDED
         if pod is None or pod.is_deleting:
             return EpochState.LOST
-        return EpochState.RUNNING if pod.phase == "Running" else EpochState.STARTING
+        # Unknown: its node cannot be reached, and may be again; it counts until Kubernetes gives it up.
+        return EpochState.RUNNING if pod.phase in {"Running", "Unknown"} else EpochState.STARTING
 
     @property
     def closing(self) -> Closing | None:

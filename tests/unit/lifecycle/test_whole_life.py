@@ -313,9 +313,11 @@ def test_running_session_needs_no_room_for_its_next_epoch() -> None:
 
 @pytest.mark.requirement("LIM-4")
 def test_place_in_the_queue_alone_is_not_worth_a_write() -> None:
-    queued = decide(a_session().without_room(message="place 3").facts(), T0).status
-    session = SessionBuilder(status=queued).without_room(message="place 2")
+    queued = decide(a_session().without_room(message="place 3 in the queue: 3 run").facts(), T0).status
+    session = SessionBuilder(status=queued).without_room(message="place 2 in the queue: 3 run")
     assert decide(session.facts(), T0).status == queued
+    session = session.without_room(message="place 2 in the queue: 5 run")
+    assert decide(session.facts(), T0).status != queued
 
 
 @pytest.mark.requirement("LIFE-7")

@@ -1,7 +1,7 @@
 """The script of a scripted model: ordered rules, first match answers.
 
-Text and arguments may quote what came before: `${goal}`, `${result[1]}` (first tool result; `-1` the last) and the
-names under `capture`. Quoting is text replacement, never evaluation.
+Text and arguments may quote what came before: `${goal}`, `${text}` (the last user message), `${result[1]}` (first tool
+result; `-1` the last) and the names under `capture`. Quoting is text replacement, never evaluation.
 """
 
 from typing import Annotated

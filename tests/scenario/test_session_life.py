@@ -1,29 +1,15 @@
 """Lives of a session that everybody knows, on the pure core with simulated time."""
 
+from collections.abc import Callable
+
 import pytest
 
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from tests.scenario.gateway import TURNS
 from tests.scenario.promises import check_pods, is_stalled
+from tests.scenario.stories import HOLD, answered, go_on, paused, queued, running, talking
 from tests.scenario.world import Crash, World
-
-
-def go_on(world: World, stages: int) -> None:
-    """Let the operator look, pods take a step and a second pass, so many times."""
-    for _ in range(stages):
-        world.operate()
-        world.run_pods()
-        world.live(1)
-
-
-def running_world() -> World:
-    """Return a world whose session has committed a turn and runs."""
-    world = World()
-    go_on(world, 4)
-    assert world.phase is Phase.RUNNING
-    assert 0 < world.journal.committed < TURNS
-    return world
 
 
 @pytest.mark.requirement("LIFE-1")
@@ -62,7 +48,7 @@ def test_epoch_that_always_fails_ends_after_three_retries() -> None:
 @pytest.mark.requirement("LIFE-4")
 @pytest.mark.requirement("LIFE-11")
 def test_pause_ends_the_turn_and_resume_goes_on_at_the_next() -> None:
-    world = running_world()
+    world = running()
     world.ask(OperatingMode.PAUSED)
     go_on(world, 10)
     assert world.phase is Phase.PAUSED
@@ -78,7 +64,7 @@ def test_pause_ends_the_turn_and_resume_goes_on_at_the_next() -> None:
 
 @pytest.mark.requirement("LIFE-12")
 def test_pause_on_a_node_that_is_cut_off_is_stalled_after_deadline_and_grace() -> None:
-    world = running_world()
+    world = running()
     world.set_node(up=False)
     world.ask(OperatingMode.PAUSED)
     world.live(89)
@@ -88,3 +74,51 @@ def test_pause_on_a_node_that_is_cut_off_is_stalled_after_deadline_and_grace() -
     world.set_node(up=True)
     world.operate()
     assert (world.phase, is_stalled(world)) == (Phase.PAUSED, False)
+
+
+@pytest.mark.requirement("LIFE-8")
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda world: world.change(conversation={"open": False}), id="a person closes it"),
+        pytest.param(lambda world: world.live(61), id="it expires"),
+    ],
+)
+def test_conversation_is_not_ended_over_a_message_that_only_the_gateway_knows(end: Callable[[World], object]) -> None:
+    world = answered(expireAfterSeconds=60)
+    assert world.send()
+    world.set_gateway(up=False)
+    world.heard = world.journal.level().model_copy(update={"inbox_pending": 0})  # the news was on its way
+    end(world)
+    world.operate()
+    assert world.phase is Phase.IDLE
+    world.set_gateway(up=True)
+    go_on(world, 30)
+    assert world.journal.inbox == []
+
+
+@pytest.mark.requirement("LIFE-12")
+def test_runner_that_hangs_while_it_waits_for_a_message_is_shown_as_stalled() -> None:
+    world = talking(conversation={"open": True})
+    world.send()
+    go_on(world, 6)
+    assert (world.phase, world.journal.idle_since is None) == (Phase.RUNNING, False)
+    world.live(60)
+    assert not is_stalled(world)
+    world.live(600)
+    assert is_stalled(world)
+
+
+@pytest.mark.requirement("LIFE-9")
+def test_expiry_wakes_a_session_that_a_held_namespace_keeps_in_its_queue() -> None:
+    world = queued(expireAfterSeconds=60)
+    world.set_hold(HOLD)
+    world.live(61)
+    assert world.phase is Phase.EXPIRED
+
+
+@pytest.mark.requirement("LIFE-9")
+def test_session_that_a_person_paused_does_not_expire() -> None:
+    world = paused(expireAfterSeconds=60)
+    world.live(3600)
+    assert world.phase is Phase.PAUSED

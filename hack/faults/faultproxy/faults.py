@@ -41,6 +41,9 @@ class Exchange(Protocol):
     def kill(self) -> Awaitable[None]:
         """End the caller's process, now, and wait until it is gone."""
 
+    def expire(self) -> Any:
+        """Return the answer to a watch from a version that is too old: well begun, and its one event is an error."""
+
     def repeat_lists(self) -> None:
         """Answer the next list of each kind as the last one was answered."""
 
@@ -127,8 +130,8 @@ class Lose:
     """A watch breaks before an event (verb `event`), and cannot go on from there: the caller has to list anew."""
 
     async def play(self, exchange: Exchange) -> Any:
-        """Refuse the watch that would go on: its version is too old."""
-        return exchange.refuse(410, REASONS[410], None)
+        """Tell the watch that would go on that its version is too old."""
+        return exchange.expire()
 
 
 FAULTS: Final[Mapping[str, type[Any]]] = {

@@ -190,7 +190,17 @@ class ProxiedExchange:
 
     def refuse(self, status: int, reason: str, retry_after: int | None) -> web.Response:
         """Return a Status object."""
-        body = {
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        return web.json_response(self._failure(status, reason), status=status, headers=headers)
+
+    def expire(self) -> web.Response:
+        """Return a watch that says that its version is too old."""
+        event = {"type": "ERROR", "object": self._failure(410, "Expired")}
+        return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
+
+    def _failure(self, status: int, reason: str) -> dict[str, object]:
+        """Return a Status object as the API server words it."""
+        return {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -199,8 +209,6 @@ class ProxiedExchange:
             "reason": reason,
             "code": status,
         }
-        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        return web.json_response(body, status=status, headers=headers)
 
     def kill(self) -> Awaitable[None]:
         """End the caller's process."""

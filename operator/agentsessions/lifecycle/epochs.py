@@ -58,7 +58,7 @@ def _idle(case: Situation) -> Outcome:
         row=row and row.model_copy(update={"state": EpochState.ENDED.value}),
         retries=0 if row else None,
         delete=unwanted(case.facts.pods),
-        wake_at=min((at for at in wakes if at is not None), default=None),
+        wake_at=min((at for at in wakes if at is not None and at > case.now), default=None),
     )
 
 

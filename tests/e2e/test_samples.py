@@ -33,6 +33,7 @@ EXPECTED = {
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
+    "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),

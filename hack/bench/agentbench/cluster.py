@@ -81,12 +81,12 @@ class Cluster:
             raise LookupError(f"no process of the {component} on this machine: only local clusters can be measured so")
         return found
 
-    async def reader_token(self, namespace: str) -> str:
-        """Return an hour's token of a service account that may view the namespace's sessions."""
+    async def reader_token(self, namespace: str, role: str = "view") -> str:
+        """Return an hour's token of a service account that has a role in the namespace."""
         await self.client.create(SERVICE_ACCOUNT, namespace, {"metadata": {"name": READER}})
         binding = {
             "metadata": {"name": READER},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": READER, "namespace": namespace}],
         }
         await self.client.create(ROLE_BINDING, namespace, binding)

@@ -8,7 +8,8 @@ import pytest
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1 import SessionSpec
 from agentsessions.controller.accept import Acceptor, RefusedError, check_spec
-from agentsessions.controller.store import Providers
+from agentsessions.controller.ownids import OwnIds
+from agentsessions.controller.store import Providers, Sessions
 from agentsessions.controller.views import to_session
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
@@ -31,7 +32,8 @@ async def acceptor(providers: Providers) -> AsyncIterator[Acceptor]:
 
     # Sessions without references need nothing of the API server.
     client = Client(ClusterAccess(server="http://127.0.0.1:9", ssl=False, token=lambda: ""), field_manager="test")
-    yield Acceptor(client, providers, "agentsessions-system", refresh_provider=refresh)
+    own_ids = OwnIds(Sessions())
+    yield Acceptor(client, providers, "agentsessions-system", refresh_provider=refresh, own_ids=own_ids)
     await client.close()
 
 

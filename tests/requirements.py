@@ -43,6 +43,7 @@ PARTIAL: Final = {
     "STEP-5": "export; redaction",
     "AG-1": "agents that share a pod",
     "AG-2": "HTTP, and MCP servers",
+    "ID-2": "who may delete a session of another; acts over HTTP",
     "ID-1": "OIDC tokens are the API server's part; changes over HTTP",
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
     "OPS-4": "webhooks",

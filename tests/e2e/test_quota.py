@@ -48,8 +48,9 @@ def test_twelve_sessions_with_quota_three_never_have_more_than_three_pods(produc
     names = [f"s{number:02}" for number in range(SESSIONS)]
     for name in names:
         product.create_session(namespace, name, goal="Say hello.")
-    waiting = product.wait_phase(namespace, names[-1], "Queued")
-    assert "SessionQuota team lets 3 session(s) run at the same time" in ready_message(waiting)
+    product.wait_phase(namespace, names[-1], "Queued")
+    words = "SessionQuota team lets 3 session(s) run at the same time"
+    product.wait_for(namespace, names[-1], lambda s: words in ready_message(s), "told what is full")
     for name in names:
         product.wait_phase(namespace, name, "Completed", seconds=240)
     spans = pod_spans(product, namespace)

@@ -65,7 +65,10 @@ class Queues:
             group.create_task(self._queue.work(self._passes.run, QUOTA_WORKERS))
 
     def _note_quota(self, key: Key) -> None:
-        self.admissions.note_quotas(key.partition("/")[0])
+        namespace = key.partition("/")[0]
+        self.admissions.note_quotas(namespace)
+        if self._spending.get(namespace) is None:
+            self._spending.want()
         self._queue.add(key)
 
     def _forget_quota(self, key: Key, record: QuotaRecord) -> None:

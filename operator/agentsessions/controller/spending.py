@@ -5,6 +5,7 @@ nothing start.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -36,6 +37,7 @@ class Spending:
         self._clock = clock
         self._known: dict[str, tuple[Spent, datetime]] = {}
         self._told: dict[str, Spent | None] = {}
+        self._is_wanted = asyncio.Event()
         self.on_change: Callable[[str, bool], None] = lambda _namespace, _is_turn: None
         """Called with a namespace of which something else is known than before, and whether it became known or unknown
         with that."""
@@ -45,11 +47,17 @@ class Spending:
         spent, heard_at = self._known.get(namespace, (None, self._clock()))
         return spent if self._clock() - heard_at < timedelta(seconds=BELIEVED_SECONDS) else None
 
+    def want(self) -> None:
+        """Ask soon: a namespace may have got its first quota, and is not known yet."""
+        self._is_wanted.set()
+
     async def run(self) -> None:
         """Ask for ever."""
         while True:
+            self._is_wanted.clear()
             await self.refresh(self._namespaces())
-            await asyncio.sleep(PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_wanted.wait(), PAUSE_SECONDS)
 
     async def refresh(self, namespaces: Collection[str]) -> None:
         """Ask once, and say what changed; a gateway that does not answer is asked again the next time."""

@@ -100,7 +100,7 @@ def crash(product: Product, namespace: str, deployment: str) -> None:
 def scale(product: Product, namespace: str, deployment: str, replicas: int) -> Iterator[None]:
     """Scale a deployment while the block runs, then back to one."""
     product.kubectl("scale", f"deployment/{deployment}", "-n", namespace, f"--replicas={replicas}")
-    product.kubectl("wait", "pod", "-l", component(deployment), "-n", namespace, "--for=delete", "--timeout=150s")
+    product.kubectl("wait", "pod", "-l", component(deployment), "-n", namespace, "--for=delete", PATIENCE)
     try:
         yield
     finally:

@@ -25,8 +25,8 @@ OPERATOR = f"system:serviceaccount:{SYSTEM}:agentsessions-operator"
 READER = "agentsessions-test-reader"
 GROUP, VERSION = "agentsessions.dev", "v1alpha1"
 FINAL = frozenset({"Completed", "Failed", "Cancelled", "Expired"})
-LONG_SECONDS = 120
-"""No wait is longer than this on a machine that others use too; what is late by then does not come."""
+LONG_SECONDS = 300
+"""No wait is longer than this, on a machine that others use too: what is late by then does not come."""
 PATIENCE = f"--timeout={LONG_SECONDS}s"
 """The same for kubectl."""
 

@@ -19,7 +19,7 @@ from tests.e2e.agents import (
     live_pod,
 )
 from tests.e2e.faults import until
-from tests.e2e.product import LONG_SECONDS, PATIENCE, SYSTEM, Json, Product
+from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
 from tests.e2e.upstream import INPUT_TOKENS, OUTPUT_TOKENS, serve_upstream
 
 pytestmark = pytest.mark.e2e
@@ -210,7 +210,7 @@ def test_pod_of_an_older_epoch_is_told_to_end(product: Product, namespace: str) 
     product.create_script(namespace, "script", {"answer": {"text": "Hello."}})
     old = start_waiting(product, namespace, "moved", "script")
     # It stays as long as it may, for it ignores SIGTERM: long enough for all that follows.
-    product.core.delete_namespaced_pod(old.name, namespace, grace_period_seconds=LONG_SECONDS)
+    product.core.delete_namespaced_pod(old.name, namespace, grace_period_seconds=120)
     product.wait_for(
         namespace, "moved", lambda session: session["status"]["agents"][0]["epoch"] == 2, "in its second epoch"
     )

@@ -33,11 +33,17 @@ _TURN: Final = select(turns.c.kind, turns.c.history_seq, turns.c.cut_seq).where(
 )
 
 
-def begin(work: Work, turn: RowMapping) -> bool:
-    """Close a turn that is too long, and pin the one that summarises; return False when nothing can be summarised."""
+def begin(work: Work, turn: RowMapping, max_messages: int | None) -> bool:
+    """Close a turn that is too long, and pin the one that summarises; return False when nothing can be summarised.
+
+    Args:
+        work: The job's.
+        turn: The turn; it was shown at most `max_messages`.
+        max_messages: None: all.
+    """
     if turn["kind"] == TurnKind.COMPACT:
         return False
-    cut = find_cut(_conversation(work.conn, turn))
+    cut = find_cut(_conversation(work.conn, turn, max_messages))
     if cut is None:
         return False
     key = {name: turn[name] for name in ("session_uid", "agent", "round")}
@@ -108,9 +114,9 @@ def find_body(conn: Connection, call: RowMapping, text: str) -> dict[str, Any] |
     return {"text": text, "throughSeq": turn["cut_seq"], "droppedMessages": len(dropped)}
 
 
-def _conversation(conn: Connection, turn: Any) -> history.Conversation:
+def _conversation(conn: Connection, turn: Any, max_messages: int | None = None) -> history.Conversation:
     return history.read_conversation(
-        conn, turn["session_uid"], turn["agent"], turn["round"], through_seq=turn["history_seq"]
+        conn, turn["session_uid"], turn["agent"], turn["round"], turn["history_seq"], max_messages
     )
 
 

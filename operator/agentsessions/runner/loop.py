@@ -40,6 +40,8 @@ class TurnLoop:
                     return ExitCode.PAUSED
                 case Control.STOP:
                     return ExitCode.TERMINATED
+                case Control.IDLE:
+                    return ExitCode.IDLE
                 case Control.WAIT:
                     turn = await self._gateway.fetch_turn()
                     continue

@@ -55,11 +55,10 @@ def test_sessions_survive_a_stop_and_a_kill_of_the_leader_with_one_pod_each(prod
             second, killed_at = history.holder, time.monotonic()
             kill_containers(product, SYSTEM, history.leader)
             killed_seconds = history.await_other(second) - killed_at
-            third, before = history.holder, len(names)
+            before = len(names)
             until(lambda: len(names) > before, "a session that only the third leader can have begun")
         for name in names:
             product.wait_phase(namespace, name, "Completed", seconds=120)
-        assert history.holder == third
     print(f"hand-over after a planned stop: {planned_seconds:.2f} s; after a kill: {killed_seconds:.1f} s")  # noqa: T201  # shown with -rP
     assert planned_seconds <= PLANNED_SECONDS
     assert killed_seconds <= LEASE_SECONDS + PLANNED_SECONDS

@@ -77,7 +77,7 @@ verify-manifests: $(STAMP)
 # More workers than cores where tests wait for pods and processes rather than compute.
 FAST := -n 3 --dist worksteal
 WAITING := -n 4 --dist worksteal
-BY_FILE := -n 3 --dist loadfile --no-loadscope-reorder
+BY_FILE := -n 3 --no-loadscope-reorder
 # Prints how long each part took; the first one that fails ends it.
 run-parts = @set -e; for part in $(1); do began=$$SECONDS; \
 	$(MAKE) --no-print-directory $$part; echo "== $$part: $$((SECONDS - began)) s"; done; echo "== in all: $$SECONDS s"
@@ -88,7 +88,7 @@ test: $(STAMP) ## Run all checks and tests that a change must pass
 
 .PHONY: test-full
 test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
-	$(call run-parts,$(TEST_PARTS) test-slow test-faults)
+	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults)
 
 # What is one process at a time leaves a core to something else; each prints when it is through.
 TEST_PARTS := verify-and-fast-tests test-e2e-beside integration-and-e2e-alone
@@ -139,6 +139,10 @@ test-e2e-alone: $(STAMP) cluster-up
 .PHONY: test-slow
 test-slow: $(STAMP) cluster-up ## Run the end-to-end tests that take minutes
 	$(WITH_CLUSTER) $(BIN)/pytest --quiet -rP -m slow tests/e2e
+
+.PHONY: test-soak
+test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each time
+	AGENTSESSIONS_LIVES=full $(BIN)/pytest --quiet tests/scenario/test_any_life.py
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
 .PHONY: test-faults

@@ -5,6 +5,7 @@ is compared with it in the transaction that commits the write. An epoch keeps th
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
@@ -84,6 +85,7 @@ class Closing:
     code: str | None = None
     message: str | None = None
     result_seq: int | None = None
+    retry_at: datetime | None = None
 
 
 def require_current(work: Work, pod: PodIdentity) -> RowMapping:
@@ -125,6 +127,7 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
             code=closing.code,
             message=closing.message,
             result_seq=closing.result_seq,
+            retry_at=closing.retry_at,
         )
     )
     work.touched.add(pod.session_uid)

@@ -14,7 +14,7 @@ from tests.e2e.faults import kill_containers, until
 from tests.e2e.product import SYSTEM, Product
 from tests.e2e.replicas import lease_history, two_replicas
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.slow]
 
 PLANNED_SECONDS = 1.0
 LEASE_SECONDS = 15.0

@@ -114,7 +114,7 @@ def test_kubectl_explains_limits_with_their_defaults(product: Product) -> None:
         "maxSteps": "Model answers over all agents. Default 10.",
         "maxTokens": "Input plus output tokens over all agents. Default 200,000.",
         "maxToolCalls": "Default 100.",
-        "timeoutSeconds": "Seconds in phase Running. Default 120.",
+        "timeoutSeconds": "Seconds of work in phase Running. Default 120.",
     }.items():
         assert f"{field} <integer>" in text
         assert told in text

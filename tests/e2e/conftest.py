@@ -10,11 +10,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-<<<<<<< HEAD
-=======
-from contextlib import suppress
-from datetime import UTC, datetime
->>>>>>> speed
 from pathlib import Path
 
 import pytest

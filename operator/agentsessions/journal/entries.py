@@ -31,6 +31,7 @@ class EntryType(StrEnum):
     STEP_COMPLETE = "step_complete"
     ERROR = "error"
     STATE = "state"
+    ROUND_COMPLETE = "round_complete"
     DONE = "done"
 
 

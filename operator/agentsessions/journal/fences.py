@@ -83,7 +83,6 @@ class Closing:
     outcome: Outcome
     code: str | None = None
     message: str | None = None
-    result_seq: int | None = None
 
 
 def require_current(work: Work, pod: PodIdentity) -> RowMapping:
@@ -124,7 +123,6 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
             outcome=closing.outcome.value,
             code=closing.code,
             message=closing.message,
-            result_seq=closing.result_seq,
         )
     )
     work.touched.add(pod.session_uid)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.tables import entries, turns
+from agentsessions.journal.window import keep_newest
 
 _ITEM_TYPES = (
     EntryType.MESSAGE,
@@ -23,8 +24,13 @@ _ITEM_TYPES = (
 )
 
 
-def read_history(conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int) -> list[dict[str, Any]]:
-    """Return the items that an agent's turn starts from, when it was pinned at `through_seq`."""
+def read_history(
+    conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int, max_messages: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the items that an agent's turn starts from, when it was pinned at `through_seq`.
+
+    They are those of its round alone, and begin with the goal; with `max_messages` a long conversation is cut.
+    """
     steps = select(turns.c.answer_step).where(
         turns.c.session_uid == session_uid,
         turns.c.agent == agent,
@@ -37,12 +43,17 @@ def read_history(conn: Connection, session_uid: str, agent: str, round_: int, th
             entries.c.session_uid == session_uid,
             entries.c.seq <= through_seq,
             entries.c.type.in_(_ITEM_TYPES),
-            (entries.c.step == 0)
-            | ((entries.c.agent == agent) & (entries.c.round == round_) & entries.c.step.in_(steps)),
+            (entries.c.agent == "")  # the goal
+            | (
+                (entries.c.agent == agent)
+                & (entries.c.round == round_)
+                & ((entries.c.step == 0) | entries.c.step.in_(steps))
+            ),
         )
         .order_by(entries.c.seq)
     )
-    return build_items(to_entry(row) for row in rows.mappings())
+    conversation = [to_entry(row) for row in rows.mappings()]
+    return build_items(conversation if max_messages is None else keep_newest(conversation, max_messages))
 
 
 def build_items(conversation: Iterable[EntryRow]) -> list[dict[str, Any]]:

@@ -101,6 +101,10 @@ test-e2e: $(STAMP) cluster-up ## Run the tests that need the product on a cluste
 test-slow: $(STAMP) cluster-up ## Run the end-to-end tests that take minutes
 	$(WITH_CLUSTER) $(BIN)/pytest --quiet -rP -m slow tests/e2e
 
+.PHONY: test-soak
+test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each time
+	AGENTSESSIONS_LIVES=full $(BIN)/pytest --quiet tests/scenario/test_any_life.py
+
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
 .PHONY: test-faults
 test-faults: $(STAMP) ## Strike the operator at each of its changes, in every way: minutes
@@ -108,7 +112,7 @@ test-faults: $(STAMP) ## Strike the operator at each of its changes, in every wa
 		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py
 
 .PHONY: test-full
-test-full: test test-slow test-faults ## Run all checks and all tests: what a release must pass
+test-full: test test-soak test-slow test-faults ## Run all checks and all tests: what a release must pass
 
 # --- the cluster
 

@@ -11,7 +11,7 @@ from agentsessions.api.reasons import ErrorCode, LimitName, Phase, Reason
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome
-from agentsessions.lifecycle.facts import Acceptance, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 
 T0 = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 SESSION_UID = "5e551011-0000-4000-8000-000000000001"
@@ -34,6 +34,8 @@ class SessionBuilder:
     is_deleting: bool = False
     generation: int = 1
     refusal: str = ""
+    admission: Admission | None = field(default_factory=lambda: Admission(is_admitted=True))
+    hold: str = ""
     age: timedelta = timedelta(minutes=1)
 
     # --- what people ask
@@ -129,6 +131,20 @@ class SessionBuilder:
     def with_stale_journal(self) -> SessionBuilder:
         return replace(self, journal=replace(self.journal, is_fresh=False))
 
+    def with_idle_closing(self, **changes: Any) -> SessionBuilder:
+        row = (self.status.agents or [])[0]
+        closing = Closing(agent="agent", epoch=row.epoch, pod_uid=row.pod_uid or "", outcome=Outcome.IDLE)
+        return self.with_journal(closing=closing, **changes)
+
+    def not_asked_for_room(self) -> SessionBuilder:
+        return replace(self, admission=None)
+
+    def without_room(self, reason: Reason = Reason.QUOTA_EXCEEDED, message: str = "3 of 3 run") -> SessionBuilder:
+        return replace(self, admission=Admission(is_admitted=False, reason=reason, message=message))
+
+    def held(self, message: str = "SessionQuota stop holds this namespace") -> SessionBuilder:
+        return replace(self, hold=message)
+
     def without_gateway(self, *, away: timedelta = timedelta(0)) -> SessionBuilder:
         return replace(self, journal=JournalView(is_reachable=False, level=self.journal.level, away=away))
 
@@ -150,6 +166,8 @@ class SessionBuilder:
             acceptance=self.acceptance,
             journal=self.journal,
             refusal=self.refusal,
+            admission=self.admission,
+            hold=self.hold,
             jitter=0.0,
         )
 

@@ -1,15 +1,30 @@
-"""What "nothing lost" means, checked after every end-to-end test from the API server and the journal (I1 to I11)."""
+"""What "nothing lost" means, checked after every end-to-end test from the API server and the journal (I1 to I11).
+
+I5, I6 and I12 are checked where messages, streams and audit records are tested.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from agentsessions.api.names import LABEL_AGENT
 from agentsessions.api.reasons import Phase
-from agentsessions.lifecycle.phases import TRANSITIONS
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.lifecycle.effective import resolve
+from agentsessions.lifecycle.facts import DEFAULT_DEADLINES
+from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 
 Json = dict[str, Any]
+
+HOLDS_NO_POD: Final = {Phase.PAUSED, Phase.IDLE, Phase.QUEUED, *TERMINAL} - {Phase.COMPLETED}
+"""Of a completed session the pod ends by itself, in a little while."""
+LIVE_PODS: Final = frozenset({"Pending", "Running"})
+HOLDS_A_POD: Final = frozenset({Phase.RUNNING})
+LATE: Final = timedelta(seconds=10)
+"""Time that the operator may need to notice a deadline."""
+MOST_PASSES, MOST_OBJECT_WRITES, MOST_EVENTS = 20, 4, 4
 
 
 def check_journal(entries: list[Json], problems: list[str]) -> list[str]:
@@ -94,6 +109,59 @@ def check_counters(entries: list[Json], status: Json) -> list[str]:
     if usage.get("steps", 0) < len(answers):
         found.append(f"I10: status counts {usage.get('steps', 0)} steps, the journal has answers of {len(answers)}")
     return found
+
+
+def check_left(session_uid: str, objects: list[Any]) -> list[str]:
+    """I4: no object carries the uid of a session that is gone. A retained claim has no owner."""
+    return [
+        f"I4: {found.kind or type(found).__name__} {found.metadata.name} is left of session {session_uid}"
+        for found in objects
+        if any(owner.uid == session_uid for owner in found.metadata.owner_references or [])
+    ]
+
+
+def check_settled(session: Json, pods: list[Any]) -> list[str]:
+    """I7: the operator has seen the spec as it is, and the pods are those that the phase wants."""
+    status, generation = session.get("status", {}), session["metadata"]["generation"]
+    phase, seen = Phase(status["phase"]), status.get("observedGeneration")
+    live = [p.metadata.name for p in pods if p.metadata.deletion_timestamp is None and p.status.phase in LIVE_PODS]
+    found = [] if seen == generation else [f"I7: generation {generation} was not observed, {seen} was"]
+    if live and phase in HOLDS_NO_POD:
+        found.append(f"I7: {phase} holds pods {live}")
+    if not live and phase in HOLDS_A_POD:
+        found.append(f"I7: {phase} has no pod")
+    return found
+
+
+def check_deadline(session: Json, now: datetime) -> list[str]:
+    """I8: no phase is older than its deadline without Stalled=True."""
+    status = session["status"]
+    phase, deadlines = Phase(status["phase"]), DEFAULT_DEADLINES
+    effective = resolve(SessionSpec.model_validate(session["spec"]))
+    deadline = {
+        Phase.PENDING: deadlines.pending,
+        Phase.QUEUED: deadlines.queued,
+        Phase.STARTING: deadlines.starting + effective.max_backoff,
+        Phase.PAUSING: effective.pause_grace + deadlines.ending,
+        Phase.CANCELLING: effective.shutdown_grace + deadlines.ending,
+    }.get(phase)
+    tries = [status[field] for field in ("phaseStartedAt", "nextRetryAt") if field in status]
+    age = now - max(datetime.fromisoformat(at) for at in tries)
+    is_stalled = any(c["type"] == "Stalled" and c["status"] == "True" for c in status.get("conditions", []))
+    if deadline is None or age <= deadline + LATE or is_stalled:
+        return []
+    return [f"I8: {phase} for {age}, at most {deadline} without Stalled"]
+
+
+def check_cost(passes: float, writes: list[Json], events: list[Any]) -> list[str]:
+    """I11: what an ordinary session of one agent costs, from its creation to Completed."""
+    objects = [write["objectRef"]["resource"] for write in writes if write["objectRef"]["resource"] != "events"]
+    costs = (
+        ("reconciles", passes, MOST_PASSES),
+        ("object writes", len(objects), MOST_OBJECT_WRITES),
+        ("Events", len(events), MOST_EVENTS),
+    )
+    return [f"I11: {count:.0f} {what}, at most {most} are ordinary" for what, count, most in costs if count > most]
 
 
 def check_session(session: Json, pods: list[Any], entries: list[Json], verified: list[str]) -> list[str]:

@@ -25,7 +25,8 @@ Json = dict[str, Any]
 
 def main() -> int:
     """Run kubeconform over everything; return its exit code."""
-    rendered = helm("template", "agentsessions", "helm/agentsessions", *HELM_OPTIONS)
+    chart = ("template", "agentsessions", "helm/agentsessions", *HELM_OPTIONS)
+    rendered = helm(*chart) + helm(*chart, "--set", "operator.replicas=2")
     files = [str(path) for path in sorted((ROOT / "manifests").rglob("*.yaml"))]
     with tempfile.TemporaryDirectory() as folder:
         write_schemas(Path(folder))

@@ -1,12 +1,18 @@
-"""Write the plain manifests from the Helm chart: `python hack/verify/manifests.py [--check]`.
+"""Write the manifests that have a source elsewhere: `python hack/verify/manifests.py [--check]`.
+
+From the Helm chart:
 
 manifests/install.yaml          everything but the default model, for `kubectl apply`
 manifests/default-provider.yaml the default model: its kind must exist first, so it is a second apply
 manifests/base/install.yaml     install.yaml again: kustomize reads nothing outside the folder that it is given
+
+From the .lua files beside it:
+manifests/argocd/argocd-cm.yaml health checks, as Argo CD wants them in its ConfigMap
 """
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +35,19 @@ metadata:
     pod-security.kubernetes.io/warn: restricted
 """
 
+ARGO_CD: Final = ROOT / "manifests" / "argocd"
+HEALTH_CHECKS: Final = {"AgentSession": "agentsession.lua", "ModelProvider": "modelprovider.lua"}
+ARGO_CD_HEADER: Final = f"""\
+# Generated from the .lua files in this folder by hack/verify/manifests.py. Do not edit: run `{REPAIR}`.
+# kubectl patch configmap argocd-cm -n argocd --type merge --patch-file manifests/argocd/argocd-cm.yaml
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: argocd-cm
+  namespace: argocd
+data:
+"""
+
 
 def render() -> dict[Path, str]:
     """Return the text of each file."""
@@ -43,7 +62,17 @@ def render() -> dict[Path, str]:
         folder / "install.yaml": everything,
         folder / "base" / "install.yaml": everything,
         folder / "default-provider.yaml": _joined(provider),
+        ARGO_CD / "argocd-cm.yaml": render_health_checks(),
     }
+
+
+def render_health_checks() -> str:
+    """Return a patch of Argo CD's own ConfigMap with a health check for each of our kinds."""
+    text = ARGO_CD_HEADER
+    for kind, name in HEALTH_CHECKS.items():
+        script = textwrap.indent((ARGO_CD / name).read_text(), "    ")
+        text += f"  resource.customizations.health.agentsessions.dev_{kind}: |\n{script}"
+    return text
 
 
 def _joined(documents: list[str]) -> str:
@@ -59,7 +88,7 @@ def main() -> int:
         return 0
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
     for path in stale:
-        print(f"{path.relative_to(ROOT)} is not what the chart renders: run `{REPAIR}`", file=sys.stderr)
+        print(f"{path.relative_to(ROOT)} is not what its source gives: run `{REPAIR}`", file=sys.stderr)
     return 1 if stale else 0
 
 

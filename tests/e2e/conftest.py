@@ -6,12 +6,15 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 from kubernetes import client
 
-from tests.e2e.product import READER, ROOT, SYSTEM, Product, read_until
-from tests.invariants import check_session
+from tests.e2e.faults import until
+from tests.e2e.product import READER, ROOT, SYSTEM, Json, Product, read_until
+from tests.invariants import check_deadline, check_session, check_settled
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +64,8 @@ def namespace(product: Product, request: pytest.FixtureRequest) -> Iterator[str]
 
 def broken_invariants(product: Product, namespace: str) -> list[str]:
     """Return the broken invariants of all sessions in a namespace."""
-    listed = product.custom.list_namespaced_custom_object("agentsessions.dev", "v1alpha1", namespace, "agentsessions")
-    sessions = [s for s in listed["items"] if s.get("status", {}).get("phase") not in {None, "Pending"}]
-    found: list[str] = []
+    found = unsettled(product, namespace)
+    sessions = begun_sessions(product, namespace)
     if not sessions:
         return found
     with product.gateway() as gateway:
@@ -73,4 +75,27 @@ def broken_invariants(product: Product, namespace: str) -> list[str]:
             entries = read_until(gateway.http, namespace, uid, chain["head"])
             pods = product.session_pods(namespace, uid)
             found += [f"{name}: {problem}" for problem in check_session(session, pods, entries, chain["problems"])]
+    return found
+
+
+def begun_sessions(product: Product, namespace: str) -> list[Json]:
+    """Return the sessions of a namespace that are past Pending."""
+    listed = product.custom.list_namespaced_custom_object("agentsessions.dev", "v1alpha1", namespace, "agentsessions")
+    return [s for s in listed["items"] if s.get("status", {}).get("phase") not in {None, "Pending"}]
+
+
+def unsettled(product: Product, namespace: str) -> list[str]:
+    """Return what is not as specs want it after 60 s (I7), and phases past their deadline (I8)."""
+    found: list[str] = []
+
+    def is_settled() -> bool:
+        found[:] = []
+        for session in begun_sessions(product, namespace):
+            pods = product.session_pods(namespace, session["metadata"]["uid"])
+            problems = [*check_settled(session, pods), *check_deadline(session, datetime.now(UTC))]
+            found.extend(f"{session['metadata']['name']}: {problem}" for problem in problems)
+        return not found
+
+    with suppress(AssertionError):
+        until(is_settled, "sessions are settled")
     return found

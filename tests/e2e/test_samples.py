@@ -11,6 +11,9 @@ from tests.e2e.product import SAMPLES, SYSTEM, Product
 
 pytestmark = pytest.mark.e2e
 
+LIVES = SAMPLES / "lives"
+"""Played by tests/e2e/test_lives.py: somebody must act on them."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -30,6 +33,7 @@ EXPECTED = {
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
+    "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),
@@ -41,7 +45,7 @@ def find_samples() -> list[Path]:
     """Return what a person applies: each folder with a kustomization as a whole, else each file."""
     folders = {path.parent for path in SAMPLES.rglob("kustomization.yaml")}
     files = {path for path in SAMPLES.rglob("*") if path.is_file() and path.parent not in folders}
-    return sorted(folders | files)
+    return sorted(folders | {path for path in files if path.parent != LIVES})
 
 
 def apply_words(path: Path) -> tuple[str, str]:

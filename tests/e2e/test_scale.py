@@ -39,6 +39,8 @@ async def test_300_sessions_on_simulated_nodes_reach_running_with_no_error_and_f
     ran.report(f"{SESSIONS} sessions to Running on {NODES} simulated nodes")
     ended.report(f"{SESSIONS} sessions to Cancelled")
     assert ran.refused == ended.refused == {}
+    live_use = ran.writes.pop("patch sessionquotas/status")
+    assert live_use <= ran.wall_seconds / 3 + 2, "the quota's status follows at most once every 3 s"
     # Starting and Running, each a status and an Event, and the pod: nothing is written twice, nothing without need.
     assert ran.writes == {
         "create pods": SESSIONS,

@@ -162,37 +162,53 @@ class OperatorProcess:
         }
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         self.lines: list[Json] = []
 
-    async def start(self) -> None:
-        """Start it, and wait until it acts."""
+    async def start(self, *, until: str = "acting") -> None:
+        """Start it, and wait until it logs an event: that it acts, or stands by."""
         program = "from agentsessions.controller.main import main; main()"
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", program, env=self._environment, stdout=PIPE, stderr=asyncio.subprocess.STDOUT
         )
-        acts = asyncio.Event()
-        self._reader = asyncio.create_task(self._read(self._process, acts))
-        await asyncio.wait_for(acts.wait(), PATIENCE_SECONDS)
+        since = len(self.lines)
+        self._reader = asyncio.create_task(self._read(self._process))
+        await self.until(until, since=since)
 
-    async def stop(self, *, by: signal.Signals = signal.SIGTERM) -> int:
-        """End it by a signal; return its exit code."""
+    async def until(self, event: str, *, since: int = 0) -> None:
+        """Wait until it has logged an event, in line number `since` or later."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while all(line["event"] != event for line in self.lines[since:]):
+                self._news.clear()
+                await self._news.wait()
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself; return its exit code."""
         assert self._process is not None
         assert self._reader is not None
-        with suppress(ProcessLookupError):
-            self._process.send_signal(by)
         code = await asyncio.wait_for(self._process.wait(), PATIENCE_SECONDS)
         await self._reader
         return code
 
-    async def _read(self, process: Process, acts: asyncio.Event) -> None:
+    async def stop(self, *, by: signal.Signals = signal.SIGTERM) -> int:
+        """End it by a signal; return its exit code."""
+        self.send(by)
+        return await self.ended()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def _read(self, process: Process) -> None:
         assert process.stdout is not None
         async for line in process.stdout:
             try:
                 self.lines.append(json.loads(line))
             except ValueError:
                 self.lines.append({"level": "error", "event": line.decode()})
-            if self.lines[-1]["event"] == "acting":
-                acts.set()
+            self._news.set()
 
     def problems(self) -> list[Json]:
         """Return what it logged as an error."""

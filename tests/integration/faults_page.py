@@ -18,15 +18,20 @@ HEAD: Final = """\
 A session is played on a real API server while a proxy (`hack/faults`) strikes one call of the operator that changes
 something: one session for each such call. At the end its status must be that of the undisturbed run (times, uids and
 epoch numbers apart), the agent must never have had two pods without deletionTimestamp (by the API server's history),
-no other pod may be left, and the fault may cost three changes more at most."""
+no other pod may be left, and the fault may cost three changes more at most. Of a deleted session
+nothing may be left."""
 LEGEND: Final = """\
 - *killed before*: SIGKILL, and the API server never hears of the call. *killed after*: it acts, and the operator dies
   before it learns so. The operator is started again at once.
 - *409*: AlreadyExists to a create (a lie: it costs a pod an epoch), Conflict to the rest. *409 Conflict*: Conflict to
   creates too, as quotas answer. *429*: with Retry-After 1. *504, done* and *cut, done*: the API server has acted.
+- *delayed*: by 2 s. *killed after, old lists*: and what it lists at its next start is what it listed at its last.
+- *watch lost, 410*: struck are not the changes, but the events of the operator's watches: the watch breaks before the
+  event, and cannot go on from there.
 - *overtaken by another operator*: held at the call until a second operator has brought the session to its end.
 
-The changes of each story, in order; a fault strikes each of them:"""
+The changes of each story, in order. A fault strikes each of them; where a story begins as another does (*create* up to
+Running, *resume* as *pause*), those of the beginning are struck in that one alone:"""
 
 
 @dataclass(frozen=True)

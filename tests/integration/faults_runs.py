@@ -7,12 +7,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentsessions.controller.kinds import AGENT_SESSIONS
 from agentsessions.engine.resources import EVENT
-from hack.faults.faultproxy.faults import Answer, Fault, Kill
+from hack.faults.faultproxy.faults import Answer, Fault, Kill, Lose, OldLists
 from tests.integration.controller_cluster import PATIENCE_SECONDS, Json
 from tests.integration.faults_stage import SESSION, Stage, Theatre, open_stage
-from tests.integration.faults_stories import STORIES
+from tests.integration.faults_stories import FIRST, STORIES
 
 AT_ONCE: Final = 4
 """Runs side by side, where no run ends the operator that the others need."""
@@ -23,6 +22,7 @@ OWN_TO_A_RUN: Final = re.compile(
     r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # uids
     rf"|{SESSION}-[0-9a-f]{{8}}"  # names of pods without their epoch
 )
+STATUS_WRITE: Final = "patch agentsessions/status"
 COUNTED_IN_SECONDS: Final = ("activeSeconds",)
 
 
@@ -35,9 +35,11 @@ class Ending:
     """Without what is a run's own: times, uids, the epoch."""
     changes: tuple[str, ...]
     """What the operator changed or tried to, in order."""
+    watched: int
+    """Events that the operator's watches brought about the namespace."""
     pods_at_once: int
-    left_pods: tuple[str, ...]
-    """That the status does not name."""
+    left: tuple[str, ...]
+    """Pods that the status does not name; without the session, everything that belonged to it (I4)."""
     events: tuple[str, ...]
     """Reasons of the Events about the session, sorted."""
 
@@ -54,7 +56,7 @@ class Runs:
         if story not in self.undisturbed:
             async with open_stage(self.theatre) as stage:
                 final = await STORIES[story](stage)
-                last = final["status"]["phase"]
+                last = final.get("status", {}).get("phase", "Starting")
                 await stage.namespace.wait(EVENT, lambda raw: bool(raw["reason"] == last))
                 self.undisturbed[story] = await read_ending(stage)
         return self.undisturbed[story]
@@ -62,7 +64,7 @@ class Runs:
     async def disturb(self, story: str, fault: Fault, positions: Iterable[int]) -> list[str]:
         """Run the story once for each position, with the fault there; return what was not as it should be."""
         want = await self.baseline(story)
-        gate = asyncio.Semaphore(1 if isinstance(fault, Kill) else AT_ONCE)
+        gate = asyncio.Semaphore(1 if isinstance(fault, Kill | OldLists) else AT_ONCE)
         problems: list[str] = []
         async with AsyncExitStack() as stages:
             played = [(at, await stages.enter_async_context(open_stage(self.theatre, fault, at))) for at in positions]
@@ -72,32 +74,43 @@ class Runs:
                     try:
                         await self._play(story, stage)
                     except (AssertionError, TimeoutError) as error:
-                        problems.append(f"{_place(story, want, at)}: {error!r}")
+                        problems.append(f"{place(story, want, fault, at)}: {error!r}")
 
             await asyncio.gather(*(play(at, stage) for at, stage in played))
             # The operator has looked at every session again before it is through with a new one.
-            await STORIES["complete"](await stages.enter_async_context(open_stage(self.theatre)))
+            await STORIES[FIRST](await stages.enter_async_context(open_stage(self.theatre)))
             for at, stage in played:
                 found = await read_ending(stage)
-                problems += [f"{_place(story, want, at)}: {line}" for line in compare(found, want, fault, at)]
+                problems += [f"{place(story, want, fault, at)}: {line}" for line in compare(found, want, fault, at)]
         return problems
+
+    async def positions(self, story: str, fault: Fault) -> list[int]:
+        """Return the changes, or for a watch the events, of a story's own: the rest it has from another one."""
+        want = await self.baseline(story)
+        if isinstance(fault, Lose):
+            return list(range(1, want.watched + 1))
+        before = len((await self.baseline("pause")).changes) if story == "resume" else begin_of(story, want.changes)
+        return list(range(before + 1, len(want.changes) + 1))
 
     async def _play(self, story: str, stage: Stage) -> None:
         assert stage.armed is not None
         await STORIES[story](stage)
-        await asyncio.wait_for(stage.armed.fired.wait(), PATIENCE_SECONDS)
+        if not isinstance(stage.armed.rule.fault, Lose):  # fewer events may come than in the undisturbed run
+            await asyncio.wait_for(stage.armed.fired.wait(), PATIENCE_SECONDS)
         await self.theatre.operator.until_acting()
 
 
 async def read_ending(stage: Stage) -> Ending:
     """Return what is there now."""
-    session = await stage.namespace.get(AGENT_SESSIONS, SESSION)
+    session = await stage.find_session()
+    status = session.get("status", {})
     events = [e["reason"] for e in await stage.namespace.list(EVENT) if e["regarding"]["kind"] == "AgentSession"]
     return Ending(
-        epoch=session["status"]["agents"][0]["epoch"],
-        status=strip(session["status"]),
+        epoch=status["agents"][0]["epoch"] if status else 0,
+        status=strip(status),
         changes=tuple(str(record.call) for record in stage.calls),
-        left_pods=tuple(await stage.left_pods()),
+        watched=stage.watched,
+        left=tuple(await (stage.left_pods() if session else stage.left_objects())),
         pods_at_once=await stage.pods_at_once(),
         events=tuple(sorted(events)),
     )
@@ -125,38 +138,44 @@ def compare(found: Ending, want: Ending, fault: Fault, at: int) -> list[str]:
         if found.status.get(key) != want.status.get(key)
     ]
     epochs = {want.epoch}
-    if is_lie_about_pod(fault, want.changes[at - 1]):
+    if is_lie_about_pod(fault, want.changes[at - 1 : at]):
         epochs.add(want.epoch + 1)  # a name that is said to be taken costs an epoch
     if found.epoch not in epochs:
         problems.append(f"epoch is {found.epoch}, undisturbed {want.epoch}")
     if found.pods_at_once != 1:
         problems.append(f"I3: {found.pods_at_once} pods at once")
-    if found.left_pods != want.left_pods:
-        problems.append(f"pods left: {found.left_pods}")
-    if len(found.changes) > len(want.changes) + CHANGES_MORE:
+    if found.left != want.left:
+        problems.append(f"left behind: {found.left}")
+    # Old lists are each next start's too, and show the sessions of all positions as they were.
+    strikes = len(want.changes) if isinstance(fault, OldLists) else 1
+    if len(found.changes) > len(want.changes) + CHANGES_MORE * strikes:
         problems.append(f"{len(found.changes)} changes, undisturbed {len(want.changes)}: {found.changes}")
     if len(set(found.events)) != len(found.events) and len(set(want.events)) == len(want.events):
         problems.append(f"an Event came twice: {found.events}")
     return problems
 
 
-def is_lie_about_pod(fault: Fault, change: str) -> bool:
+def is_lie_about_pod(fault: Fault, change: tuple[str, ...]) -> bool:
     """Tell whether the fault says that a pod exists which does not."""
-    return isinstance(fault, Answer) and fault.status == 409 and fault.reason == "" and change == "create pods"
+    return isinstance(fault, Answer) and fault.status == 409 and fault.reason == "" and change == ("create pods",)
 
 
-def sample(changes: tuple[str, ...], *, is_first_story: bool) -> list[int]:
-    """Return the positions that count most: what changes pods or status, and for one story the very first.
-
-    Other stories begin like the first one, so theirs start behind the status write that says Running.
-    """
-    kept = {"create pods", "delete pods", "patch agentsessions/status"}
-    positions = [at for at, change in enumerate(changes, 1) if change in kept]
-    if is_first_story:
-        return [1, *positions]
-    writes = [at for at in positions if changes[at - 1] == "patch agentsessions/status"]
-    return [at for at in positions if at > writes[1]]
+def begin_of(story: str, changes: tuple[str, ...]) -> int:
+    """Return how many changes a story has in common with the first: those up to the Event that says Running."""
+    if story in {FIRST, "delete"}:
+        return 0
+    writes = [at for at, change in enumerate(changes, 1) if change == STATUS_WRITE]
+    return writes[1] + 1
 
 
-def _place(story: str, want: Ending, at: int) -> str:
+def sample(changes: tuple[str, ...], positions: list[int]) -> list[int]:
+    """Return the positions that count most: what changes pods or status, and the very first change of all."""
+    kept = {"create pods", "delete pods", STATUS_WRITE}
+    return [at for at in positions if at == 1 or changes[at - 1] in kept]
+
+
+def place(story: str, want: Ending, fault: Fault, at: int) -> str:
+    """Say where a fault struck."""
+    if isinstance(fault, Lose):
+        return f"{story}, event {at} of {want.watched}"
     return f"{story}, change {at} of {len(want.changes)} ({want.changes[at - 1]})"

@@ -14,12 +14,14 @@ from aiohttp import web
 from agentsessions.api import names
 from agentsessions.api.levels import Closing, Level, LevelLine
 from agentsessions.api.wire import Outcome
+from agentsessions.children.owner import owner_uid
 from agentsessions.controller.kinds import AGENT_SESSIONS
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import load_access
 from agentsessions.engine.errors import AlreadyExists
-from agentsessions.engine.resources import CONFIG_MAP, POD
-from hack.faults.faultproxy.faults import Fault
+from agentsessions.engine.resources import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, POD
+from hack.faults.faultproxy.calls import EVENT, MUTATING
+from hack.faults.faultproxy.faults import Fault, Lose
 from hack.faults.faultproxy.kubeconfig import write_kubeconfig
 from hack.faults.faultproxy.proxy import Armed, Proxy, Record
 from hack.faults.faultproxy.rules import Match, Rule
@@ -146,6 +148,16 @@ class Stage:
         """What the first operator changed here, or tried to."""
         return records_of(self.theatre.operator.proxy, self.namespace.name)
 
+    @property
+    def watched(self) -> int:
+        """How many events about this namespace the first operator's watches brought."""
+        return sum(event.namespace == self.namespace.name for event in self.theatre.operator.proxy.events)
+
+    async def find_session(self) -> Json:
+        """Return the session; empty when it is deleted."""
+        found = [raw for raw in await self.namespace.list(AGENT_SESSIONS) if raw["metadata"]["name"] == SESSION]
+        return found[0] if found else {}
+
     async def wait_session(self, phase: str, *, beside: str = "") -> Json:
         """Return the session once it is in `phase` with a pod of another uid than `beside`."""
 
@@ -215,6 +227,13 @@ class Stage:
         pods = await self.namespace.list(POD)
         return [pod["metadata"]["name"] for pod in pods if pod["metadata"]["uid"] != named]
 
+    async def left_objects(self) -> list[str]:
+        """Return what is left of a session that is gone, once the collector had its time."""
+        await self.namespace.wait_gone(POD)
+        kinds = (POD, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)
+        found = [(kind.kind, raw["metadata"]) for kind in kinds for raw in await self.namespace.list(kind)]
+        return [f"{kind} {meta['name']}" for kind, meta in found if owner_uid({"metadata": meta})]
+
 
 @asynccontextmanager
 async def open_theatre(kubeconfig: str, folder: Path) -> AsyncIterator[Theatre]:
@@ -259,7 +278,8 @@ async def open_stage(theatre: Theatre, fault: Fault | None = None, at: int = 1) 
         if fault is None:
             yield stage
             return
-        stage.armed = proxy.arm(Rule(fault, at=at, match=Match(namespace=namespace.name)))
+        verbs = frozenset({EVENT}) if isinstance(fault, Lose) else MUTATING
+        stage.armed = proxy.arm(Rule(fault, at=at, match=Match(verbs, namespace=namespace.name)))
         try:
             yield stage
         finally:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from agentsessions.controller.kinds import MODEL_PROVIDERS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
 from agentsessions.engine.resources import POD
 from tests.integration.controller_cluster import Json
 from tests.integration.faults_stage import Stage
@@ -28,24 +28,40 @@ async def cancel(stage: Stage) -> Json:
     return await stage.wait_session("Cancelled")
 
 
-async def pause_and_resume(stage: Stage) -> Json:
+async def pause(stage: Stage) -> Json:
+    """Pause at the end of a turn."""
+    session, pod = await _begin(stage)
+    return await _pause(stage, session, pod)
+
+
+async def resume(stage: Stage) -> Json:
     """Pause at the end of a turn, resume, complete in another pod."""
     session, pod = await _begin(stage)
-    stage.tell(session)
-    await stage.namespace.patch_session(operatingMode="Paused")
-    await stage.wait_session("Pausing")
-    await stage.theatre.kubelet.end(pod, 0)
-    await stage.wait_session("Paused")
+    await _pause(stage, session, pod)
     await stage.namespace.patch_session(operatingMode="Running")
     return await finish(stage, session, await _run_next(stage, pod))
 
 
+async def delete(stage: Stage) -> Json:
+    """Delete the session as soon as its pod is there; all that belongs to it goes."""
+    await _prepare(stage)
+    session = await stage.namespace.create_session()
+    await stage.wait_pod()
+    await stage.theatre.client.delete(AGENT_SESSIONS, stage.namespace.name, session["metadata"]["name"])
+    await stage.namespace.wait_gone(AGENT_SESSIONS)
+    await stage.namespace.wait_gone(POD)
+    return session
+
+
 STORIES: Final[Mapping[str, Callable[[Stage], Coroutine[Any, Any, Json]]]] = {
-    "complete": complete,
+    "create": complete,
     "lose pod": lose_pod,
+    "pause": pause,
+    "resume": resume,
     "cancel": cancel,
-    "pause and resume": pause_and_resume,
+    "delete": delete,
 }
+FIRST: Final = next(iter(STORIES))
 
 
 async def lose_first_pod(stage: Stage) -> tuple[Json, Json]:
@@ -56,10 +72,23 @@ async def lose_first_pod(stage: Stage) -> tuple[Json, Json]:
     return session, await _run_next(stage, pod)
 
 
-async def _begin(stage: Stage) -> tuple[Json, Json]:
-    """Create a session, and let its first pod run."""
+async def _prepare(stage: Stage) -> None:
     await stage.namespace.create_provider()
     await stage.namespace.wait(MODEL_PROVIDERS, lambda raw: bool(raw.get("status")))
+
+
+async def _pause(stage: Stage, session: Json, pod: Json) -> Json:
+    """Pause, and let the pod end its turn and itself."""
+    stage.tell(session)
+    await stage.namespace.patch_session(operatingMode="Paused")
+    await stage.wait_session("Pausing")
+    await stage.theatre.kubelet.end(pod, 0)
+    return await stage.wait_session("Paused")
+
+
+async def _begin(stage: Stage) -> tuple[Json, Json]:
+    """Create a session, and let its first pod run."""
+    await _prepare(stage)
     session = await stage.namespace.create_session()
     pod = await stage.wait_pod()
     await stage.theatre.kubelet.start(pod)

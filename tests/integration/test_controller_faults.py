@@ -10,12 +10,12 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
-from hack.faults.faultproxy.faults import Answer, Cut, Exchange, Fault, Kill, When
+from hack.faults.faultproxy.faults import Answer, Cut, Delay, Exchange, Fault, Kill, Lose, OldLists, When
 from tests.integration.controller_cluster import own_cluster
 from tests.integration.faults_page import Page
 from tests.integration.faults_runs import Runs, compare, read_ending, sample
 from tests.integration.faults_stage import open_stage, open_theatre, records_of
-from tests.integration.faults_stories import STORIES, finish, lose_first_pod
+from tests.integration.faults_stories import FIRST, STORIES, finish, lose_first_pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
@@ -28,6 +28,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "500": Answer(500),
     "504, done": Answer(504, when=When.AFTER),
     "cut, done": Cut(When.AFTER),
+    "delayed": Delay(2),
+    "killed after, old lists": OldLists(),
+    "watch lost, 410": Lose(),
 }
 
 
@@ -59,7 +62,7 @@ def page(runs: Runs) -> Iterator[Page]:
 @pytest.mark.parametrize("story", STORIES)
 async def test_an_undisturbed_story_has_one_pod_and_leaves_no_other(runs: Runs, story: str) -> None:
     ending = await runs.baseline(story)
-    assert (ending.pods_at_once, ending.left_pods) == (1, ())
+    assert (ending.pods_at_once, ending.left) == (1, ())
     assert len(ending.changes) <= 24
 
 
@@ -69,8 +72,7 @@ async def test_an_undisturbed_story_has_one_pod_and_leaves_no_other(runs: Runs, 
 async def test_an_operator_killed_at_a_change_of_pods_or_status_comes_to_the_same_end(
     runs: Runs, story: str, kill: str
 ) -> None:
-    changes = (await runs.baseline(story)).changes
-    positions = sample(changes, is_first_story=story == next(iter(STORIES)))
+    positions = sample((await runs.baseline(story)).changes, await runs.positions(story, KILLS[kill]))
     assert await runs.disturb(story, KILLS[kill], positions) == []
 
 
@@ -79,7 +81,7 @@ async def test_an_operator_killed_at_a_change_of_pods_or_status_comes_to_the_sam
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("story", STORIES)
 async def test_one_fault_at_any_change_comes_to_the_same_end(runs: Runs, page: Page, story: str, fault: str) -> None:
-    positions = range(1, len((await runs.baseline(story)).changes) + 1)
+    positions = await runs.positions(story, FAULTS[fault])
     problems = await runs.disturb(story, FAULTS[fault], positions)
     page.add(story, fault, tried=len(positions), problems=problems)
     assert problems == []
@@ -101,9 +103,9 @@ class Hold:
 
 async def race(runs: Runs, hold: Hold, at: int) -> list[str]:
     """Hold the first operator at a change until a second one has brought the story to its end; return what is wrong."""
-    want = await runs.baseline("complete")
+    want = await runs.baseline(FIRST)
     async with open_stage(runs.theatre, hold, at) as stage:
-        story = asyncio.create_task(STORIES["complete"](stage))
+        story = asyncio.create_task(STORIES[FIRST](stage))
         await hold.reached.wait()
         async with runs.theatre.second_operator() as second:
             await story
@@ -112,18 +114,21 @@ async def race(runs: Runs, hold: Hold, at: int) -> list[str]:
         assert stage.armed is not None
         await stage.armed.fired.wait()
         async with open_stage(runs.theatre) as after:
-            await STORIES["complete"](after)  # by then the first has looked again at what it was held at
+            await STORIES[FIRST](after)  # by then the first has looked again at what it was held at
         problems = compare(await read_ending(stage), want, hold, at)
         return problems if took_part else [*problems, "the second operator did nothing"]
 
 
 @pytest.mark.requirement("LIFE-11")
-async def test_two_operators_at_once_make_one_pod_and_come_to_the_same_end(runs: Runs) -> None:
-    want = await runs.baseline("complete")
+@pytest.mark.parametrize("story", STORIES)
+async def test_two_operators_that_both_believe_to_lead_make_one_pod_and_come_to_the_same_end(
+    runs: Runs, story: str
+) -> None:
+    want = await runs.baseline(story)
     async with runs.theatre.second_operator() as second, open_stage(runs.theatre) as stage:
-        await STORIES["complete"](stage)
+        await STORIES[story](stage)
         async with open_stage(runs.theatre) as after:
-            await STORIES["complete"](after)
+            await STORIES[FIRST](after)
         found = await read_ending(stage)
         others = records_of(second.proxy, stage.namespace.name)
     assert compare(found, want, Hold(), 1) == []
@@ -133,7 +138,7 @@ async def test_two_operators_at_once_make_one_pod_and_come_to_the_same_end(runs:
 @pytest.mark.requirement("LIFE-11")
 @pytest.mark.parametrize("change", ["create pods", "patch agentsessions/status"])
 async def test_a_second_operator_that_overtakes_the_first_makes_no_second_pod(runs: Runs, change: str) -> None:
-    changes = (await runs.baseline("complete")).changes
+    changes = (await runs.baseline(FIRST)).changes
     assert await race(runs, Hold(), changes.index(change) + 1) == []
 
 
@@ -154,7 +159,7 @@ async def test_a_pod_that_a_late_operator_makes_for_an_epoch_long_over_is_ended(
 @pytest.mark.slow
 @pytest.mark.requirement("LIFE-11")
 async def test_a_second_operator_may_overtake_the_first_at_any_change(runs: Runs, page: Page) -> None:
-    positions = range(1, len((await runs.baseline("complete")).changes))  # after the last there is nothing left to do
+    positions = range(1, len((await runs.baseline(FIRST)).changes))  # after the last there is nothing left to do
     problems = [f"change {at}: {line}" for at in positions for line in await race(runs, Hold(), at)]
-    page.add("complete", OVERTAKEN, tried=len(positions), problems=problems)
+    page.add(FIRST, OVERTAKEN, tried=len(positions), problems=problems)
     assert problems == []

@@ -157,3 +157,31 @@ def test_a_key_needs_the_right_to_read_its_secret(kubectl: Kubectl, member: Kube
     message = member.refusal("patch", "modelprovider", "keyed", "--type=merge", "--patch", elsewhere)
     assert "may not read" in message, "a new address would be sent the key"
     member("patch", "modelprovider", "keyed", "--type=merge", "--patch", '{"metadata": {"labels": {"a": "b"}}}')
+
+
+@pytest.mark.requirement("ID-2")
+def test_the_owner_of_a_session_is_who_creates_it(kubectl: Kubectl, member: Kubectl) -> None:
+    message = member.refusal("create", "--filename", "-", manifest=a_session("theirs", owner="somebody"))
+    assert "spec.owner is somebody, and you are mia: name yourself, leave it out, or ask for the verb own" in message
+    member("create", "--filename", "-", manifest=a_session("mias", owner="mia"))
+    kubectl("create", "--filename", "-", manifest=a_session("given", owner="mia"))
+
+
+@pytest.mark.requirement("ID-2")
+def test_a_session_with_an_owner_is_changed_by_the_owner_or_with_the_verb_own(
+    kubectl: Kubectl, member: Kubectl
+) -> None:
+    member("create", "--filename", "-", manifest=a_session("owned", owner="mia"))
+    member("create", "--filename", "-", manifest=a_session("unowned"))
+    for name in ("ben", "cleo"):
+        kubectl("create", "rolebinding", f"{name}-member", "--role=member", f"--user={name}")
+    kubectl("create", "role", "owning", "--verb=own", "--resource=agentsessions.agentsessions.dev")
+    kubectl("create", "rolebinding", "cleo-owning", "--role=owning", "--user=cleo")
+    ben, cleo = replace(kubectl, user="ben"), replace(kubectl, user="cleo")
+    pause = ("--type=merge", "--patch", '{"spec": {"operatingMode": "Paused"}}')
+    message = ben.refusal("patch", "ags", "owned", *pause)
+    assert "this session belongs to mia, and you are ben: ask its owner, or for the verb own" in message
+    ben("patch", "ags", "owned", "--type=merge", "--patch", '{"metadata": {"labels": {"a": "b"}}}')
+    ben("patch", "ags", "unowned", *pause)
+    member("patch", "ags", "owned", *pause)
+    cleo("patch", "ags", "owned", "--type=merge", "--patch", '{"spec": {"operatingMode": "Running"}}')

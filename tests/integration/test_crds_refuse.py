@@ -36,17 +36,21 @@ def a_rule(answer: Manifest) -> Manifest:
 
 
 WRONG_SESSIONS = {
-    "a goal is needed": (a_session(goal=None), "spec.goal", "Required value"),
+    "a goal or a conversation is needed": (
+        a_session(goal=None),
+        "spec",
+        "give spec.goal, or set spec.conversation.open to true",
+    ),
     "an empty goal is none": (a_session(goal=""), "spec.goal", "at least 1 chars"),
     "a goal has an end": (a_session(goal="x" * 40_000), "spec.goal", "may not be more than 32768"),
     "a field that is not there is not dropped silently": (a_session(gaol="typo"), "spec.gaol", "unknown field"),
     "a field of a later version is not accepted and ignored": (
-        a_session(expireAfterSeconds=5),
-        "spec.expireAfterSeconds",
+        a_session(monitors=["department-*"]),
+        "spec.monitors",
         "unknown field",
     ),
     "a long name leaves no room for its pods": (a_session("n" * 53), "metadata.name", "at most 52 characters"),
-    "types are a closed set": (a_session(type="Magic"), "spec.type", 'supported values: "Custom"'),
+    "types are a closed set": (a_session(type="Magic"), "spec.type", 'supported values: "Custom", "Metrics"'),
     "modes are a closed set": (a_session(mode="Yolo"), "spec.mode", 'supported values: "FullAutonomy"'),
     "roles are a closed set": (a_session(role="King"), "spec.role", 'supported values: "Worker"'),
     "operating modes are a closed set": (
@@ -146,6 +150,66 @@ WRONG_SESSIONS = {
     "retries are counted from zero": (
         a_session(retry={"maxRetries": -1}),
         "spec.retry.maxRetries",
+        "greater than or equal to 0",
+    ),
+    "what a limit leads to is a closed set": (
+        a_limit(onLimit={"tokens": "Continue"}),
+        "spec.limits.onLimit.tokens",
+        'supported values: "Pause", "Fail", "Complete"',
+    ),
+    "only limits that exist lead to anything": (
+        a_limit(onLimit={"money": "Fail"}),
+        "spec.limits.onLimit.money",
+        "unknown field",
+    ),
+    "a cost is not free": (a_limit(maxCostMicroUSD=0), "spec.limits.maxCostMicroUSD", "greater than or equal to 1"),
+    "a pause falls at a known place": (
+        a_session(pausePolicy={"boundary": "Sentence"}),
+        "spec.pausePolicy.boundary",
+        'supported values: "Step", "Immediate"',
+    ),
+    "a pause takes some time": (
+        a_session(pausePolicy={"gracePeriodSeconds": 0}),
+        "spec.pausePolicy.gracePeriodSeconds",
+        "greater than or equal to 1",
+    ),
+    "a shutdown has an end": (
+        a_session(shutdown={"gracePeriodSeconds": 3601}),
+        "spec.shutdown.gracePeriodSeconds",
+        "less than or equal to 3600",
+    ),
+    "rounds need a schedule": (
+        a_session(type="Metrics"),
+        "spec",
+        "spec.schedule belongs to type Metrics, and type Metrics needs it",
+    ),
+    "a schedule needs rounds": (
+        a_session(schedule={"intervalSeconds": 5, "durationSeconds": 60}),
+        "spec",
+        "spec.schedule belongs to type Metrics, and type Metrics needs it",
+    ),
+    "rounds are no conversation": (
+        a_session(type="Metrics", schedule={"intervalSeconds": 5, "durationSeconds": 60}, conversation={"open": True}),
+        "spec",
+        "type Metrics needs spec.goal and takes no spec.conversation",
+    ),
+    "rounds take their time": (
+        a_session(type="Metrics", schedule={"intervalSeconds": 0, "durationSeconds": 60}),
+        "spec.schedule.intervalSeconds",
+        "greater than or equal to 1",
+    ),
+    "a conversation's window shows an exchange": (
+        a_session(conversation={"open": True, "maxHistory": 1}),
+        "spec.conversation.maxHistory",
+        "greater than or equal to 2",
+    ),
+    "an own id has no spaces": (a_session(sessionId="my rows"), "spec.sessionId", "should match"),
+    "an owner has a name": (a_session(owner=""), "spec.owner", "at least 1 chars"),
+    "a priority has bounds": (a_session(priority=1001), "spec.priority", "less than or equal to 1000"),
+    "an expiry is in the future": (a_session(expireAfterSeconds=0), "spec.expireAfterSeconds", "greater than or equal"),
+    "a time to live is not negative": (
+        a_session(ttlSecondsAfterFinished=-1),
+        "spec.ttlSecondsAfterFinished",
         "greater than or equal to 0",
     ),
     "a workspace has a size": (a_session(workspace={}), "spec.workspace.size", "Required value"),

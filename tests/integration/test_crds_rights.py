@@ -33,7 +33,7 @@ def kubectl() -> Iterator[Kubectl]:
         found = [thing for thing in chart_objects(kubectl.namespace) if thing["kind"] in ROLES]
         bundle = {"apiVersion": "v1", "kind": "List", "items": [to_private(t, kubectl.namespace) for t in found]}
         kubectl("create", "--filename", "-", manifest=bundle)
-        for user in ("view", "user"):
+        for user in ("view", "user", "admin"):
             role = f"--clusterrole={kubectl.namespace}-agentsessions-{user}"
             kubectl("create", "rolebinding", user, role, f"--user=test-{user}")
         try:
@@ -56,6 +56,7 @@ def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
 
 
 SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
+QUOTAS = "sessionquotas.agentsessions.dev"
 
 OPERATOR = {
     f"watch {SESSIONS}": True,
@@ -63,6 +64,9 @@ OPERATOR = {
     f"patch {SESSIONS}": False,
     f"delete {SESSIONS}": False,
     f"patch {PROVIDERS}": False,
+    f"watch {QUOTAS}": True,
+    f"patch {QUOTAS}/status": True,
+    f"patch {QUOTAS}": False,
     "create pods": True,
     "delete pods": True,
     "create pods/exec": False,
@@ -96,6 +100,9 @@ VIEW = {
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,
     f"patch {PROVIDERS}": False,
+    f"get {QUOTAS}": True,
+    f"patch {QUOTAS}": False,
+    f"own {SESSIONS}": False,
 }
 USER = VIEW | {
     f"create {SESSIONS}": True,
@@ -105,6 +112,12 @@ USER = VIEW | {
     f"patch {SESSIONS}/status": False,
     "create pods": False,
     "get secrets": False,
+}
+ADMIN = USER | {
+    f"patch {QUOTAS}": True,
+    f"delete {QUOTAS}": True,
+    f"patch {QUOTAS}/status": False,
+    f"own {SESSIONS}": True,
 }
 
 
@@ -136,6 +149,11 @@ def test_user_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
     assert may(kubectl, "test-user", question) is answer
 
 
+@pytest.mark.parametrize(("question", "answer"), ADMIN.items())
+def test_admin_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, "test-admin", question) is answer
+
+
 def test_roles_of_the_cluster_take_ours_up() -> None:
     labels = {thing["metadata"]["name"]: thing["metadata"]["labels"] for thing in chart_objects("x")}
     assert {key for key in labels["agentsessions-view"] if key.startswith(AGGREGATE)} == {
@@ -144,3 +162,4 @@ def test_roles_of_the_cluster_take_ours_up() -> None:
     assert {key for key in labels["agentsessions-user"] if key.startswith(AGGREGATE)} == {
         f"{AGGREGATE}{role}" for role in ("edit", "admin")
     }
+    assert {key for key in labels["agentsessions-admin"] if key.startswith(AGGREGATE)} == {f"{AGGREGATE}admin"}

@@ -217,8 +217,11 @@ def test_levels_are_for_the_operator_alone(gateway: GatewayProcess, home: Kubect
             lines = response.iter_lines()
             while "synced" not in (line := json.loads(next(lines))):
                 assert "sessionUID" in line["level"]
+        usage = client.get("/internal/v1/usage", params={"namespace": ["default", home.namespace]})
+        assert usage.json()["namespaces"].keys() == {"default", home.namespace}
     with gateway.client(mint(home, namesake, "--audience", AUDIENCE)) as client:
         assert client.get(path).status_code == 403
+        assert client.get("/internal/v1/usage", params={"namespace": "default"}).status_code == 403
     with gateway.client(mint(gateway.kubectl, "agentsessions-operator")) as client:
         assert client.get(path).status_code == 401
 

@@ -25,6 +25,7 @@ GATEWAY = f"system:serviceaccount:{SYSTEM}:agentsessions-gateway"
 READER = "bench-reader"
 EVENT_SECONDS = 60
 AGENT_SESSION = Resource(names.GROUP, names.VERSION, "agentsessions", "AgentSession")
+SESSION_QUOTA = Resource(names.GROUP, names.VERSION, "sessionquotas", "SessionQuota")
 NODE = Resource("", "v1", "nodes", "Node", namespaced=False)
 ROLE_BINDING = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 
@@ -57,6 +58,12 @@ class Cluster:
         body = {"apiVersion": AGENT_SESSION.api_version, "kind": AGENT_SESSION.kind, "metadata": {"name": name}}
         return await self.client.create(AGENT_SESSION, namespace, {**body, "spec": spec})
 
+    async def allow_sessions(self, namespace: str, count: int) -> None:
+        """Let so many sessions run at the same time; the default of a namespace is 100."""
+        body = {"apiVersion": SESSION_QUOTA.api_version, "kind": SESSION_QUOTA.kind, "metadata": {"name": "bench"}}
+        spec = {"maxConcurrentSessions": count}
+        await self.client.create(SESSION_QUOTA, namespace, {**body, "spec": spec})
+
     async def processes(self, component: str) -> list[int]:
         """Return the process ids of the operator or the gateway.
 
@@ -74,12 +81,12 @@ class Cluster:
             raise LookupError(f"no process of the {component} on this machine: only local clusters can be measured so")
         return found
 
-    async def reader_token(self, namespace: str) -> str:
-        """Return an hour's token of a service account that may view the namespace's sessions."""
+    async def reader_token(self, namespace: str, role: str = "view") -> str:
+        """Return an hour's token of a service account that has a role in the namespace."""
         await self.client.create(SERVICE_ACCOUNT, namespace, {"metadata": {"name": READER}})
         binding = {
             "metadata": {"name": READER},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
             "subjects": [{"kind": "ServiceAccount", "name": READER, "namespace": namespace}],
         }
         await self.client.create(ROLE_BINDING, namespace, binding)

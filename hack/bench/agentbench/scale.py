@@ -99,6 +99,7 @@ async def start_sessions(cluster: Cluster, namespace: str, count: int) -> Figure
     """Create sessions as fast as the API server takes them, and wait until all run."""
     names = names_of(count)
     async with watched(cluster.client, namespace) as phases:
+        await cluster.allow_sessions(namespace, count + 1)
         # The first session of a namespace also makes what the namespace needs once.
         await cluster.make_session(namespace, WARM_UP, goal="Say hello.")
         await phases.wait([WARM_UP], ["Running"], seconds=PATIENCE_SECONDS)
@@ -106,7 +107,7 @@ async def start_sessions(cluster: Cluster, namespace: str, count: int) -> Figure
         async def create(name: str) -> None:
             await cluster.make_session(namespace, name, goal=f"Greet {name}.")
 
-        return await _act(cluster, namespace, phases, names, create, "Running")
+        return await act_on(cluster, namespace, phases, names, create, "Running")
 
 
 async def cancel_sessions(cluster: Cluster, namespace: str, count: int) -> Figures:
@@ -117,10 +118,10 @@ async def cancel_sessions(cluster: Cluster, namespace: str, count: int) -> Figur
             body = {"spec": {"operatingMode": "Cancelled"}}
             await cluster.client.merge_patch(AGENT_SESSION, namespace, name, body)
 
-        return await _act(cluster, namespace, phases, [*names_of(count), WARM_UP], cancel, "Cancelled")
+        return await act_on(cluster, namespace, phases, [*names_of(count), WARM_UP], cancel, "Cancelled")
 
 
-async def _act(cluster: Cluster, namespace: str, phases: Phases, names: list[str], act: Act, phase: str) -> Figures:
+async def act_on(cluster: Cluster, namespace: str, phases: Phases, names: list[str], act: Act, phase: str) -> Figures:
     """Do something to each session, and wait until all are in `phase`."""
     figures, called_at, waiting = Figures(len(names)), {}, iter(names)
     before, audit, began = await _usage(cluster), AuditLog.now(cluster.audit_log), time.monotonic()

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 MUTATING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 OF_OBJECT: Final = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "POST": "create"}
 OF_COLLECTION: Final = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+EVENT: Final = "event"
+"""Verb of one event of a watch, on its way to the caller; bookmarks are none."""
 OF_NAMESPACE_ITSELF: Final = frozenset({"status", "finalize"})
 """Subresources of a namespace; any other word there is a kind that lives in it."""
 
@@ -16,7 +18,7 @@ class Call:
     """One request. Fields are empty where the request has none."""
 
     verb: str
-    """get, list, watch, create, update, patch, delete, deletecollection; lower-case method for other paths."""
+    """get, list, watch, create, update, patch, delete, deletecollection; `EVENT`; lower-case method for other paths."""
     resource: str = ""
     """Plural, with the subresource: `pods`, `agentsessions/status`."""
     namespace: str = ""
@@ -47,3 +49,11 @@ def read_call(method: str, path: str, query: Mapping[str, str]) -> Call:
     if method == "GET" and query.get("watch") in {"1", "true"}:
         verb = "watch"
     return Call(verb, "/".join([kind, *subresource]), namespace, name)
+
+
+def read_event(watch: Call, event: Mapping[str, Any]) -> Call | None:
+    """Return what an event of a watch is about; None for a bookmark or an error."""
+    if event.get("type") not in {"ADDED", "MODIFIED", "DELETED"}:
+        return None
+    meta = event["object"]["metadata"]
+    return Call(EVENT, watch.resource, meta.get("namespace", ""), meta["name"])

@@ -28,6 +28,8 @@ It counts the calls that match (without `verbs`: all that change something) and 
           reason, retry_after
   delay   seconds         the call waits, then goes on
   cut     when            the connection breaks before or after the API server acts
+  old-lists               the program dies, and its first lists when it is back are those of its last start
+  lose                    with verb `event`: a watch breaks before event number `at`, and cannot go on from there (410)
 
 example: kill the operator after its second status write was stored, before it learns so
   python3 hack/faults --kubeconfig "$(make -s cluster-kubeconfig)" \\

@@ -1,7 +1,7 @@
 """How a call goes wrong: one class each, as a frame around the forwarding of the call.
 
-To add one (an old list, a watch that leaves events out): a frozen dataclass whose fields are what its rule says, a
-method `play` that returns the answer, and its name in `FAULTS`.
+To add one: a frozen dataclass whose fields are what its rule says, a method `play` that returns the answer, and its
+name in `FAULTS`.
 """
 
 import asyncio
@@ -40,6 +40,12 @@ class Exchange(Protocol):
 
     def kill(self) -> Awaitable[None]:
         """End the caller's process, now, and wait until it is gone."""
+
+    def expire(self) -> Any:
+        """Return the answer to a watch from a version that is too old: well begun, and its one event is an error."""
+
+    def repeat_lists(self) -> None:
+        """Answer the next list of each kind as the last one was answered."""
 
 
 class Fault(Protocol):
@@ -107,7 +113,35 @@ class Cut:
         return exchange.cut()
 
 
-FAULTS: Final[Mapping[str, type[Any]]] = {"kill": Kill, "answer": Answer, "delay": Delay, "cut": Cut}
+@dataclass(frozen=True, slots=True)
+class OldLists:
+    """The caller dies after the API server acted; what it lists when it is back is what it listed at its last start."""
+
+    async def play(self, exchange: Exchange) -> Any:
+        """Forward, and end the process."""
+        await exchange.forward()
+        exchange.repeat_lists()
+        await exchange.kill()
+        return exchange.cut()
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """A watch breaks before an event (verb `event`), and cannot go on from there: the caller has to list anew."""
+
+    async def play(self, exchange: Exchange) -> Any:
+        """Tell the watch that would go on that its version is too old."""
+        return exchange.expire()
+
+
+FAULTS: Final[Mapping[str, type[Any]]] = {
+    "kill": Kill,
+    "answer": Answer,
+    "delay": Delay,
+    "cut": Cut,
+    "old-lists": OldLists,
+    "lose": Lose,
+}
 """By `fault.kind` of a rule."""
 
 REASONS: Final = {

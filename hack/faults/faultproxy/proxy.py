@@ -1,6 +1,7 @@
 """The proxy: plain HTTP on this machine to the caller, the cluster's credentials to the API server."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from yarl import URL
 
 from agentsessions.engine.credentials import ClusterAccess
 
-from .calls import Call, read_call
+from .calls import Call, read_call, read_event
 from .rules import Rule
 
 HOP_BY_HOP: Final = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "upgrade"})
@@ -63,6 +64,11 @@ class Proxy:
         """Told of each mutating call once it was treated."""
         self.records: list[Record] = []
         """All mutating calls."""
+        self.events: list[Call] = []
+        """All events of watches."""
+        self.lists = Lists()
+        self.broken: dict[str, Armed] = {}
+        """Rules that broke a watch, by the resource whose next watch they refuse."""
         self.url = ""
 
     def arm(self, rule: Rule) -> Armed:
@@ -74,6 +80,10 @@ class Proxy:
     def disarm(self, armed: Armed) -> None:
         """End a rule's work."""
         self._armed.remove(armed)
+
+    def due(self, call: Call) -> list[Armed]:
+        """Return the rules that disturb a call; each counts it."""
+        return [armed for armed in self._armed if armed.is_due(call)]
 
     @asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator["Proxy"]:
@@ -97,8 +107,10 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         assert self._upstream is not None  # noqa: S101  # for mypy: `serve` opened it
-        exchange = ProxiedExchange(self._access, self._upstream, request, self.kill)
-        due = [armed for armed in self._armed if armed.is_due(exchange.call)]  # each counts
+        exchange = ProxiedExchange(self, self._access, self._upstream, request)
+        due = self.due(exchange.call)
+        if exchange.call.verb == "watch" and (broke := self.broken.pop(exchange.call.resource, None)):
+            due = [broke]
         record = Record(len(self.records) + 1, exchange.call, due[0].rule if due else None)
         if exchange.call.is_mutating:
             self.records.append(record)
@@ -112,26 +124,45 @@ class Proxy:
                 due[0].fired.set()
 
 
+class Lists:
+    """Remembers how lists were answered, to answer so again."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[dict[str, str], bytes]] = {}
+        self._old: dict[str, tuple[dict[str, str], bytes]] = {}
+
+    def note(self, path: str, headers: dict[str, str], body: bytes) -> None:
+        """Remember an answer."""
+        self._last[path] = (headers, body)
+
+    def repeat(self) -> None:
+        """Answer each list once as it was answered last."""
+        self._old = dict(self._last)
+
+    def take_old(self, path: str) -> web.Response | None:
+        """Return an old answer, if one is to be given."""
+        found = self._old.pop(path, None)
+        return None if found is None else web.Response(headers=found[0], body=found[1])
+
+
 class ProxiedExchange:
     """One call on its way. See `faults.Exchange`."""
 
     def __init__(
-        self,
-        access: ClusterAccess,
-        upstream: aiohttp.ClientSession,
-        request: web.Request,
-        kill: Callable[[], Awaitable[None]],
+        self, proxy: Proxy, access: ClusterAccess, upstream: aiohttp.ClientSession, request: web.Request
     ) -> None:
+        self._proxy = proxy
         self._access = access
         self._upstream = upstream
         self._request = request
-        self._kill = kill
         self.call = read_call(request.method, request.path, request.query)
         self.status = 0
         """Of the API server's answer; 0 as long as there is none."""
 
     async def forward(self) -> web.StreamResponse:
         """Let the API server act; return its answer. A watch has then gone to the caller, to its end."""
+        if self.call.verb == "list" and (old := self._proxy.lists.take_old(self._request.raw_path)):
+            return old
         headers = {k: v for k, v in self._request.headers.items() if k.lower() not in {*HOP_BY_HOP, "authorization"}}
         if token := self._access.token():
             headers["Authorization"] = f"Bearer {token}"
@@ -150,13 +181,26 @@ class ProxiedExchange:
                 kept = {k: v for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP}
                 if self.call.verb == "watch":
                     return await self._stream(answer, kept)
-                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+                body = await answer.read()
+                if self.call.verb == "list" and answer.ok:
+                    self._proxy.lists.note(self._request.raw_path, kept, body)
+                return web.Response(status=answer.status, headers=kept, body=body)
         except (aiohttp.ClientError, OSError):
             return self.cut()  # as it would be without us
 
     def refuse(self, status: int, reason: str, retry_after: int | None) -> web.Response:
         """Return a Status object."""
-        body = {
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        return web.json_response(self._failure(status, reason), status=status, headers=headers)
+
+    def expire(self) -> web.Response:
+        """Return a watch that says that its version is too old."""
+        event = {"type": "ERROR", "object": self._failure(410, "Expired")}
+        return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
+
+    def _failure(self, status: int, reason: str) -> dict[str, object]:
+        """Return a Status object as the API server words it."""
+        return {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -165,12 +209,14 @@ class ProxiedExchange:
             "reason": reason,
             "code": status,
         }
-        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        return web.json_response(body, status=status, headers=headers)
 
     def kill(self) -> Awaitable[None]:
         """End the caller's process."""
-        return self._kill()
+        return self._proxy.kill()
+
+    def repeat_lists(self) -> None:
+        """Answer the next list of each kind as the last one was answered."""
+        self._proxy.lists.repeat()
 
     def cut(self) -> web.Response:
         """Break the caller's connection."""
@@ -181,9 +227,31 @@ class ProxiedExchange:
     async def _stream(self, answer: aiohttp.ClientResponse, headers: dict[str, str]) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(self._request)
-        async for chunk in answer.content.iter_any():
-            await response.write(chunk)
+        async for line in read_lines(answer.content):
+            if self._breaks_at(line):
+                break
+            await response.write(line)
         return response
+
+    def _breaks_at(self, line: bytes) -> bool:
+        """Tell whether a rule breaks the watch before this event."""
+        event = read_event(self.call, json.loads(line))
+        if event is None:
+            return False
+        self._proxy.events.append(event)
+        due = self._proxy.due(event)
+        if due:
+            self._proxy.broken[self.call.resource] = due[0]
+        return bool(due)
+
+
+async def read_lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield whole lines, however long, as they come."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
 
 
 async def _have_nothing_to_kill() -> None:

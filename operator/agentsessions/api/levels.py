@@ -33,6 +33,8 @@ class Closing(ApiModel):
     """With error: its class."""
     message: str | None = None
     """With error: what failed."""
+    retry_at: datetime | None = None
+    """With error: time before which the model's provider does not want to be asked again (UTC)."""
 
 
 class Level(ApiModel):

@@ -109,6 +109,7 @@ class ErrorCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     EMPTY_ANSWER = "empty_answer"
     POD_LOST = "pod_lost"
+    NODE_LOST = "node_lost"
     START_FAILED = "start_failed"
     RUNNER_ERROR = "runner_error"
     POLICY = "policy"

@@ -17,6 +17,10 @@ from agentsessions.lifecycle.facts import SessionView
 
 CONTAINER: Final = "agent"
 GRACE_SECONDS: Final = 30
+NODE_SECONDS: Final = 10
+"""Time after which a pod leaves a node that does not answer, on top of the 40 to 50 s in which Kubernetes finds that
+out. Its own 300 s are longer than most sessions may run; a node that comes back finds its pod fenced off."""
+NODE_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 TOKEN_SECONDS: Final = 3600
 DEFAULT_REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
 DEFAULT_LIMITS: Final = {"memory": "1Gi"}
@@ -66,6 +70,10 @@ def build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSetti
                 "fsGroup": names.RUNNER_UID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+            "tolerations": [
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
+                for key in NODE_TAINTS
+            ],
             "containers": [_build_container(session, agent, epoch, settings)],
             "volumes": _build_volumes(session, agent),
         },

@@ -8,10 +8,12 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from agentsessions.api.names import MAX_CONTEXT_BYTES, MAX_FILES_BYTES
+from agentsessions.api.names import DEFAULT_PROVIDER, MAX_CONTEXT_BYTES, MAX_FILES_BYTES
 from agentsessions.api.reasons import Reason
-from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.agent import Agent, AgentModel
+from agentsessions.api.v1alpha1.provider import ModelProviderSpec
 from agentsessions.api.v1alpha1.session import ConfigMapKeyRef, SessionSpec
+from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.children.names import context_name
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.quantity import to_number
@@ -23,6 +25,7 @@ from agentsessions.children.snapshot import (
     read_key,
     wanted_content,
 )
+from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.providers import provider_problem
 from agentsessions.controller.store import Key, Providers, key_of
 from agentsessions.controller.views import ProviderRecord
@@ -50,12 +53,14 @@ class Acceptor:
         providers: Providers,
         install_namespace: str,
         *,
+        own_ids: OwnIds,
         refresh_provider: Callable[[Key], Awaitable[bool]],
     ) -> None:
         self._client = client
         self._providers = providers
         self._install_namespace = install_namespace
         self._refresh_provider = refresh_provider
+        self._own_ids = own_ids
 
     async def accept(self, session: SessionView) -> Acceptance:
         """Return the session's frozen inputs, or its first problem.
@@ -68,8 +73,10 @@ class Acceptor:
             return Acceptance(has_snapshot=bool(wanted))
         try:
             check_spec(session.spec)
-            for agent in resolve(session.spec).agents:
-                await self._check_model(session.namespace, agent)
+            self._check_own_id(session)
+            effective = resolve(session.spec)
+            for agent in effective.agents:
+                await self._check_model(session.namespace, agent, effective.limits)
             content = await self._freeze(session, wanted) if wanted else {}
         except RefusedError as refused:
             return Acceptance(reason=refused.reason, message=str(refused)[:1024])
@@ -92,7 +99,17 @@ class Acceptor:
             await self._refresh_provider(key_of(place, name))
         return self.find_provider(namespace, name)
 
-    async def _check_model(self, namespace: str, agent: Agent) -> None:
+    def _check_own_id(self, session: SessionView) -> None:
+        other = self._own_ids.claim(session)
+        if other is not None:
+            whose = f"owner {session.spec.owner!r}" if session.spec.owner else "sessions without owner"
+            raise RefusedError(
+                Reason.DUPLICATE_ID,
+                f"spec.sessionId {session.spec.session_id!r} is that of session {other.name!r}, and is unique for "
+                f"{whose} in namespace {session.namespace}: delete that session, or create this one with another id",
+            )
+
+    async def _check_model(self, namespace: str, agent: Agent, limits: EffectiveLimits) -> None:
         model = agent.model
         if model is None or model.provider_ref is None:
             raise AssertionError("agents after defaults name a provider")
@@ -110,13 +127,7 @@ class Acceptor:
             raise RefusedError(
                 Reason.PROVIDER_INVALID, f"{where} names ModelProvider {name!r}, which is not ready: {words}"
             )
-        known = [entry.name for entry in provider.spec.models]
-        if model.name is not None and model.name not in known:
-            raise RefusedError(
-                Reason.MODEL_NOT_FOUND,
-                f"agent {agent.name}: model.name is {model.name!r}, which ModelProvider {name!r} does not offer; "
-                f"it has {', '.join(known)}",
-            )
+        check_offer(agent, provider.spec, limits)
 
     async def _freeze(self, session: SessionView, wanted: Mapping[str, ConfigMapKeyRef]) -> dict[str, bytes]:
         """Return the frozen content: of the snapshot that is there, else of a new one."""
@@ -178,14 +189,44 @@ def check_spec(spec: SessionSpec) -> None:
     """Refuse what neither the schema nor its rules can see.
 
     Raises:
-        RefusedError: A context is too large, or resources contradict each other.
+        RefusedError: There is nothing to do, a context is too large, or resources contradict each other.
     """
+    if spec.goal is None and not (spec.conversation and spec.conversation.open):
+        raise RefusedError(
+            Reason.INVALID_SPEC,
+            "spec.goal is not set and spec.conversation.open is not true: there is nothing to do; create the session "
+            "with one of them",
+        )
     value = spec.context.json_value if spec.context else None
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) if value is not None else 0
     if size > MAX_CONTEXT_BYTES:
         raise _too_large("spec.context.json", size, MAX_CONTEXT_BYTES)
     for agent in spec.agents or ():
         _check_resources(agent)
+
+
+def check_offer(agent: Agent, offered: ModelProviderSpec, limits: EffectiveLimits) -> None:
+    """Refuse an agent whose provider does not have its model, or no price of it that a cost limit needs.
+
+    Raises:
+        RefusedError: The text names agent, provider, model and remedy.
+    """
+    wanted = agent.model or AgentModel()
+    provider = wanted.provider_ref.name if wanted.provider_ref else DEFAULT_PROVIDER
+    by_name = {entry.name: entry for entry in offered.models}
+    model = offered.models[0] if wanted.name is None else by_name.get(wanted.name)
+    if model is None:
+        raise RefusedError(
+            Reason.MODEL_NOT_FOUND,
+            f"agent {agent.name}: model.name is {wanted.name!r}, which ModelProvider {provider!r} does not offer; "
+            f"it has {', '.join(by_name)}",
+        )
+    if limits.max_cost_micro_usd is not None and model.prices is None:
+        raise RefusedError(
+            Reason.PRICE_NOT_FOUND,
+            f"spec.limits.maxCostMicroUSD is set, and model {model.name!r} of agent {agent.name} has no prices in "
+            f"ModelProvider {provider!r}: add prices to the model there, or take the limit out",
+        )
 
 
 def check_sizes(spec: SessionSpec, content: Mapping[str, bytes]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -12,18 +12,22 @@ import structlog
 from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
+from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
+from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.probes import Probes
 from agentsessions.controller.providers import ProviderReconciler
+from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.settings import Settings
-from agentsessions.controller.store import Key, Providers, Sessions
+from agentsessions.controller.store import Key, Providers, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.views import ProviderRecord, SessionRecord
 from agentsessions.controller.watched import Watched
@@ -41,15 +45,19 @@ STUCK_SECONDS: Final = 300.0
 log = structlog.get_logger(__name__)
 
 
-def utc_now() -> datetime:
-    """Return the present time."""
-    return datetime.now(UTC)
-
-
 class Operator:
-    """Everything of the operator but kopf, which brings changes of our own kinds to `sessions` and `providers`."""
+    """Everything of the operator but kopf, which brings changes of our own kinds to what is `Watched` here."""
 
-    def __init__(self, settings: Settings, client: Client, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        *,
+        leadership: Leadership | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Put the parts together. `leadership` says when to act; without it, this process acts alone."""
+        clock = clock or SteadyClock()
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
@@ -57,22 +65,18 @@ class Operator:
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
-        self._pods = Pods(client, self._mark_uid)
+        self._pods = Pods(client, self._note_pod)
+        self._own_ids = OwnIds(self._session_store)
+        self._queues = self._build_queues(clock)
+        self.quotas = self._queues.quotas
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
-        self._is_acting = False
+        self._leadership = leadership
+        self.role = Role.STARTING
+        """What this process does now."""
         self.is_broken = False
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
-        self.sessions = Watched(
-            client, AGENT_SESSIONS, self._session_store, on_change=self.queue.add, on_gone=self._forget_session
-        )
-        self.providers = Watched(
-            client,
-            MODEL_PROVIDERS,
-            self._provider_store,
-            on_change=self._mark_provider,
-            on_gone=self._forget_provider,
-        )
+        self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -80,14 +84,10 @@ class Operator:
         self._provider_passes = Passes(
             self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
         )
-        self._sweep = Sweep(
-            (self.sessions, self.providers),
-            self._namespaces,
-            self._used_namespaces,
-            self.metrics,
-            pause_seconds=settings.sweep_seconds,
+        self._sweep = self._build_sweep()
+        self.probes = Probes(
+            self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
         )
-        self.probes = Probes(self.metrics.registry, health=self.find_stuck, readiness=self.find_missing)
         self._connect()
 
     async def run(self) -> None:
@@ -98,8 +98,9 @@ class Operator:
                 group.create_task(self._pods.informer.run(), name="pods")
                 group.create_task(self._feed.run(), name="levels")
                 group.create_task(self._act(), name="passes")
-                group.create_task(self._heal_on_new_ca(), name="ca")
         finally:
+            if self._leadership is not None:
+                await self._leadership.hand_over()  # first of all: nothing acts any more
             await self.probes.close()
             await self._feed.close()
 
@@ -110,13 +111,16 @@ class Operator:
         if self._pods.informer.is_synced.is_set() and silent > STUCK_SECONDS:
             problems["pods"] = f"the watch of pods is silent for {silent:.0f} s"
         waiting = self.queue.oldest_age
-        if self._is_acting and waiting > STUCK_SECONDS:
+        if self.role is Role.LEADING and waiting > STUCK_SECONDS:
             problems["queue"] = f"a session waits for {waiting:.0f} s to be looked at"
         return problems
 
     def find_missing(self) -> Mapping[str, str]:
-        """Return why the operator does not act yet."""
-        return {} if self._is_acting else {"start": "pods and providers are not listed yet"}
+        """Return why the operator does not act yet, or could not take over."""
+        if self.role is Role.STARTING:
+            return {"start": "pods, providers, quotas and sessions are not listed yet"}
+        problem = self._leadership.problem if self._leadership is not None else ""
+        return {"lease": problem} if problem else {}
 
     async def _act(self) -> None:
         """Work on sessions, once everything is known that a decision needs."""
@@ -126,29 +130,51 @@ class Operator:
             await asyncio.wait_for(self._feed.was_tried.wait(), FIRST_FEED_SECONDS)
         except TimeoutError:
             log.info("gateway not heard of yet; going on without it")
-        self._is_acting = True
+        if self._leadership is not None:
+            await self._stand_by(self._leadership)
+        self.role = Role.LEADING
         log.info("acting", sessions=len(self._session_store), providers=len(self._provider_store))
         async with asyncio.TaskGroup() as group:
+            if self._leadership is not None:
+                group.create_task(self._leadership.keep())
+                group.create_task(self._sweep.sweep())  # nobody has looked for what the streams missed meanwhile
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
+            group.create_task(self._queues.run())
             group.create_task(self._sweep.run())
+            group.create_task(self._heal_on_new_ca())
+
+    async def _stand_by(self, leadership: Leadership) -> None:
+        """Only watch until it is our turn, then look at everything."""
+        self.role = Role.STANDBY
+        log.info("standing by", sessions=len(self._session_store), providers=len(self._provider_store))
+        await leadership.await_turn()
+        self.role = Role.LEADING
+        for key in self._session_store.all_keys():
+            self._mark_session(key)
+        for key in self._provider_store.all_keys():
+            self._provider_queue.add(key)
 
     async def _load(self) -> None:
-        """List the providers, so that no session is told that a provider is missing which was merely not seen yet.
+        """List what decisions on one object depend on of others, so that none is made on what was not seen yet.
+
+        A session may name any provider, and whether it may start depends on the quotas and on every session of its
+        namespace.
 
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        while True:
-            try:
-                await self.providers.load()
-            except ApiError as error:
-                if not error.is_passing:
-                    raise
-                log.warning("providers not listed", error=str(error))
-                await asyncio.sleep(LOAD_PAUSE_SECONDS)
-            else:
-                return
+        for kind in (self.providers, self.quotas, self.sessions):
+            while True:
+                try:
+                    await kind.load()
+                except ApiError as error:
+                    if not error.is_passing:
+                        raise
+                    log.warning("not listed", kind=kind.resource.plural, error=str(error))
+                    await asyncio.sleep(LOAD_PAUSE_SECONDS)
+                else:
+                    break
 
     async def _heal_on_new_ca(self) -> None:
         while True:
@@ -156,6 +182,44 @@ class Operator:
             self._new_ca.clear()
             log.info("gateway's CA is new; copying it")
             await self._namespaces.heal(self._used_namespaces())
+
+    def _watch_sessions(self) -> Watched[SessionRecord]:
+        return Watched(
+            self._client,
+            AGENT_SESSIONS,
+            self._session_store,
+            on_change=self._note_session,
+            on_gone=self._forget_session,
+        )
+
+    def _watch_providers(self) -> Watched[ProviderRecord]:
+        return Watched(
+            self._client,
+            MODEL_PROVIDERS,
+            self._provider_store,
+            on_change=self._mark_provider,
+            on_gone=self._forget_provider,
+        )
+
+    def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
+        return Queues(
+            self._client,
+            self._session_store,
+            self._pods,
+            self._feed.fetch_spent,
+            self.metrics,
+            default_concurrent=self._settings.max_concurrent_sessions,
+            clock=clock,
+        )
+
+    def _build_sweep(self) -> Sweep:
+        return Sweep(
+            (self.sessions, self.providers, self.quotas),
+            self._namespaces,
+            self._used_namespaces,
+            self.metrics,
+            pause_seconds=self._settings.sweep_seconds,
+        )
 
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
         return Parts(
@@ -168,7 +232,9 @@ class Operator:
                 self._provider_store,
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
+                own_ids=self._own_ids,
             ),
+            admissions=self._queues.admissions,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
@@ -181,28 +247,50 @@ class Operator:
         self._authority.on_change = self._new_ca.set
         self._feed.on_level = self._mark_uid
         self._feed.on_reachable = self._mark_open
+        self.metrics.leading.set_function(lambda: float(self.role is Role.LEADING))
+        if self._leadership is not None:
+            self.metrics.lease_age_seconds.set_function(self._leadership.age)
+        self._queues.admissions.wake = self._mark_session
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
 
+    def _mark_session(self, key: Key) -> None:
+        """Look at the session. Who stands by keeps no list of what to do: it would only grow, and grow old."""
+        if self.role is not Role.STANDBY:
+            self.queue.add(key)
+
     def _mark_uid(self, uid: str) -> None:
         key = self._session_store.key_of_uid(uid)
         if key is not None:
-            self.queue.add(key)
+            self._mark_session(key)
 
     def _mark_open(self) -> None:
         for key in self._session_store.open_keys():
-            self.queue.add(key)
+            self._mark_session(key)
 
     def _mark_provider(self, key: Key) -> None:
         """Look at the provider, and at the sessions that may wait for it."""
+        if self.role is Role.STANDBY:
+            return
         self._provider_queue.add(key)
         for pending in self._session_store.pending_keys():
-            self.queue.add(pending)
+            self._mark_session(pending)
+
+    def _note_session(self, key: Key) -> None:
+        self._queues.admissions.note_session(key)
+        self._mark_session(key)
+
+    def _note_pod(self, session_uid: str) -> None:
+        self._queues.admissions.note(session_uid)
+        self._mark_uid(session_uid)
 
     def _forget_session(self, key: Key, record: SessionRecord) -> None:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
+        self._queues.admissions.note_session(key)
+        for other in self._own_ids.release(record.view):
+            self._mark_session(key_of(other.namespace, other.name))
 
     def _forget_provider(self, key: Key, _record: ProviderRecord) -> None:
         self._provider_passes.forget(key)

@@ -6,7 +6,7 @@ stream is taken for dead. Levels of the last good stream are kept while a new on
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from agentsessions.api.levels import LEVELS_PATH, Level, LevelLine
+from agentsessions.api.spending import USAGE_PATH, DayUsage, Spent
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.outages import Outages
 from agentsessions.engine.errors import ApiError
@@ -26,7 +27,10 @@ CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 10.0
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 10.0
+READ_TIMEOUT: Final = aiohttp.ClientTimeout(total=READ_SECONDS, sock_connect=CONNECT_SECONDS)
 LINE_BYTES: Final = 2**20
+NAMESPACES_ASKED: Final = 100
+"""Namespaces in one question for what they spent: it must fit into a URL."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +55,7 @@ class LevelFeed:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._url = url + LEVELS_PATH
+        self._usage_url = url + USAGE_PATH
         self._token_file = token_file
         self._authority = authority
         self._clock = clock
@@ -101,10 +106,9 @@ class LevelFeed:
         Raises:
             GatewayAwayError: The gateway does not answer.
         """
-        timeout = aiohttp.ClientTimeout(total=READ_SECONDS, sock_connect=CONNECT_SECONDS)
         try:
             request = await self._prepare(is_ca_known=self._tls is not None)
-            async with self._http().get(f"{self._url}/{uid}", timeout=timeout, **request) as answer:
+            async with self._http().get(f"{self._url}/{uid}", timeout=READ_TIMEOUT, **request) as answer:
                 if answer.status == HTTPStatus.NOT_FOUND:
                     return None
                 await _check(answer)
@@ -113,6 +117,24 @@ class LevelFeed:
             raise GatewayAwayError(f"reading the level of session {uid} at {self._url} failed: {error}") from error
         self._keep(self._levels, level)
         return level
+
+    async def fetch_spent(self, namespaces: Collection[str]) -> dict[str, Spent]:
+        """Read what namespaces spent today, now.
+
+        Raises:
+            GatewayAwayError: The gateway does not answer.
+        """
+        asked, found = sorted(namespaces), dict[str, Spent]()
+        try:
+            for start in range(0, len(asked), NAMESPACES_ASKED):
+                request = await self._prepare(is_ca_known=self._tls is not None)
+                params = [("namespace", namespace) for namespace in asked[start : start + NAMESPACES_ASKED]]
+                async with self._http().get(self._usage_url, params=params, timeout=READ_TIMEOUT, **request) as answer:
+                    await _check(answer)
+                    found |= DayUsage.model_validate_json(await answer.read(), extra="ignore").namespaces
+        except PASSING as error:
+            raise GatewayAwayError(f"reading today's usage at {self._usage_url} failed: {error}") from error
+        return found
 
     async def close(self) -> None:
         """Close the connections."""

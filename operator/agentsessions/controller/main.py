@@ -10,6 +10,7 @@ import structlog
 
 from agentsessions.api import names
 from agentsessions.controller.app import Operator
+from agentsessions.controller.leadership import build_leadership
 from agentsessions.controller.settings import Settings, SettingsError, read_settings
 from agentsessions.controller.shell import build_registry, build_settings
 from agentsessions.engine.client import Client
@@ -19,6 +20,8 @@ DEEPEST_JSON: Final = 25_000
 """Recursion that kopf's JSON decoder needs for any object that the API server takes: 10,000 levels (managed fields are
 as deep). It is C code on the main thread, whose stack of 8 MiB holds more than twice that. Without it one session
 with a deep `spec.context.json` ends the operator for everybody."""
+
+LEASE_CONNECTIONS: Final = 2
 
 
 def main() -> None:
@@ -37,8 +40,13 @@ async def run(settings: Settings) -> bool:
     """Run kopf and our parts; tell whether they ended because they were asked to."""
     access = load_access(settings.kubeconfig)
     broken = asyncio.Event()
-    async with Client(access, field_manager=names.MANAGER, max_connections=settings.workers) as client:
-        operator = Operator(settings, client)
+    async with (
+        Client(access, field_manager=names.MANAGER, max_connections=settings.workers) as client,
+        # A renewal must not wait behind the workers' requests.
+        Client(access, field_manager=names.MANAGER, max_connections=LEASE_CONNECTIONS) as lease_client,
+    ):
+        leadership = build_leadership(settings, lease_client) if settings.leader_election else None
+        operator = Operator(settings, client, leadership=leadership)
         await kopf.operator(
             registry=build_registry(operator, access, broken),
             settings=build_settings(),

@@ -53,6 +53,15 @@ class Metrics:
             "agentsession_gateway_reachable", "1 while the gateway's levels are live.", registry=self.registry
         )
 
+        self.leading = Gauge(
+            "agentsession_operator_leading", "1 while this replica acts, 0 while it stands by.", registry=self.registry
+        )
+        self.lease_age_seconds = Gauge(
+            "agentsession_operator_lease_age_seconds",
+            "Time since the Lease was last seen to be renewed; 0 without one.",
+            registry=self.registry,
+        )
+
     def count_sessions(self, phases: Callable[[], Iterable[Phase | None]]) -> None:
         """Report sessions by phase."""
         self.registry.register(PhaseCollector(phases))

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 
 class Probes:
-    """Serves `/healthz` (is it stuck), `/readyz` (does it act) and `/metrics`."""
+    """Serves `/healthz` (is it stuck), `/readyz` (does it act, or could it) and `/metrics`."""
 
     def __init__(
         self,
@@ -15,11 +15,13 @@ class Probes:
         *,
         health: Callable[[], Mapping[str, str]],
         readiness: Callable[[], Mapping[str, str]],
+        role: Callable[[], str],
     ) -> None:
-        """Take two functions that return problems by subject; none means well."""
+        """Take two functions that return problems by subject, none means well; and one that says what we do."""
         self._registry = registry
         self._health = health
         self._readiness = readiness
+        self._role = role
         self._runner: web.AppRunner | None = None
         self.port = 0
         """Port that is listened on, once started."""
@@ -46,16 +48,16 @@ class Probes:
             await self._runner.cleanup()
 
     async def _serve_health(self, _request: web.Request) -> web.Response:
-        return to_answer(self._health())
+        return to_answer(self._health(), self._role())
 
     async def _serve_readiness(self, _request: web.Request) -> web.Response:
-        return to_answer(self._readiness())
+        return to_answer(self._readiness(), self._role())
 
     async def _serve_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def to_answer(problems: Mapping[str, str]) -> web.Response:
-    """Return 200 without problems, else 503 that names them."""
+def to_answer(problems: Mapping[str, str], role: str) -> web.Response:
+    """Return 200 without problems, else 503 that names them; both say what the process does."""
     status = web.HTTPServiceUnavailable.status_code if problems else web.HTTPOk.status_code
-    return web.json_response({"problems": dict(problems)}, status=status)
+    return web.json_response({"role": role, "problems": dict(problems)}, status=status)

@@ -15,6 +15,7 @@ from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1 import SessionStatus
 from agentsessions.children.snapshot import wanted_content
 from agentsessions.controller.accept import Acceptor
+from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
 from agentsessions.controller.events import Events
 from agentsessions.controller.kinds import AGENT_SESSIONS
@@ -34,8 +35,8 @@ from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
 from agentsessions.lifecycle.waits import explain_refusal
 
-MOST_ROUNDS: Final = 6
-"""Decisions in one pass: first look, level read, pod made, level read again, and two to spare."""
+MOST_ROUNDS: Final = 8
+"""Decisions in one pass: first look, level read, room asked for, pod made, level read again, and some to spare."""
 PENDING: Final = (None, Phase.PENDING)
 OVER: Final = (EpochState.ENDED, EpochState.LOST)
 REFUSALS: Final = frozenset({400, 403, 422, 500})
@@ -53,6 +54,7 @@ class Parts:
     pods: Pods
     feed: LevelFeed
     acceptor: Acceptor
+    admissions: Admissions
     children: Children
     events: Events
     metrics: Metrics
@@ -78,8 +80,16 @@ class Reconciler:
         if record.problem and record.view.status.phase not in PENDING:
             await self._mark_unreadable(record)
             return None
+        with self._parts.admissions.during(record.view.uid):
+            return await self._step(record)
+
+    async def _step(self, record: SessionRecord) -> datetime | None:
+        """Decide on a session, and do what was decided."""
         facts, decision = await self._settle(await self._observe(record))
         session = facts.session
+        if decision.delete_session:
+            await self._delete_session(session)
+            return None
         await self._parts.children.delete_pods(session.namespace, decision.delete)
         if await self._write(session, decision.status):
             await self._parts.events.send(session, decision.events)
@@ -101,6 +111,7 @@ class Reconciler:
             acceptance=acceptance,
             journal=self._journal_of(session),
             deadlines=parts.deadlines,
+            hold=parts.admissions.hold_of(session.namespace),
             jitter=draw_jitter(session),
         )
 
@@ -128,12 +139,15 @@ class Reconciler:
         return JournalView(is_reachable=feed.is_reachable, level=feed.get(session.uid), away=away)
 
     async def _settle(self, facts: Facts) -> tuple[Facts, Decision]:
-        """Decide until the decision needs nothing more: no level to read, no pod to make."""
+        """Decide until the decision needs nothing more: no level to read, no place to ask for, no pod to make."""
         for _ in range(MOST_ROUNDS):
             decision = decide(facts, self._parts.clock())
             if decision.needs_level:
                 facts = replace(facts, journal=await self._ask_journal(facts))
+            elif decision.needs_admission:
+                facts = replace(facts, admission=self._parts.admissions.ask(facts.session))
             elif decision.create:
+                self._parts.admissions.use(facts.session.uid)
                 facts = await self._create(await self._delete(facts, decision.delete), decision.create)
             else:
                 return facts, decision
@@ -175,6 +189,11 @@ class Reconciler:
             message = explain_refusal(wanted[0].agent, error.message)
             return replace(facts, acceptance=Acceptance(Reason.POD_REFUSED, message))
         return replace(facts, pods=(*facts.pods, *pods))
+
+    async def _delete_session(self, session: SessionView) -> None:
+        """Delete a resource whose time after its end is over; the journal keeps what it did."""
+        await self._parts.client.delete(AGENT_SESSIONS, session.namespace, session.name, uid=session.uid)
+        log.info("session deleted", session=name_of(session), reason="ttlSecondsAfterFinished")
 
     async def _mark_unreadable(self, record: SessionRecord) -> None:
         """Say in the status of a session on its way that its spec cannot be read any more."""

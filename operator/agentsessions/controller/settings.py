@@ -1,6 +1,7 @@
 """What an administrator sets: read once from the environment at start, checked at once, never again."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -15,6 +16,7 @@ DEFAULT_NAMESPACE: Final = "agentsessions-system"
 DEFAULT_IMAGE: Final = "agentsessions"
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+BOOLEANS: Final = ("true", "false")
 LONGEST_SECONDS: Final = 86_400
 
 
@@ -42,8 +44,14 @@ class Settings:
     """Port of probes and metrics, plain."""
     workers: int = 32
     """Sessions looked at at the same time."""
+    leader_election: bool = False
+    """Whether another replica may run beside this one: then the one that holds the Lease acts."""
+    pod_name: str = ""
+    """Name of our pod, for people who read the Lease; the machine's name when empty."""
     sweep_seconds: int = 300
     """Pause between two sweeps for what the streams missed."""
+    max_concurrent_sessions: int = 100
+    """Sessions that run at the same time in a namespace whose SessionQuotas do not say how many."""
     deadlines: Deadlines = DEFAULT_DEADLINES
     """From `AGENTSESSIONS_DEADLINE_<NAME>_SECONDS`."""
     kubeconfig: str | None = None
@@ -74,7 +82,12 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         health_host=env.get(f"{PREFIX}HEALTH_HOST", ""),
         health_port=_integer(env, "HEALTH_PORT", Settings.health_port, lowest=0, highest=65_535),
         workers=_integer(env, "WORKERS", Settings.workers, lowest=1, highest=1000),
+        leader_election=_word(env, "LEADER_ELECTION", "false", BOOLEANS) == "true",
+        pod_name=env.get(f"{PREFIX}POD_NAME") or socket.gethostname(),
         sweep_seconds=_integer(env, "SWEEP_SECONDS", Settings.sweep_seconds, lowest=1, highest=LONGEST_SECONDS),
+        max_concurrent_sessions=_integer(
+            env, "MAX_CONCURRENT_SESSIONS", Settings.max_concurrent_sessions, lowest=1, highest=1_000_000
+        ),
         deadlines=_deadlines(env),
         kubeconfig=env.get("KUBECONFIG") or None,
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),

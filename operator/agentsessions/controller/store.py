@@ -8,8 +8,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from agentsessions.api.reasons import Phase
-from agentsessions.controller.views import ProviderRecord, Raw, SessionRecord, to_provider, to_session
+from agentsessions.controller.views import (
+    ProviderRecord,
+    QuotaRecord,
+    Raw,
+    SessionRecord,
+    to_provider,
+    to_quota,
+    to_session,
+)
+from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.quotas import Quota
 
 Key = str
 """`namespace/name`."""
@@ -87,8 +97,22 @@ class Records(Generic[R]):
         """Iterate over a copy, so that the store may change meanwhile."""
         return iter(list(self._records.items()))
 
+    def all_keys(self) -> list[Key]:
+        """Return the keys of all objects."""
+        return list(self._records)
+
     def __len__(self) -> int:
         return len(self._records)
+
+
+OwnId = tuple[str, str, str]
+"""Namespace, owner (empty for none) and `spec.sessionId`: what is unique."""
+
+
+def own_id_of(session: SessionView) -> OwnId | None:
+    """Return the session's own id; None when it has none."""
+    session_id = session.spec.session_id
+    return None if session_id is None else (session.namespace, session.spec.owner or "", session_id)
 
 
 class Sessions(Records[SessionRecord]):
@@ -97,22 +121,31 @@ class Sessions(Records[SessionRecord]):
     def __init__(self) -> None:
         super().__init__(to_session, lambda record: record.view)
         self._keys: dict[str, Key] = {}
+        self._own_ids: dict[OwnId, set[Key]] = {}
 
     def put(self, raw: dict[str, Any]) -> tuple[SessionRecord, bool]:
         """Keep the session if it is news."""
         before = self.get(key_of_raw(raw))
         record, is_new = super().put(raw)
         if before is not None and before.view.uid != record.view.uid:
-            self._keys.pop(before.view.uid, None)
-        self._keys[record.view.uid] = key_of(record.view.namespace, record.view.name)
+            self._drop(before.view)
+        key = key_of(record.view.namespace, record.view.name)
+        self._keys[record.view.uid] = key
+        if (own_id := own_id_of(record.view)) is not None:
+            self._own_ids.setdefault(own_id, set()).add(key)
         return record, is_new
 
     def remove(self, key: Key, uid: str | None = None) -> SessionRecord | None:
         """Forget the session."""
         record = super().remove(key, uid)
         if record is not None:
-            self._keys.pop(record.view.uid, None)
+            self._drop(record.view)
         return record
+
+    def with_own_id(self, own_id: OwnId) -> list[SessionView]:
+        """Return the sessions that have an id of their owner's."""
+        found = (self.get(key) for key in self._own_ids.get(own_id, ()))
+        return [record.view for record in found if record is not None]
 
     def key_of_uid(self, uid: str) -> Key | None:
         """Return the key of the session with `uid`."""
@@ -127,9 +160,53 @@ class Sessions(Records[SessionRecord]):
         waiting = (None, Phase.PENDING)
         return [key for key, record in self.items() if record.view.status.phase in waiting]
 
+    def _drop(self, session: SessionView) -> None:
+        self._keys.pop(session.uid, None)
+        own_id = own_id_of(session)
+        if own_id is not None and own_id in self._own_ids:
+            self._own_ids[own_id].discard(key_of(session.namespace, session.name))
+            if not self._own_ids[own_id]:
+                del self._own_ids[own_id]
+
 
 class Providers(Records[ProviderRecord]):
     """ModelProviders by key."""
 
     def __init__(self) -> None:
         super().__init__(to_provider, lambda record: record)
+
+
+class Quotas(Records[QuotaRecord]):
+    """SessionQuotas by key and by namespace."""
+
+    def __init__(self) -> None:
+        super().__init__(to_quota, lambda record: record)
+        self._by_namespace: dict[str, dict[Key, Quota]] = {}
+
+    def put(self, raw: dict[str, Any]) -> tuple[QuotaRecord, bool]:
+        """Keep the quota if it is news."""
+        record, is_new = super().put(raw)
+        self._by_namespace.setdefault(record.namespace, {})[key_of_raw(raw)] = record.view
+        return record, is_new
+
+    def remove(self, key: Key, uid: str | None = None) -> QuotaRecord | None:
+        """Forget the quota."""
+        record = super().remove(key, uid)
+        if record is not None:
+            quotas = self._by_namespace[record.namespace]
+            del quotas[key]
+            if not quotas:
+                del self._by_namespace[record.namespace]
+        return record
+
+    def of(self, namespace: str) -> tuple[Quota, ...]:
+        """Return the quotas of a namespace."""
+        return tuple(self._by_namespace.get(namespace, {}).values())
+
+    def keys_of(self, namespace: str) -> tuple[Key, ...]:
+        """Return their keys."""
+        return tuple(self._by_namespace.get(namespace, ()))
+
+    def namespaces(self) -> list[str]:
+        """Return the namespaces that have any."""
+        return list(self._by_namespace)

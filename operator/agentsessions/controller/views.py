@@ -12,16 +12,26 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from agentsessions.api import names
-from agentsessions.api.v1alpha1 import ModelProviderSpec, ModelProviderStatus, SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1 import (
+    ModelProviderSpec,
+    ModelProviderStatus,
+    SessionQuotaSpec,
+    SessionQuotaStatus,
+    SessionSpec,
+    SessionStatus,
+)
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.pod import CONTAINER
 from agentsessions.lifecycle.facts import PodView, SessionView
+from agentsessions.lifecycle.quotas import Quota
 
 Raw = Mapping[str, Any]
 
 UNREADABLE_SPEC: Final = SessionSpec(goal="unreadable")
 """Stands in for a spec that does not parse; never acted upon."""
 SHOWN_ERRORS: Final = 3
+NODE_LOST_REASONS: Final = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "NodeLost"})
+"""What Kubernetes says of a pod whose node it gave up: reasons of its condition DisruptionTarget, or of its status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,34 @@ class ProviderRecord:
     problem: str
     """Why the spec does not parse; empty when it does."""
     status: ModelProviderStatus
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRecord:
+    """A SessionQuota as last seen."""
+
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    view: Quota
+    """What it says; a spec that does not parse is None in it."""
+    status: SessionQuotaStatus
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.view.name
+
+    @property
+    def spec(self) -> SessionQuotaSpec | None:
+        """Its limits; None when they cannot be read."""
+        return self.view.spec
+
+    @property
+    def problem(self) -> str:
+        """Why the spec does not parse; empty when it does."""
+        return self.view.problem
 
 
 def to_session(raw: Raw) -> SessionRecord:
@@ -92,6 +130,27 @@ def to_provider(raw: Raw) -> ProviderRecord:
     )
 
 
+def to_quota(raw: Raw) -> QuotaRecord:
+    """Read a SessionQuota."""
+    meta, spec, problem = raw["metadata"], None, ""
+    try:
+        spec = SessionQuotaSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        problem = describe(error)
+    try:
+        status = SessionQuotaStatus.model_validate(raw.get("status") or {}, extra="ignore")
+    except ValidationError:
+        status = SessionQuotaStatus()  # written anew
+    return QuotaRecord(
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        view=Quota(meta["name"], spec, problem),
+        status=status,
+    )
+
+
 def to_pod(raw: Raw) -> PodView | None:
     """Read an agent pod; None when no session controls it or its labels are not those that we write."""
     meta, status = raw["metadata"], raw.get("status") or {}
@@ -103,6 +162,8 @@ def to_pod(raw: Raw) -> PodView | None:
     state = container.get("state") or {}
     ended, running = state.get("terminated") or {}, state.get("running") or {}
     waiting_reason, message = _why_waiting(status, state)
+    disruption = _disruption(status)
+    is_node_lost = disruption.get("reason") in NODE_LOST_REASONS
     return PodView(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -118,7 +179,8 @@ def to_pod(raw: Raw) -> PodView | None:
         finished_at=_instant_or_none(ended.get("finishedAt")),
         exit_code=ended.get("exitCode"),
         waiting_reason=waiting_reason,
-        message=_why_ended(status, ended) or message,
+        message=(disruption.get("message") if is_node_lost else _why_ended(status, ended)) or message,
+        is_node_lost=is_node_lost,
     )
 
 
@@ -158,6 +220,14 @@ def _why_waiting(status: Raw, state: Raw) -> tuple[str, str]:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return condition.get("reason", ""), condition.get("message", "")
     return "", ""
+
+
+def _disruption(status: Raw) -> Raw:
+    """Return reason and message of why Kubernetes itself ends a pod."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return dict(condition)
+    return status
 
 
 def _why_ended(status: Raw, ended: Raw) -> str:

@@ -7,10 +7,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1 import AgentSession, ModelProvider
+from agentsessions.api.v1alpha1 import AgentSession, ModelProvider, SessionQuota
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.lint import lint
-from agentsessions.crdgen.rules import build_immutability, build_name_rule, build_phase_rules
+from agentsessions.crdgen.rules import build_finished_rule, build_immutability, build_name_rule, build_phase_rules
 from agentsessions.crdgen.schema import Json, SchemaError, build_schema
 
 SESSION_DEFAULTS: Final = frozenset({"type", "mode", "role", "operatingMode"})
@@ -113,11 +113,15 @@ def _refine_session(schema: Json) -> None:
     # A field that the schema defaults is always there, as a required one is.
     always = SESSION_DEFAULTS | set(spec.get("required", ()))
     spec[VALIDATIONS] += build_immutability(spec["properties"], always, mutable=MUTABLE_SPEC_FIELDS)
-    schema[VALIDATIONS] = [build_name_rule(), *build_phase_rules()]
+    schema[VALIDATIONS] = [build_name_rule(), build_finished_rule(), *build_phase_rules()]
 
 
 def _refine_provider(schema: Json) -> None:
     _drop_defaults(schema["properties"]["status"])
+
+
+def _refine_quota(schema: Json) -> None:
+    _drop_defaults(schema)
 
 
 def _drop_defaults(node: Any, keep: frozenset[str] = frozenset()) -> None:
@@ -163,6 +167,22 @@ KINDS: Final = (
             Column("Ready", f"{READY}.status"),
             Column("URL", ".spec.url"),
             Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    ),
+    Kind(
+        model=SessionQuota,
+        plural="sessionquotas",
+        short_name="sq",
+        refine=_refine_quota,
+        columns=(
+            Column("Max", ".spec.maxConcurrentSessions", "integer"),
+            Column("Active", ".status.active", "integer"),
+            Column("Queued", ".status.queued", "integer"),
+            Column("Hold", ".spec.hold", "boolean"),
+            Column("Ready", f"{READY}.status"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Tokens today", ".status.tokensToday", "integer", is_wide=True),
+            Column("Cost today", ".status.costMicroUSDToday", "integer", is_wide=True),
         ),
     ),
 )

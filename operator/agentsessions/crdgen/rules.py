@@ -6,7 +6,7 @@ from typing import Final
 from agentsessions.api.names import MAX_SESSION_NAME
 from agentsessions.api.reasons import Phase
 from agentsessions.crdgen.schema import Json
-from agentsessions.lifecycle.phases import TRANSITIONS
+from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 
 RESERVED: Final = frozenset({
     "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
@@ -73,6 +73,24 @@ def build_phase_rules() -> list[Json]:
             **where,
         },
     ]
+
+
+def build_finished_rule() -> Json:
+    """Return the rule by which a finished session can no more be paused, resumed or cancelled.
+
+    Root rules run on writes of spec and of status alike, and an apply of the same manifest must stay possible: only a
+    changed operatingMode counts.
+    """
+    is_live = f"!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in [{_quoted(TERMINAL)}])"
+    return {
+        "rule": f"{is_live} || self.spec.operatingMode == oldSelf.spec.operatingMode",
+        "message": "session is finished: operatingMode cannot change; create a new session",
+        "messageExpression": (
+            "'session is finished (' + oldSelf.status.phase + '): operatingMode cannot change; create a new session'"
+        ),
+        "fieldPath": ".spec.operatingMode",
+        "reason": "FieldValueForbidden",
+    }
 
 
 def _quoted(phases: Collection[Phase]) -> str:

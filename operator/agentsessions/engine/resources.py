@@ -27,6 +27,7 @@ class Resource:
 
 CONFIG_MAP: Final = Resource("", "v1", "configmaps", "ConfigMap")
 EVENT: Final = Resource("events.k8s.io", "v1", "events", "Event")
+LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NAMESPACE: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 PERSISTENT_VOLUME_CLAIM: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from agentsessions.gateway import metrics, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import events, levels, sessions
+from agentsessions.gateway.routes import events, levels, sessions, usage
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -38,6 +38,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(events.router)
     app.include_router(levels.router)
+    app.include_router(usage.router)
     app.include_router(runner_router)
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)

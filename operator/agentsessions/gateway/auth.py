@@ -283,7 +283,7 @@ def refuse_ended(pod: PodIdentity, session: SessionView | None) -> None:
         ProblemError: 412.
     """
     where = f"{pod.namespace}/{pod.name}"
-    if session is None:
+    if session is None or session.is_deleting:
         detail = f"Session {where} was deleted. This pod must end."
         raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)
     phase = session.status.phase

@@ -25,6 +25,8 @@ class UsageAnswer(ApiModel):
     """Input plus output tokens."""
     tool_calls: int
     """Tool calls in the models' answers."""
+    cost_micro_usd: int = Field(alias="costMicroUSD")
+    """Cost in millionths of a US dollar, by the provider's prices at the time of each answer."""
     turns: int
     """Turns committed."""
     limit_reached: LimitName | None = None
@@ -135,7 +137,7 @@ class StepAnswer(ApiModel):
     round: int
     """Round of the goal."""
     type: str
-    """thinking, tool_call, tool_result, output or error."""
+    """thinking, tool_call, tool_result, output, compaction (a summary of older steps) or error."""
     input: dict[str, Any] | None = None
     """With tool_call: callId, name and arguments. With tool_result: callId and name."""
     output: str | None = None
@@ -150,6 +152,8 @@ class StepAnswer(ApiModel):
     """Tokens sent for the whole step; the same on each of its items."""
     output_tokens: int | None = None
     """Tokens answered in the whole step; the same on each of its items."""
+    cost_micro_usd: int | None = Field(default=None, alias="costMicroUSD")
+    """Cost of the whole step in millionths of a US dollar; the same on each of its items. Absent without prices."""
     started_at: datetime
     """When the step began, or the entry was written (UTC)."""
 
@@ -225,6 +229,7 @@ def _fields(row: SessionRow) -> dict[str, Any]:
             output_tokens=usage.output_tokens,
             total_tokens=usage.input_tokens + usage.output_tokens,
             tool_calls=usage.tool_calls,
+            cost_micro_usd=usage.cost_micro_usd,
             turns=usage.turns,
             limit_reached=usage.limit_reached,
         ),

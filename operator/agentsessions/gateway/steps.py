@@ -9,7 +9,14 @@ from agentsessions.gateway.models import StepAnswer, StepList
 from agentsessions.journal.entries import EntryRow, EntryType
 
 SHOWN: Final = frozenset(
-    {EntryType.THINKING, EntryType.TOOL_CALL, EntryType.TOOL_RESULT, EntryType.OUTPUT, EntryType.ERROR}
+    {
+        EntryType.THINKING,
+        EntryType.TOOL_CALL,
+        EntryType.TOOL_RESULT,
+        EntryType.OUTPUT,
+        EntryType.COMPACTION,
+        EntryType.ERROR,
+    }
 )
 READ_AT_ONCE: Final = 200
 
@@ -103,6 +110,7 @@ def _to_answer(entry: EntryRow, step: _Step) -> StepAnswer:
         duration_milliseconds=body.get("durationMilliseconds", step.complete.get("durationMilliseconds")),
         input_tokens=step.complete.get("inputTokens"),
         output_tokens=step.complete.get("outputTokens"),
+        cost_micro_usd=step.complete.get("costMicroUSD"),
         started_at=step.started_at or entry.at,
     )
 

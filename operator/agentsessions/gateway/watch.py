@@ -7,7 +7,7 @@ while the gateway was away are found by comparing the journal with the first ful
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from agentsessions.journal.rows import SessionQuery, SessionRow, SessionSort
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
+from agentsessions.lifecycle.phases import TERMINAL
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,9 @@ class SessionWatch:
         self._fenced: dict[str, dict[str, tuple[int, str]]] = {}
         self._first: set[str] = set()
         self._has_started = False
+        self._subscribers: list[Callable[[str], None]] = []
+        self.before_end: Callable[[str], Awaitable[None]] = _wait_for_nothing
+        """Waited for before a session's end is journaled: what it still spends belongs before its `done`."""
         self.is_ready = asyncio.Event()
         """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
         self.sessions: Informer[SessionView] = Informer(
@@ -60,6 +64,13 @@ class SessionWatch:
     def age_seconds(self) -> float:
         """Seconds since the API server was last heard of."""
         return time.monotonic() - self.sessions.last_heard_at
+
+    def subscribe(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with the uid of each session that changed or went, once `sessions` shows it.
+
+        It must not wait, nor raise.
+        """
+        self._subscribers.append(tell)
 
     async def run(self) -> None:
         """Watch, and write, for ever."""
@@ -106,8 +117,12 @@ class SessionWatch:
             if view is not None:
                 metrics.SESSIONS.labels(view.status.phase or Phase.PENDING).inc(step)
         changed = new or old
-        if changed is not None and self._has_started:
+        if changed is None:
+            return
+        if self._has_started:
             self._queue.add(changed.uid)
+        for tell in self._subscribers:
+            tell(changed.uid)
 
     async def _write(self, uid: str) -> None:
         try:
@@ -130,6 +145,8 @@ class SessionWatch:
             return
         row = to_row(view, await self._namespace_uid_of(view))
         if self._written.get(uid) != row:
+            if row.phase in TERMINAL:
+                await self.before_end(uid)
             await self._store.put_session(row)
             self._written[uid] = row
         await self._fence(view)
@@ -210,6 +227,10 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         started_at=status.started_at,
         finished_at=status.finished_at,
     )
+
+
+async def _wait_for_nothing(uid: str) -> None:
+    del uid
 
 
 def _to_namespace(raw: Mapping[str, Any]) -> tuple[str, str]:

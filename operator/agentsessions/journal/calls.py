@@ -4,42 +4,41 @@ A row stands for one answer: (session, agent, round, k, digest, ordinal). Its st
 
     open ──settle──► settled      the answer is served again instead of bought again
       ├────fail────► failed       asked again, the row is bought again: same step, next attempt
+      ├──break off─► failed       likewise; the session was over, so nobody asks again
       └───recover──► lost         likewise; the gateway died in between, so it was charged in full already
 
 In a pinned turn (k >= 1) a settled row answers every equal request. Programs without turns (k = 0) repeat themselves
 from the start in each epoch, so each row is served once per epoch, oldest first.
 
 An answer that was paid for is journaled whatever became of the pod that asked: entries carry the epoch that asked.
+What ends a purchase without an answer is in `failures`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
-from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, LimitName
 from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import fences, limits, sessions, turns
+from agentsessions.journal import compaction, failures, fences, limits, sessions, turns
 from agentsessions.journal.answers import Answer, read_answer
+from agentsessions.journal.charges import (
+    CallState,
+    charge,
+    cost_of,
+    estimated_usage,
+    find_call,
+    place_of,
+    reserved_usage,
+    update_call,
+)
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
-from agentsessions.journal.refusals import LimitReached, UnknownCall
+from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCall
 from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
 from agentsessions.journal.tables import epochs, model_calls, tool_calls
 from agentsessions.journal.writer import Work
-
-
-class CallState(StrEnum):
-    """Where a purchase is."""
-
-    OPEN = "open"
-    SETTLED = "settled"
-    FAILED = "failed"
-    LOST = "lost"
-
 
 _EQUAL: Final = (
     select(model_calls)
@@ -52,16 +51,14 @@ _EQUAL: Final = (
     )
     .order_by(model_calls.c.ordinal)
 )
-_BY_ID: Final = select(model_calls).where(model_calls.c.id == bindparam("id"))
 _NEWEST_STEP: Final = select(func.max(model_calls.c.step)).where(
     model_calls.c.session_uid == bindparam("uid"),
     model_calls.c.agent == bindparam("agent"),
     model_calls.c.round == bindparam("round"),
 )
-_UNDER_WAY: Final = select(
-    func.count(),
-    func.coalesce(func.sum(model_calls.c.estimate_tokens + func.coalesce(model_calls.c.cap_tokens, 0)), 0),
-).where(model_calls.c.session_uid == bindparam("uid"), model_calls.c.state == CallState.OPEN.value)
+_UNDER_WAY: Final = select(model_calls).where(
+    model_calls.c.session_uid == bindparam("uid"), model_calls.c.state == CallState.OPEN.value
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +82,7 @@ def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserv
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
         NothingToPlay: The agent is done, or its next turn is not pinned.
+        PriceMissing: The answer would have to be bought, and the session's cost limit cannot be held.
     """
     fences.require_open(work, pod)
     turn = turns.playing(work, pod)
@@ -112,7 +110,7 @@ def _serve(
     work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits
 ) -> Replay | InFlight | LimitReached:
     if row["served_epoch"] != pod.epoch:
-        _update(work, row, served_epoch=pod.epoch)
+        update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
         return InFlight(row["id"])
     if _asks_for_tools(row["answer"]):
@@ -139,9 +137,10 @@ def _buy(
 ) -> Reserved | LimitReached:
     ledger = Ledger(work, pod.session_uid)
     estimate = limits.estimate_input(asked.request_bytes, _continued(work, pod, asked.prefix_digests))
-    weighed = limits.weigh(_spent(work, ledger, pod), in_force, estimate=estimate, asked=asked.asked_output_tokens)
+    weighed = _weigh(work, ledger, pod, asked, in_force, estimate=estimate)
     if isinstance(weighed, limits.Denial):
         return _refuse(ledger, weighed)
+    prices = asked.prices
     purchase = {
         "epoch": pod.epoch,
         "served_epoch": pod.epoch,
@@ -149,7 +148,9 @@ def _buy(
         "model": asked.model,
         "estimate_tokens": estimate,
         "cap_tokens": weighed.cap_output_tokens,
-        "capped": weighed.capped,
+        "capped_by": weighed.capped_by,
+        "input_micro_usd_per_million": prices and prices.input_micro_usd_per_million,
+        "output_micro_usd_per_million": prices and prices.output_micro_usd_per_million,
         "started_at": work.now,
     }
     if row is None:
@@ -159,10 +160,23 @@ def _buy(
         ledger.append(EntryType.STEP_START, {"model": asked.model, "attempt": attempt}, place)
     else:
         call_id, step, attempt = row["id"], row["step"], row["attempt"] + 1
-        _update(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
+        update_call(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
     ledger.clear_limit()
     ledger.save()
-    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped)
+    work.touched.add(pod.session_uid)  # its level says how many purchases are under way
+    return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped_by is not None, turn.is_text_only)
+
+
+def _weigh(
+    work: Work, ledger: Ledger, pod: PodIdentity, asked: CallRequest, in_force: EffectiveLimits, *, estimate: int
+) -> limits.Grant | limits.Denial:
+    if in_force.max_cost_micro_usd is not None and asked.prices is None:
+        raise PriceMissing(
+            f"{pod.namespace}/{pod.name} has limits.maxCostMicroUSD, and model {asked.model!r} has no prices: add them "
+            "to its ModelProvider, or take the limit out of the session"
+        )
+    spent = _spent(work, ledger, pod)
+    return limits.weigh(spent, in_force, estimate=estimate, asked=asked.asked_output_tokens, prices=asked.prices)
 
 
 def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallRequest, values: dict[str, Any]) -> int:
@@ -187,14 +201,17 @@ def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
 
 
 def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:
-    under_way = work.conn.execute(_UNDER_WAY, {"uid": pod.session_uid}).one()
+    under_way = work.conn.execute(_UNDER_WAY, {"uid": pod.session_uid}).mappings().all()
+    reserved = [reserved_usage(row) for row in under_way]
     used = ledger.usage
     return limits.Spent(
         steps=used.steps,
         tokens=used.input_tokens + used.output_tokens,
         tool_calls=used.tool_calls,
-        open_calls=under_way[0],
-        reserved_tokens=int(under_way[1]),
+        open_calls=len(under_way),
+        reserved_tokens=sum(one.input_tokens + one.output_tokens for one in reserved),
+        cost_micro_usd=used.cost_micro_usd,
+        reserved_cost_micro_usd=sum(cost_of(row, one) or 0 for row, one in zip(under_way, reserved, strict=True)),
     )
 
 
@@ -239,20 +256,21 @@ def settle(
         UnknownCall: There is no such purchase under way.
         ValueError: It is not a complete answer.
     """
-    row = _find(work, call_id)
+    row = find_call(work, call_id)
     if row["session_uid"] != pod.session_uid or row["agent"] != pod.agent:
         raise UnknownCall(f"call {call_id} is not one of agent {pod.agent} of {pod.namespace}/{pod.name}")
     if row["state"] == CallState.SETTLED:
         return Settled(row["answer"])
-    _require_open(row)
+    if row["state"] != CallState.OPEN:
+        raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
     ledger = Ledger(work, pod.session_uid)
     answer = read_answer(completion, id_prefix=f"call_{row['round']}_{row['step']}")
     if spent is None:
-        spent, estimated = _estimate(row, answer), True
-    if answer.finish_reason == "length" and row["capped"]:
-        return Settled(answer.relayed, _cut_by_limit(work, ledger, row, spent, estimated=estimated))
-    values = _charge(ledger, row, spent, estimated=estimated, now=work.now)
-    _update(
+        spent, estimated = estimated_usage(row, answer.message_bytes), True
+    if answer.finish_reason == "length" and row["capped_by"] is not None:
+        return Settled(answer.relayed, failures.cut_by_limit(work, ledger, row, spent, estimated=estimated))
+    values = charge(ledger, row, spent, estimated=estimated, now=work.now)
+    update_call(
         work,
         row,
         state=CallState.SETTLED.value,
@@ -270,25 +288,11 @@ def settle(
     return Settled(answer.relayed)
 
 
-def _charge(ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool, now: datetime) -> dict[str, Any]:
-    ledger.count(steps=1, input_tokens=spent.input_tokens, output_tokens=spent.output_tokens)
-    return {
-        "input_tokens": spent.input_tokens,
-        "output_tokens": spent.output_tokens,
-        "estimated": estimated,
-        "duration_milliseconds": max(0, round((now - row["started_at"]).total_seconds() * 1000)),
-    }
-
-
-def _estimate(row: RowMapping, answer: Answer) -> TokenUsage:
-    output_tokens = limits.estimate_input(answer.message_bytes, None)
-    cap = output_tokens if row["cap_tokens"] is None else row["cap_tokens"]
-    return TokenUsage(row["estimate_tokens"], min(output_tokens, cap))
-
-
 def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer) -> None:
-    place = _place(row)
-    if answer.text or not answer.tools:
+    place = place_of(row)
+    if (summary := compaction.find_body(work.conn, row, answer.text)) is not None:
+        ledger.append(EntryType.COMPACTION, summary, place)
+    elif answer.text or not answer.tools:
         type_ = EntryType.THINKING if answer.tools else EntryType.OUTPUT
         ledger.append(type_, {"text": answer.text}, place)
     if not answer.tools:
@@ -309,7 +313,7 @@ def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer)
 
 def _complete_unpinned(work: Work, ledger: Ledger, row: Any) -> None:
     """Close the step of a program that commits no turns: each answer it pays for counts as one."""
-    ledger.append(EntryType.STEP_COMPLETE, turns.complete_body(row, row["duration_milliseconds"]), _place(row))
+    ledger.append(EntryType.STEP_COMPLETE, turns.complete_body(row, row["duration_milliseconds"]), place_of(row))
     ledger.count(turns=1)
     work.conn.execute(
         update(epochs)
@@ -320,73 +324,3 @@ def _complete_unpinned(work: Work, ledger: Ledger, row: Any) -> None:
         )
         .values(turns=epochs.c.turns + 1)
     )
-
-
-def _cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool) -> LimitReached:
-    """Charge an answer that the token limit cut short: half an answer is no result."""
-    values = _charge(ledger, row, spent, estimated=estimated, now=work.now)
-    used = ledger.usage
-    message = (
-        f"the answer was cut at {row['cap_tokens']} tokens, all that maxTokens left for it: raise maxTokens to go on"
-    )
-    code = LIMIT_CODES[LimitName.TOKENS].value
-    _update(work, row, state=CallState.FAILED.value, error_code=code, error_message=message, **values)
-    ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
-    needed = used.input_tokens + used.output_tokens + row["estimate_tokens"] + (row["cap_tokens"] or 0)
-    ledger.mark_limit(LimitName.TOKENS, message, needed)
-    ledger.save()
-    return LimitReached(LimitName.TOKENS, message)
-
-
-def fail(work: Work, call_id: int, code: str, message: str, *, charged: bool, spent: TokenUsage | None = None) -> None:
-    """Release a reservation whose purchase failed, or charge it. A call that is over already stays as it is.
-
-    Raises:
-        UnknownCall: There is no such call.
-    """
-    row = _find(work, call_id)
-    if row["state"] != CallState.OPEN:
-        return
-    ledger = Ledger(work, row["session_uid"])
-    values: dict[str, Any] = {}
-    if charged:
-        cost = spent or TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
-        values = _charge(ledger, row, cost, estimated=spent is None, now=work.now)
-    _update(work, row, state=CallState.FAILED.value, error_code=code, error_message=message, **values)
-    ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
-    ledger.save()
-
-
-def recover(work: Work) -> int:
-    """Charge in full what was being bought when the gateway died; return how many calls that were."""
-    rows = work.conn.execute(select(model_calls).where(model_calls.c.state == CallState.OPEN)).mappings().all()
-    for row in rows:
-        ledger = Ledger(work, row["session_uid"])
-        cost = TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
-        values = _charge(ledger, row, cost, estimated=True, now=work.now)
-        message = "the gateway stopped while it bought this answer: charged in full, as estimated"
-        code = ErrorCode.NETWORK.value
-        _update(work, row, state=CallState.LOST.value, error_code=code, error_message=message, **values)
-        ledger.append(EntryType.ERROR, {"code": code, "message": message}, _place(row))
-        ledger.save()
-    return len(rows)
-
-
-def _find(work: Work, call_id: int) -> RowMapping:
-    row = work.conn.execute(_BY_ID, {"id": call_id}).mappings().one_or_none()
-    if row is None:
-        raise UnknownCall(f"there is no model call {call_id}")
-    return row
-
-
-def _require_open(row: RowMapping) -> None:
-    if row["state"] != CallState.OPEN:
-        raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
-
-
-def _update(work: Work, row: RowMapping, **values: Any) -> None:
-    work.conn.execute(update(model_calls).where(model_calls.c.id == row["id"]).values(**values))
-
-
-def _place(row: Any) -> Place:
-    return Place(row["agent"], row["epoch"], row["round"], row["step"])

@@ -29,6 +29,7 @@ class EntryType(StrEnum):
     TOOL_RESULT = "tool_result"
     OUTPUT = "output"
     STEP_COMPLETE = "step_complete"
+    COMPACTION = "compaction"
     ERROR = "error"
     STATE = "state"
     ROUND_COMPLETE = "round_complete"

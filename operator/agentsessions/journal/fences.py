@@ -5,6 +5,7 @@ is compared with it in the transaction that commits the write. An epoch keeps th
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
@@ -83,6 +84,7 @@ class Closing:
     outcome: Outcome
     code: str | None = None
     message: str | None = None
+    retry_at: datetime | None = None
 
 
 def require_current(work: Work, pod: PodIdentity) -> RowMapping:
@@ -123,6 +125,7 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
             outcome=closing.outcome.value,
             code=closing.code,
             message=closing.message,
+            retry_at=closing.retry_at,
         )
     )
     work.touched.add(pod.session_uid)

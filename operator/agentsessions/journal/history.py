@@ -1,12 +1,13 @@
 """The conversation so far, as input items for the engine, built from entries alone.
 
 Only committed turns are in it: an answer that no turn was closed with (bought by an epoch that died, then asked for
-differently) has calls without outputs, which no model accepts.
+differently) has calls without outputs, which no model accepts. A summary stands for what was said up to its cut.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection, select
 
@@ -21,16 +22,63 @@ _ITEM_TYPES = (
     EntryType.OUTPUT,
     EntryType.TOOL_CALL,
     EntryType.TOOL_RESULT,
+    EntryType.COMPACTION,
 )
+SUMMARY: Final = "Summary of the conversation so far: "
+"""How the message begins that stands for what was summarised."""
+REQUEST: Final = (
+    "Write a summary of the conversation so far, for your own use: it has become too long, and your summary will stand "
+    "for all of it except the first message and the newest ones. Keep what you need to go on: what was found out, with "
+    "exact figures, names and paths; what was decided and why; what was tried and failed; what is left to do. Do not "
+    "go on with the task now. Answer with the summary alone, in at most 500 words."
+)
+"""What a model is asked for in a compact turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What an agent's round has said so far, as its next turn needs it."""
+
+    goal: tuple[EntryRow, ...]
+    """The message that it began with; none before there is one."""
+    summary: tuple[EntryRow, ...]
+    """The newest summary; none before there is one."""
+    rest: tuple[EntryRow, ...]
+    """What came after."""
+
+    def until(self, seq: int) -> Self:
+        """Return it as it was said up to an entry."""
+        return replace(self, rest=tuple(entry for entry in self.rest if entry.seq <= seq))
+
+    def newest(self, max_messages: int) -> Self:
+        """Return it without what is more than so many messages ago; the first one counts, and stays."""
+        return replace(self, rest=tuple(keep_newest(self.rest, max_messages - len(self.goal))))
 
 
 def read_history(
-    conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int, max_messages: int | None = None
+    conn: Connection,
+    session_uid: str,
+    agent: str,
+    round_: int,
+    through_seq: int,
+    cut_seq: int | None = None,
+    max_messages: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the items that an agent's turn starts from, when it was pinned at `through_seq`.
 
-    They are those of its round alone, and begin with the goal; with `max_messages` a long conversation is cut.
+    With `cut_seq`, those of a turn that is to summarise what was said up to there.
     """
+    said = read_conversation(conn, session_uid, agent, round_, through_seq, max_messages)
+    if cut_seq is not None:
+        said = said.until(cut_seq)
+    items = build_items([*said.goal, *said.summary, *said.rest])
+    return items if cut_seq is None else [*items, {"role": "user", "content": REQUEST}]
+
+
+def read_conversation(
+    conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int, max_messages: int | None = None
+) -> Conversation:
+    """Return what an agent's turn starts from, when it was pinned at `through_seq`: its round alone."""
     steps = select(turns.c.answer_step).where(
         turns.c.session_uid == session_uid,
         turns.c.agent == agent,
@@ -52,8 +100,17 @@ def read_history(
         )
         .order_by(entries.c.seq)
     )
-    conversation = [to_entry(row) for row in rows.mappings()]
-    return build_items(conversation if max_messages is None else keep_newest(conversation, max_messages))
+    said = condense([to_entry(row) for row in rows.mappings()])
+    return said if max_messages is None else said.newest(max_messages)
+
+
+def condense(said: Sequence[EntryRow]) -> Conversation:
+    """Put the newest summary in the place of what it stands for; the first message is kept apart."""
+    goal = tuple(said[:1]) if said and said[0].type is EntryType.MESSAGE else ()
+    summary = tuple(entry for entry in said if entry.type is EntryType.COMPACTION)[-1:]
+    after = summary[0].body["throughSeq"] if summary and summary[0].body else 0
+    rest = [entry for entry in said[len(goal) :] if entry.seq > after and entry.type is not EntryType.COMPACTION]
+    return Conversation(goal, summary, tuple(rest))
 
 
 def build_items(conversation: Iterable[EntryRow]) -> list[dict[str, Any]]:
@@ -69,6 +126,8 @@ def _items_of(step: list[EntryRow]) -> Iterator[dict[str, Any]]:
         match entry.type:
             case EntryType.MESSAGE:
                 yield {"role": body.get("role", "user"), "content": body.get("content", "")}
+            case EntryType.COMPACTION:
+                yield {"role": "user", "content": SUMMARY + body.get("text", "")}
             case EntryType.THINKING | EntryType.OUTPUT:
                 yield _assistant_message(body.get("text", ""))
             case EntryType.TOOL_CALL:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, insert, select, update
 
 from agentsessions.api.reasons import LimitName
+from agentsessions.journal import spending
 from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import SessionUsage
@@ -29,7 +30,7 @@ class Place:
 
 SESSION: Final = Place()
 
-_COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "turns")
+_COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "cost_micro_usd", "turns")
 _CHANGING: Final = tuple(column.name for column in usage.c if column.name != "session_uid")
 
 # Built once: building a statement costs more than running it.
@@ -133,7 +134,7 @@ class Ledger:
             self._state["idle_milliseconds"] += gap // timedelta(milliseconds=1)
 
     def count(self, **amounts: int) -> None:
-        """Add to the counters: steps, input_tokens, output_tokens, tool_calls, turns."""
+        """Add to the counters: steps, input_tokens, output_tokens, tool_calls, cost_micro_usd, turns."""
         for name, amount in amounts.items():
             if name not in _COUNTERS:
                 raise ValueError(f"{name} is no counter; there are {', '.join(_COUNTERS)}")
@@ -161,6 +162,7 @@ class Ledger:
             values = {f"new_{name}": self._state[name] for name in _CHANGING}
             self._work.conn.execute(_SAVE, {"uid": self._uid, **values})
             self._work.touched.add(self._uid)
+            spending.note_spent(self._work, self._uid, to_usage(self._stored), self.usage)
         self._new = []
         self._stored = dict(self._state)
 

@@ -9,8 +9,9 @@ from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
+from agentsessions.journal.charges import CallState
 from agentsessions.journal.sessions import FINAL_PHASES
-from agentsessions.journal.tables import entries, epochs, inbox, rounds, sessions, usage
+from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
 
 _INBOX_PENDING: Final = (
     select(func.count())
@@ -46,11 +47,17 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
     newest = (
         select(epochs.c.session_uid, func.max(epochs.c.epoch).label("epoch")).group_by(epochs.c.session_uid).subquery()
     )
+    open_calls = (
+        select(func.count())
+        .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
+        .scalar_subquery()
+    )
     query = (
         select(
             sessions.c.namespace,
             sessions.c.name,
             usage,
+            open_calls.label("open_calls"),
             epochs.c.agent,
             epochs.c.epoch,
             epochs.c.pod_uid,
@@ -58,6 +65,7 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             epochs.c.outcome,
             epochs.c.code,
             epochs.c.message,
+            epochs.c.retry_at,
             entries.c.body.label("result"),
             _INBOX_PENDING.label("inbox_pending"),
             *_ROUND,
@@ -85,6 +93,8 @@ def _to_level(row: Any) -> Level:
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
         tool_calls=row["tool_calls"],
+        cost_micro_usd=row["cost_micro_usd"],
+        open_calls=row["open_calls"],
         turns=row["turns"],
         epoch_turns=row["epoch_turns"] or 0,
         inbox_pending=row["inbox_pending"],
@@ -120,6 +130,7 @@ def _closing(row: Any) -> Closing | None:
         outcome=Outcome(row["outcome"]),
         code=ErrorCode(row["code"]) if row["code"] else None,
         message=row["message"],
+        retry_at=row["retry_at"],
     )
 
 

@@ -62,6 +62,10 @@ class UnknownCall(Refusal):
     """No such model call, or no such tool call in the answer of the open turn. Final."""
 
 
+class PriceMissing(Refusal):
+    """The session has a cost limit, and the model no price to hold it by."""
+
+
 class CallInFlight(Refusal):
     """The same request is being bought at this moment: wait for that purchase and relay its answer."""
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from agentsessions.api.reasons import LimitName, Phase, StopReason
+from agentsessions.api.v1alpha1.provider import ModelPrices
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.refusals import LimitReached
@@ -20,6 +21,7 @@ class SessionUsage:
     input_tokens: int = 0
     output_tokens: int = 0
     tool_calls: int = 0
+    cost_micro_usd: int = 0
     turns: int = 0
     limit_reached: LimitName | None = None
 
@@ -111,6 +113,14 @@ class PodIdentity:
     """Whether it is its agent's newest epoch. Every write checks it again."""
 
 
+class TurnKind(StrEnum):
+    """What a turn is for."""
+
+    PLAY = "play"
+    COMPACT = "compact"
+    """Summarise the older part of the conversation, which is too long for the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When rounds of the goal are due: at the first one's start, and every `interval` after it."""
@@ -188,6 +198,9 @@ class PinnedTurn:
     k: int
     history_seq: int
     """The history of the turn ends with this entry."""
+    kind: TurnKind = TurnKind.PLAY
+    cut_seq: int | None = None
+    """With kind compact: last entry that the summary is to stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +209,10 @@ class CommitResult:
 
     k: int
     is_last: bool
-    """True after error, and after a final answer that ends the session: there is no next turn for this pod."""
+    """True when there is no next turn for this pod: after the session's last answer, and after an error that closed the
+    epoch."""
+    is_idle: bool = False
+    """True when the session goes on, and what comes next is to be asked for: a message or a round, or nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +221,29 @@ class TokenUsage:
 
     input_tokens: int
     output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartialAnswer:
+    """What came of a request to a provider before it was broken off."""
+
+    received_bytes: int
+    reported: TokenUsage | None = None
+    """What the provider said until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailure:
+    """A purchase that brought no answer."""
+
+    code: str
+    message: str
+    charged: bool
+    """Whether it is to be paid."""
+    usage: TokenUsage | None = None
+    """What it cost, when charged; else the whole reservation, marked as estimated."""
+    retry_at: datetime | None = None
+    """Time before which the provider does not want to be asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +261,8 @@ class CallRequest:
     """All of `digests.prompt_digests`: how an answer that this request continues is found."""
     limits: EffectiveLimits | None = None
     """Those in force; by default those of the session's row."""
+    prices: ModelPrices | None = None
+    """Of the model, now: the answer is paid by them whatever they become meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +284,9 @@ class Reserved:
     cap_output_tokens: int | None
     """Most tokens the answer may have; None without any limit."""
     capped: bool
-    """Whether `cap_output_tokens` comes from the session's token limit."""
+    """Whether `cap_output_tokens` is what a limit of the session left, not what was asked for."""
+    is_text_only: bool = False
+    """Whether the answer must be a text: it is to be a summary."""
 
 
 Reservation = Replay | Reserved | LimitReached

@@ -91,6 +91,7 @@ def _done(ledger: Ledger, row: SessionRow) -> dict[str, Any]:
             "outputTokens": spent.output_tokens,
             "totalTokens": spent.input_tokens + spent.output_tokens,
             "toolCalls": spent.tool_calls,
+            "costMicroUSD": spent.cost_micro_usd,
         },
     }
 
@@ -113,6 +114,11 @@ def _allows(limits: EffectiveLimits, ledger: Ledger) -> bool:
     limit, needed = ledger.usage.limit_reached, ledger.limit_needed
     if limit is None or needed is None:
         return False
+    return is_allowed(limits, limit, needed)
+
+
+def is_allowed(limits: EffectiveLimits, limit: LimitName, needed: int) -> bool:
+    """Whether a limit leaves room for what would need so much of it."""
     allowed = limit_of(limits, limit)
     return allowed is None or allowed >= needed
 

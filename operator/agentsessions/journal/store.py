@@ -5,7 +5,7 @@ that commits them. Every refusal is a `refusals.Refusal`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
@@ -13,19 +13,22 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agentsessions.api.levels import Level
+from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
-from agentsessions.journal import calls, fences, history, inbox, levels, sessions, tools, turns
+from agentsessions.journal import calls, failures, fences, history, inbox, levels, sessions, spending, tools, turns
 from agentsessions.journal.changes import Bulletin, Changes
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet
 from agentsessions.journal.rows import (
+    CallFailure,
     CallRequest,
     CommitResult,
     Course,
     MessageRow,
     NewMessage,
+    PartialAnswer,
     PinnedTurn,
     PodIdentity,
     Reservation,
@@ -56,6 +59,7 @@ class Store:
     def __init__(self, writer_engine: Engine, reader_engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
         self._writer_engine = writer_engine
         self._reader_engine = reader_engine
+        self._clock = clock
         self._bulletin = Bulletin()
         self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce)
 
@@ -188,6 +192,7 @@ class Store:
 
         Raises:
             StaleEpoch, NothingToPlay.
+            PriceMissing: The session has a cost limit, and the model no price.
             CallInFlight: The same request is being bought; join that purchase and relay its answer.
         """
         outcome = await self._writer.run(lambda work: calls.reserve(work, pod, request))
@@ -205,7 +210,7 @@ class Store:
 
         Raises:
             LimitReached: Journaled and charged, but not to be relayed: it asks for more tool calls than are left,
-                or the token limit cut it short (finish_reason length, with a cap from that limit).
+                or a limit cut it short (finish_reason length, with a cap from maxTokens or maxCostMicroUSD).
             UnknownCall: There is no such purchase under way.
             ValueError: It is not an answer.
         """
@@ -217,13 +222,33 @@ class Store:
         return settled.answer
 
     async def fail_call(
-        self, call_id: int, code: str, message: str, *, charged: bool, usage: TokenUsage | None = None
+        self,
+        call_id: int,
+        code: str,
+        message: str,
+        *,
+        charged: bool,
+        usage: TokenUsage | None = None,
+        retry_at: datetime | None = None,
     ) -> None:
         """Record that a purchase failed; release its reservation, or charge it.
 
         Charged is `usage`, else the whole reservation, marked as estimated. A call that is over stays as it is.
+        `retry_at` is the time before which the provider does not want to be asked again.
         """
-        await self._writer.run(lambda work: calls.fail(work, call_id, code, message, charged=charged, spent=usage))
+        failure = CallFailure(code=code, message=message, charged=charged, usage=usage, retry_at=retry_at)
+        await self._writer.run(lambda work: failures.fail(work, call_id, failure))
+
+    async def break_off_call(self, call_id: int, code: str, message: str, received: Sequence[PartialAnswer]) -> None:
+        """Record that a purchase was broken off, and charge what was used of it, marked as estimated.
+
+        Args:
+            call_id: The purchase; one that is over stays as it is.
+            code: Why, in a word.
+            message: Why, in a sentence.
+            received: Of each request that reached the provider; without any, nothing is charged.
+        """
+        await self._writer.run(lambda work: failures.break_off(work, call_id, code, message, received))
 
     async def original_call_ids(self, session_uid: str, agent: str) -> dict[str, str]:
         """Return the provider's id of each call id of ours."""
@@ -231,7 +256,7 @@ class Store:
 
     async def recover(self) -> int:
         """Charge in full what was under way when the process died; return how many calls. Once, before serving."""
-        return await self._writer.run(calls.recover)
+        return await self._writer.run(failures.recover)
 
     # Tools.
 
@@ -263,10 +288,21 @@ class Store:
         agent: str,
         round: int,  # noqa: A002 - the word of the API
         through_seq: int,
+        cut_seq: int | None = None,
         max_messages: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the input items of a turn that was pinned at `through_seq`; at most so many messages."""
-        return await self._read(history.read_history, session_uid, agent, round, through_seq, max_messages)
+        """Return the input items of a turn that was pinned at `through_seq`.
+
+        Args:
+            session_uid: Whose.
+            agent: Whose.
+            round: The turn's.
+            through_seq: The turn's.
+            cut_seq: That of a compact turn.
+            max_messages: How many messages the session shows its model at most.
+        """
+        asked = (session_uid, agent, round, through_seq)
+        return await self._read(lambda conn: history.read_history(conn, *asked, cut_seq, max_messages))
 
     async def level(self, session_uid: str) -> Level | None:
         """Return how a session stands."""
@@ -279,6 +315,11 @@ class Store:
     async def open_levels(self) -> list[Level]:
         """Return how all sessions stand that exist and are in no final phase."""
         return await self._read(levels.read_open_levels)
+
+    async def spent_today(self, namespaces: Sequence[str]) -> DayUsage:
+        """Return what namespaces were charged since midnight UTC."""
+        today = self._clock().astimezone(UTC).date()
+        return DayUsage(day=today, namespaces=await self._read(spending.read_spent, namespaces, today))
 
     async def verify(self, session_uid: str) -> list[str]:
         """Recompute a session's chain; return what does not fit, nothing when it is sound."""

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -106,6 +107,7 @@ usage: Final = Table(
     _count("input_tokens"),
     _count("output_tokens"),
     _count("tool_calls"),
+    _count("cost_micro_usd"),
     _count("turns"),
     Column("has_goal", Boolean, nullable=False),
     Column("limit_reached", String(63)),
@@ -149,6 +151,7 @@ epochs: Final = Table(
     Column("outcome", String(63)),
     Column("code", String(63)),
     Column("message", Text),
+    Column("retry_at", UtcDateTime),
 )
 """The fence: which pod speaks for which epoch; and how that epoch ended (its closing record), once it did."""
 
@@ -159,14 +162,17 @@ turns: Final = Table(
     Column("agent", String(63), primary_key=True),
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("k", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
     Column("history_seq", BigInteger, nullable=False),
+    Column("cut_seq", BigInteger),
     Column("pinned_at", UtcDateTime, nullable=False),
     Column("outcome", String(63)),
     Column("answer_step", Integer),
     Column("closed_seq", BigInteger),
     Column("closed_at", UtcDateTime),
 )
-"""Pinned turns; `outcome` and what follows are set by the commit. A failed epoch leaves its turn open."""
+"""Pinned turns; `outcome` and what follows are set by the commit. A failed epoch leaves its turn open. `cut_seq`, with
+kind compact, is the last entry that its summary stands for."""
 
 inbox: Final = Table(
     "inbox",
@@ -223,15 +229,19 @@ model_calls: Final = Table(
     Column("answer_bytes", BigInteger),
     Column("estimate_tokens", BigInteger, nullable=False),
     Column("cap_tokens", BigInteger),
-    Column("capped", Boolean, nullable=False),
+    Column("capped_by", String(63)),
+    Column("input_micro_usd_per_million", BigInteger),
+    Column("output_micro_usd_per_million", BigInteger),
     Column("started_at", UtcDateTime, nullable=False),
     Column("duration_milliseconds", BigInteger),
     Column("input_tokens", BigInteger),
     Column("output_tokens", BigInteger),
+    Column("cost_micro_usd", BigInteger),
     Column("estimated", Boolean),
     Column("answer", JSON(none_as_null=True)),
     Column("error_code", String(63)),
     Column("error_message", Text),
+    Column("retry_at", UtcDateTime),
     UniqueConstraint("session_uid", "agent", "round", "k", "digest", "ordinal"),
     Index(None, "session_uid", "state"),
     Index(None, "session_uid", "agent", "prompt_digest"),
@@ -257,3 +267,13 @@ tool_calls: Final = Table(
     Column("duration_milliseconds", BigInteger),
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
+
+spending: Final = Table(
+    "spending",
+    metadata,
+    Column("namespace", String(63), primary_key=True),
+    Column("day", Date, primary_key=True),
+    _count("tokens"),
+    _count("cost_micro_usd"),
+)
+"""What each namespace was charged on a UTC day: counted, as a call that is bought again overwrites its own row."""

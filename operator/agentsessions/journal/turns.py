@@ -2,6 +2,7 @@
 
 - A turn is pinned once, and is the same for every epoch until a commit closes it.
 - An error closes the epoch, not the turn: the next epoch plays it again.
+- An error that means a conversation too long is answered by another turn instead; see `compaction`.
 - A final answer closes both, unless the session goes on: then the turn is closed as idle, and the epoch with it only
   when it has waited long enough for something to do.
 - An epoch that finds its agent done is closed as final too, so that the operator hears of the end whichever pod it
@@ -15,13 +16,14 @@ from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import fences, inbox, next_turn, rounds
+from agentsessions.journal import compaction, fences, inbox, next_turn, rounds
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
-from agentsessions.journal.rows import CommitResult, Course, PinnedTurn, PodIdentity
+from agentsessions.journal.rows import CommitResult, Course, PinnedTurn, PodIdentity, TurnKind
 from agentsessions.journal.tables import entries, model_calls, tool_calls, turns
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.retry import Action, rule_of
 
 _TURNS: Final = select(turns).where(turns.c.session_uid == bindparam("uid"), turns.c.agent == bindparam("agent"))
 _NEWEST: Final = _TURNS.order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
@@ -34,6 +36,8 @@ class Playing:
 
     round: int
     k: int
+    is_text_only: bool = False
+    """Whether its answer must be a text: it is to be a summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
             agent=pod.agent,
             round=begin.round,
             k=begin.k,
+            kind=turn.kind.value,
             history_seq=turn.history_seq,
             pinned_at=work.now,
         )
@@ -135,7 +140,7 @@ def playing(work: Work, pod: PodIdentity) -> Playing:
             f"turn {newest['k']} of agent {pod.agent} of {pod.namespace}/{pod.name} is closed and no other is pinned; "
             "ask for the next turn first"
         )
-    return Playing(newest["round"], newest["k"])
+    return Playing(newest["round"], newest["k"], is_text_only=newest["kind"] == TurnKind.COMPACT)
 
 
 def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> CommitResult:
@@ -153,25 +158,33 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         turn = _closed(work, pod, turn["round"], asked.k)
     if turn is None:
         raise TurnMismatch(f"turn {asked.k} of {_who(pod)} was never pinned; ask for the turn")
-    outcome: Outcome = asked.outcome
+    outcome: str
     if turn["outcome"] is not None:
-        outcome = Outcome(turn["outcome"])
-        if outcome is not asked.outcome and (outcome, asked.outcome) != (Outcome.IDLE, Outcome.FINAL):
-            raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {outcome}, not as {asked.outcome}")
+        if not _is_closed_by(turn, asked.outcome):
+            raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
+        outcome = turn["outcome"]
     elif asked.outcome is Outcome.ERROR:
-        _close_with_error(work, pod, turn, asked, epoch["outcome"])
+        outcome = _close_with_error(work, pod, turn, asked, course, epoch["outcome"])
     elif epoch["outcome"] is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
         outcome = _close(work, pod, turn, asked.outcome, course)
-    return CommitResult(asked.k, is_last=outcome in {Outcome.FINAL, Outcome.ERROR})
+    is_last = outcome in {Outcome.FINAL, Outcome.ERROR}
+    return CommitResult(asked.k, is_last=is_last, is_idle=outcome == Outcome.IDLE)
 
 
-def _close(work: Work, pod: PodIdentity, turn: RowMapping, outcome: Outcome, course: Course) -> Outcome:
+def _is_closed_by(turn: RowMapping, asked: Outcome) -> bool:
+    """Return whether a closed turn was closed by such a commit; only the journal says idle, of a final answer."""
+    is_idle = turn["outcome"] == Outcome.IDLE and asked is Outcome.FINAL
+    return is_idle or compaction.is_closed_by(turn, asked)
+
+
+def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
     answer = _answer_of(work, pod, turn)
     place = Place(pod.agent, pod.epoch, turn["round"], answer["step"])
     tools = work.conn.execute(_tools_of(place, pod)).all()
-    _check_outcome(pod, turn["k"], outcome, [tool.output for tool in tools])
+    _check_outcome(pod, turn["k"], asked, [tool.output for tool in tools])
+    outcome = compaction.outcome_of(turn["kind"], asked)
     tool_milliseconds = sum(tool.duration_milliseconds or 0 for tool in tools)
     ledger = Ledger(work, pod.session_uid)
     ledger.append(
@@ -203,11 +216,13 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
 
 
 def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any]:
-    """Return the body of a `step_complete` entry."""
+    """Return the body of a `step_complete` entry; a model without prices has no cost."""
+    cost = {} if call["cost_micro_usd"] is None else {"costMicroUSD": call["cost_micro_usd"]}
     return {
         "durationMilliseconds": duration_milliseconds,
         "inputTokens": call["input_tokens"],
         "outputTokens": call["output_tokens"],
+        **cost,
         "estimated": call["estimated"],
     }
 
@@ -227,13 +242,22 @@ def _check_outcome(pod: PodIdentity, k: int, outcome: Outcome, outputs: list[str
         )
 
 
-def _close_with_error(work: Work, pod: PodIdentity, turn: RowMapping, asked: Commit, closed_as: str | None) -> None:
+def _close_with_error(
+    work: Work, pod: PodIdentity, turn: RowMapping, asked: Commit, course: Course, closed_as: str | None
+) -> str:
+    """Close the epoch, or the turn alone when a shorter conversation may help; return how."""
     if closed_as == Outcome.ERROR:
-        return
+        return Outcome.ERROR
     if closed_as is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {closed_as}, not as error")
-    recorded = _recorded_error(work, pod, turn)
-    if recorded is None:
+    closing = _recorded_error(work, pod, turn)
+    if (
+        closing is not None
+        and rule_of(closing.code or "").action is Action.COMPACT
+        and compaction.begin(work, turn, course.max_history)
+    ):
+        return compaction.COMPACTED
+    if closing is None:
         code = asked.error.code if asked.error else ErrorCode.RUNNER_ERROR
         message = asked.error.message if asked.error else "the runner gave no reason"
         ledger = Ledger(work, pod.session_uid)
@@ -241,21 +265,22 @@ def _close_with_error(work: Work, pod: PodIdentity, turn: RowMapping, asked: Com
             EntryType.ERROR, {"code": code.value, "message": message}, Place(pod.agent, pod.epoch, turn["round"])
         )
         ledger.save()
-        recorded = (code.value, message)
-    fences.close_epoch(work, pod, fences.Closing(Outcome.ERROR, *recorded))
+        closing = fences.Closing(Outcome.ERROR, code.value, message)
+    fences.close_epoch(work, pod, closing)
+    return Outcome.ERROR
 
 
-def _recorded_error(work: Work, pod: PodIdentity, turn: RowMapping) -> tuple[str, str] | None:
+def _recorded_error(work: Work, pod: PodIdentity, turn: RowMapping) -> fences.Closing | None:
     """Return what the gateway itself saw fail last in this epoch's turn: it beats the runner's claim."""
     row = work.conn.execute(
-        select(model_calls.c.state, model_calls.c.error_code, model_calls.c.error_message)
+        select(model_calls.c.state, model_calls.c.error_code, model_calls.c.error_message, model_calls.c.retry_at)
         .where(*_calls_of(pod, turn), model_calls.c.epoch == pod.epoch)
         .order_by(model_calls.c.step.desc())
         .limit(1)
     ).one_or_none()
     if row is None or row.state != "failed" or row.error_code not in _ERROR_CODES:
         return None
-    return row.error_code, row.error_message
+    return fences.Closing(Outcome.ERROR, row.error_code, row.error_message, retry_at=row.retry_at)
 
 
 def _answer_of(work: Work, pod: PodIdentity, turn: RowMapping) -> RowMapping:
@@ -327,7 +352,8 @@ def _closed(work: Work, pod: PodIdentity, round_: int, k: int) -> RowMapping | N
 
 
 def _to_pinned(row: RowMapping) -> PinnedTurn:
-    return PinnedTurn(row["session_uid"], row["agent"], row["round"], row["k"], row["history_seq"])
+    key = (row["session_uid"], row["agent"], row["round"], row["k"])
+    return PinnedTurn(*key, row["history_seq"], TurnKind(row["kind"]), row["cut_seq"])
 
 
 def _who(pod: PodIdentity) -> str:

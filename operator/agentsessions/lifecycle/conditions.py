@@ -7,6 +7,7 @@ from typing import Final, Literal
 from agentsessions.api.reasons import ConditionType, Phase, Reason
 from agentsessions.api.v1alpha1.status import Condition
 from agentsessions.lifecycle.facts import Acceptance
+from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.outcome import Outcome
 
 READY: Final = frozenset({Phase.RUNNING, Phase.IDLE, Phase.PAUSED, Phase.COMPLETED, Phase.CANCELLED})
@@ -24,32 +25,18 @@ def build_conditions(
     phase, why, message = outcome.phase, outcome.reason, outcome.message
     is_reconciling = phase in RECONCILING or outcome.is_settling
     is_stalled = phase in STALLED or outcome.is_stalled
+    is_spent = outcome.stop_reason in LIMIT_STOPS
     accepted = _accepted(phase, acceptance)
+    spent_why, spent_message = (why, message) if is_spent else (Reason.BUDGET_LEFT, "")
     wanted = [
         _condition(ConditionType.READY, is_true=phase in READY, reason=why, message=message),
-        _condition(
-            ConditionType.RECONCILING,
-            is_true=is_reconciling,
-            reason=why if is_reconciling else Reason.SETTLED,
-            message=message if is_reconciling else "",
-        ),
-        _condition(
-            ConditionType.STALLED,
-            is_true=is_stalled,
-            reason=why if is_stalled else Reason.NOT_STALLED,
-            message=message if is_stalled else "",
-        ),
+        # Before Reconciling: where both hold, kstatus goes by the one that comes first.
+        _told(ConditionType.STALLED, outcome, is_true=is_stalled, otherwise=Reason.NOT_STALLED),
+        _told(ConditionType.RECONCILING, outcome, is_true=is_reconciling, otherwise=Reason.SETTLED),
         _condition(ConditionType.ACCEPTED, is_true=not accepted[1], reason=accepted[0], message=accepted[1]),
-        _condition(
-            ConditionType.PAUSED,
-            is_true=phase is Phase.PAUSED,
-            reason=why if phase is Phase.PAUSED else Reason.NOT_PAUSED,
-        ),
-        _condition(
-            ConditionType.COMPLETE,
-            is_true=phase is Phase.COMPLETED,
-            reason=why if phase is Phase.COMPLETED else Reason.IN_PROGRESS,
-        ),
+        _told(ConditionType.PAUSED, outcome, is_true=phase is Phase.PAUSED, otherwise=Reason.NOT_PAUSED),
+        _told(ConditionType.COMPLETE, outcome, is_true=phase is Phase.COMPLETED, otherwise=Reason.IN_PROGRESS),
+        _condition(ConditionType.BUDGET_AVAILABLE, is_true=not is_spent, reason=spent_why, message=spent_message),
     ]
     known = {condition.type: condition for condition in before}
     return [_dated(condition, known.get(condition.type), now) for condition in wanted]
@@ -60,6 +47,13 @@ def _accepted(phase: Phase, acceptance: Acceptance) -> tuple[str, str]:
     if phase is Phase.PENDING and not acceptance.is_accepted:
         return acceptance.reason, acceptance.message
     return Reason.ACCEPTED, ""
+
+
+def _told(kind: ConditionType, outcome: Outcome, *, is_true: bool, otherwise: Reason) -> Condition:
+    """Return a condition that has the outcome's words while it holds, and one word when it does not."""
+    if is_true:
+        return _condition(kind, is_true=True, reason=outcome.reason, message=outcome.message)
+    return _condition(kind, is_true=False, reason=otherwise)
 
 
 def _condition(kind: ConditionType, *, is_true: bool, reason: str, message: str = "") -> Condition:

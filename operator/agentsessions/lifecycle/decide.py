@@ -14,6 +14,7 @@ from agentsessions.lifecycle.decision import Decision, EventWanted
 from agentsessions.lifecycle.facts import Facts
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.situation import Situation, read
+from agentsessions.lifecycle.stalls import mark_stalled
 from agentsessions.lifecycle.status import build_status
 
 WARNINGS: Final = frozenset({Phase.FAILED, Phase.EXPIRED})
@@ -30,8 +31,9 @@ def decide(facts: Facts, now: datetime) -> Decision:
         return Decision(status=session.status)  # the collector ends its children
     case = read(facts, now)
     outcome = first_outcome(case)
-    if outcome.needs_level:
-        return Decision(status=session.status, needs_level=True)
+    if outcome.needs_level or outcome.needs_admission:
+        return Decision(status=session.status, needs_level=outcome.needs_level, needs_admission=outcome.needs_admission)
+    outcome = mark_stalled(case, outcome)
     if outcome.is_quiet:
         return Decision(status=session.status, wake_at=outcome.wake_at)
     status = build_status(case, outcome)
@@ -41,6 +43,7 @@ def decide(facts: Facts, now: datetime) -> Decision:
         delete=outcome.delete,
         events=_events(session.status, status, outcome),
         wake_at=outcome.wake_at,
+        delete_session=outcome.delete_session,
     )
 
 

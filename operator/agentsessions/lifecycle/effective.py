@@ -5,14 +5,15 @@ The schema defaults almost nothing, so that absent stays distinguishable from ch
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from agentsessions.api.names import DEFAULT_AGENT
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel, AgentTool, Builtin, ProviderRef
-from agentsessions.api.v1alpha1.life import Limits
-from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.life import Limits, OnLimit, PauseBoundary
+from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, SessionSpec
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 
 DEFAULT_LIMITS: Final = EffectiveLimits(
@@ -23,8 +24,24 @@ DEFAULT_INITIAL_BACKOFF_SECONDS: Final = 4
 DEFAULT_MAX_BACKOFF_SECONDS: Final = 60
 DEFAULT_TOOLS: Final = (AgentTool(builtin=Builtin.SHELL), AgentTool(builtin=Builtin.FILES))
 
-NOT_DIGESTED: Final = frozenset({"operatingMode", "title", "description", "limits", "retry"})
+DEFAULT_PAUSE_GRACE_SECONDS: Final = 60
+DEFAULT_SHUTDOWN_GRACE_SECONDS: Final = 30
+
+NOT_DIGESTED: Final = MUTABLE_SPEC_FIELDS | {"sessionId", "owner"}
 """Fields that change nothing in what an agent is asked; the limits in force stand in status beside the digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPolicy:
+    """What becomes of a session that reached a limit."""
+
+    default: OnLimit = OnLimit.FAIL
+    named: Mapping[str, OnLimit] = field(default_factory=dict)
+    """By the words of `LimitName`, and `timeout`."""
+
+    def of(self, limit: str) -> OnLimit:
+        """Return what a limit leads to."""
+        return self.named.get(limit, self.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,11 @@ class Effective:
     """A spec after defaults."""
 
     limits: EffectiveLimits
+    on_limit: LimitPolicy
+    pauses_at_once: bool
+    """Whether a pause breaks off the step under way."""
+    pause_grace: timedelta
+    shutdown_grace: timedelta
     max_retries: int
     initial_backoff: timedelta
     max_backoff: timedelta
@@ -41,12 +63,16 @@ class Effective:
 
 def resolve(spec: SessionSpec) -> Effective:
     """Return what `spec` means once product defaults fill what it leaves open."""
-    retry = spec.retry
+    retry, pause, shutdown = spec.retry, spec.pause_policy, spec.shutdown
     initial = retry.initial_backoff_seconds if retry else None
     longest = retry.max_backoff_seconds if retry else None
     wanted = retry.max_retries if retry else None
     return Effective(
         limits=_resolve_limits(spec.limits),
+        on_limit=_resolve_actions(spec.limits),
+        pauses_at_once=pause is not None and pause.boundary is PauseBoundary.IMMEDIATE,
+        pause_grace=_seconds(pause.grace_period_seconds if pause else None, DEFAULT_PAUSE_GRACE_SECONDS),
+        shutdown_grace=_seconds(shutdown.grace_period_seconds if shutdown else None, DEFAULT_SHUTDOWN_GRACE_SECONDS),
         max_retries=DEFAULT_MAX_RETRIES if wanted is None else wanted,
         initial_backoff=timedelta(seconds=initial or DEFAULT_INITIAL_BACKOFF_SECONDS),
         max_backoff=timedelta(seconds=longest or DEFAULT_MAX_BACKOFF_SECONDS),
@@ -68,8 +94,20 @@ def spec_digest(spec: SessionSpec, context_digest: str) -> str:
 
 
 def _resolve_limits(limits: Limits | None) -> EffectiveLimits:
-    chosen = limits.model_dump(exclude_none=True) if limits else {}
+    chosen = limits.model_dump(exclude_none=True, exclude={"on_limit"}) if limits else {}
     return DEFAULT_LIMITS.model_copy(update=chosen)
+
+
+def _resolve_actions(limits: Limits | None) -> LimitPolicy:
+    chosen = limits.on_limit if limits else None
+    if chosen is None:
+        return LimitPolicy()
+    named = {name: OnLimit(str(action)) for name, action in chosen.to_json().items() if name != "default"}
+    return LimitPolicy(chosen.default or OnLimit.FAIL, named)
+
+
+def _seconds(chosen: int | None, default: int) -> timedelta:
+    return timedelta(seconds=default if chosen is None else chosen)
 
 
 def _resolve_agent(agent: Agent) -> Agent:

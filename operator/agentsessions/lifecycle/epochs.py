@@ -4,24 +4,33 @@ The journal's closing record counts, not the exit code. An epoch that committed 
 did resets the count. The old pod is fenced by the next epoch's row, so it need not be gone first.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
-from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason, StopReason
+from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
+from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.decision import PodWanted, unwanted
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
-from agentsessions.lifecycle.retry import FATAL, compute_backoff
+from agentsessions.lifecycle.queueing import keep_place
+from agentsessions.lifecycle.retry import LOST, Action, next_try_at, rule_of
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
 
+WITHOUT_ROOM = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
+"""Phases without a pod: who leaves them for a pod asks the namespace's queue first."""
+LONGEST_GAP = timedelta(seconds=60)
+"""For which a pod waits for the next round, or for a message when the spec says nothing else."""
 OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 
 def conclude(case: Situation) -> Outcome:
     """Say what the agent's current epoch means for the session."""
-    if case.phase in {Phase.PAUSED, Phase.PAUSING, Phase.IDLE, Phase.WAITING, Phase.QUEUED}:
+    if not case.has_work and can_move(case.phase, Phase.IDLE):
+        return _idle(case)
+    if case.phase in {Phase.PAUSED, Phase.PAUSING, Phase.IDLE, Phase.WAITING, Phase.QUEUED} or _is_idle_over(case):
         return _start_next(case)
     match case.epoch_state:
         case EpochState.NONE:
@@ -30,6 +39,27 @@ def conclude(case: Situation) -> Outcome:
             return _watch(case)
         case EpochState.ENDED | EpochState.LOST:
             return _judge_end(case)
+
+
+def _is_idle_over(case: Situation) -> bool:
+    """Tell whether the epoch was closed for want of work, and there is some now."""
+    return case.closing is not None and case.closing.outcome is TurnOutcome.IDLE
+
+
+def _idle(case: Situation) -> Outcome:
+    """Nothing to do: no pod is held. A message or the time of the next round begins the next epoch."""
+    row, due_at = case.row, case.next_round_at
+    message = "waits for a message" if due_at is None else f"the next round begins at {due_at:%Y-%m-%d %H:%M:%S} UTC"
+    wakes = (due_at, case.expires_at)
+    return Outcome(
+        Phase.IDLE,
+        Reason.IDLE,
+        message,
+        row=row and row.model_copy(update={"state": EpochState.ENDED.value}),
+        retries=0 if row else None,
+        delete=unwanted(case.facts.pods),
+        wake_at=min((at for at in wakes if at is not None and at > case.now), default=None),
+    )
 
 
 def _watch(case: Situation) -> Outcome:
@@ -41,11 +71,9 @@ def _watch(case: Situation) -> Outcome:
     older = unwanted(other for other in case.facts.pods if other.epoch < row.epoch)
     if case.epoch_state is EpochState.RUNNING:
         row = row.model_copy(update={"state": EpochState.RUNNING.value})
-        message = f"agent {row.name} runs in pod {pod.name}, epoch {row.epoch}"
-        timeout = case.effective.limits.timeout_seconds
-        left = timedelta(seconds=timeout) - case.active if timeout is not None else None
-        wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
-        return Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, delete=older, wake_at=wake_at)
+        is_waiting = case.level is not None and case.level.idle_since is not None  # costs no active time
+        outcome = _wait(case, row.name, pod) if is_waiting else _work(case, row.name, pod)
+        return replace(outcome, row=row, delete=older)
     reason, message = Reason.AWAITING_POD.value, f"pod {pod.name} starts"
     if is_same_wait(pod, reason_now(case)):
         reason, message = reason_now(case), message_now(case)
@@ -53,6 +81,27 @@ def _watch(case: Situation) -> Outcome:
         reason, message = pod.waiting_reason, explain_wait(pod, case.agent, case.facts.session.spec)
     wake_at = case.start_began_at + case.facts.deadlines.starting
     return Outcome(Phase.STARTING, reason, message[:1024], delete=older, wake_at=wake_at)
+
+
+def _work(case: Situation, agent: str, pod: PodView) -> Outcome:
+    message, timeout = f"agent {agent} runs in pod {pod.name}, epoch {pod.epoch}", case.effective.limits.timeout_seconds
+    left = timedelta(seconds=timeout) - case.active if timeout is not None else None
+    wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
+    return Outcome(Phase.RUNNING, Phase.RUNNING, message, wake_at=wake_at)
+
+
+def _wait(case: Situation, agent: str, pod: PodView) -> Outcome:
+    """The agent has nothing to do now. A runner that hangs never lets the gateway end that, so it is told here."""
+    message, talk = f"agent {agent} runs in pod {pod.name}, epoch {pod.epoch}", case.facts.session.spec.conversation
+    since = (case.level.idle_since if case.level else None) or case.now
+    wait = timedelta(seconds=(talk.idle_seconds if talk else None) or 0)
+    late_at = since + max(wait, LONGEST_GAP) + case.facts.deadlines.awaiting_journal
+    if case.now < late_at:
+        return Outcome(Phase.RUNNING, Phase.RUNNING, message, wake_at=late_at)
+    message = (
+        f"agent {agent} waits, and pod {pod.name} does not end though it should: delete the pod to go on in another"
+    )
+    return Outcome(Phase.RUNNING, Phase.RUNNING, message, is_stalled=True)
 
 
 def _judge_end(case: Situation) -> Outcome:
@@ -86,20 +135,22 @@ def _await_journal(case: Situation) -> Outcome:
 def _retry_or_fail(case: Situation) -> Outcome:
     """Count the failure by what the epoch achieved, and by the class of its error."""
     error = _error_of(case)
-    if error.code in FATAL:
-        return failed(FATAL[ErrorCode(error.code)], error.message, error=error)
+    rule = rule_of(error.code)
+    if rule.action is not Action.RETRY:
+        return failed(rule.stop_reason, error.message, error=error)
     is_known = case.facts.journal.is_fresh and case.level is not None
     has_progress = is_known and case.level is not None and case.level.epoch_turns > 0
     before = case.status.retries or 0
     retries = 0 if has_progress else before + (1 if is_known else 0)
     if retries > case.effective.max_retries:
         message = f"{retries} epochs in a row failed without a committed turn; the last: {error.message}"
-        return failed(StopReason.RETRIES_EXHAUSTED, message[:1024], error=error, retries=retries)
-    if has_progress and error.code == ErrorCode.POD_LOST:
+        return failed(rule.stop_reason, message[:1024], error=error, retries=retries)
+    if has_progress and error.code in LOST:
         return _start_next(case, retries=retries, error=error)
     state = case.epoch_state.value
     row = case.row and case.row.model_copy(update={"state": state})
-    due = case.now + compute_backoff(case.effective, retries, case.facts.jitter)
+    asked = case.closing.retry_at if case.closing else None
+    due = next_try_at(case.effective, retries, case.facts.jitter, now=case.now, not_before=asked)
     message = f"epoch {row.epoch if row else 0} ended: {error.message}; trying again"
     return Outcome(
         Phase.STARTING,
@@ -118,6 +169,9 @@ def _error_of(case: Situation) -> SessionError:
     closing, pod = case.closing, case.pod
     if closing is not None and closing.code is not None:
         return SessionError(code=closing.code, message=(closing.message or closing.code)[:1024])
+    if pod is not None and pod.is_node_lost:
+        why = f"pod {pod.name} was lost with its node ({pod.message})"
+        return SessionError(code=ErrorCode.NODE_LOST, message=why[:1024])
     if case.epoch_state is EpochState.ENDED and pod is not None:
         why = f"pod {pod.name} ended with exit code {pod.exit_code} and without closing its epoch"
         if pod.message:
@@ -138,6 +192,10 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         return stay(case)
     epoch = case.row.epoch + 1 if case.row else 1
     pod = case.newer_pod
+    if pod is None and case.phase in WITHOUT_ROOM:
+        refused = _ask_for_room(case)
+        if refused is not None:
+            return refused
     if pod is None and case.facts.refusal:
         return _tell_refusal(case, retries=retries, error=error)
     row = _row_of(case.agent.name, pod) if pod else None
@@ -151,6 +209,22 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         delete=unwanted(other for other in case.facts.pods if other is not pod),
         create=() if pod else (PodWanted(case.agent.name, epoch),),
         wake_at=(pod.created_at if pod else case.now) + case.facts.deadlines.starting,
+    )
+
+
+def _ask_for_room(case: Situation) -> Outcome | None:
+    """Return what becomes of a session that the namespace's queue was not asked for, or has no room for."""
+    admission = case.facts.admission
+    if admission is None:
+        return stay(case, needs_admission=True)
+    if admission.is_admitted:
+        return None
+    wakes = (admission.wake_at, case.expires_at)
+    return Outcome(
+        Phase.QUEUED,
+        admission.reason,
+        keep_place(message_now(case), admission.message[:1024]),
+        wake_at=min((at for at in wakes if at is not None), default=None),
     )
 
 
@@ -179,7 +253,9 @@ def _row_of(agent: str, pod: PodView) -> AgentStatus:
     return AgentStatus(name=agent, epoch=pod.epoch, pod_name=pod.name, pod_uid=pod.uid, state=EpochState.STARTING.value)
 
 
-def stay(case: Situation, *, needs_level: bool = False, next_retry: bool = False) -> Outcome:
+def stay(
+    case: Situation, *, needs_level: bool = False, needs_admission: bool = False, next_retry: bool = False
+) -> Outcome:
     """Return an outcome that changes nothing."""
     due = case.status.next_retry_at if next_retry else None
     return Outcome(
@@ -191,6 +267,7 @@ def stay(case: Situation, *, needs_level: bool = False, next_retry: bool = False
         next_retry_at=due,
         wake_at=due,
         needs_level=needs_level,
+        needs_admission=needs_admission,
     )
 
 

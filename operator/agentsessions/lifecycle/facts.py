@@ -48,6 +48,8 @@ class PodView:
     """Why it does not run: a container's waiting reason (ImagePullBackOff) or the scheduler's (Unschedulable)."""
     message: str = ""
     """The kubelet's or scheduler's words."""
+    is_node_lost: bool = False
+    """Whether Kubernetes gave it up for its node: one that cannot be reached, throws its pods out, or is gone."""
 
     @property
     def is_ended(self) -> bool:
@@ -103,13 +105,18 @@ class JournalView:
 class Deadlines:
     """How long a session may stay in a phase that others must end. Settings of the operator."""
 
+    pending: timedelta = timedelta(minutes=10)
+    """In Pending; then Stalled says what is missing."""
+    queued: timedelta = timedelta(hours=1)
+    """In Queued; then Stalled says so."""
     starting: timedelta = timedelta(minutes=10)
-    pausing: timedelta = timedelta(seconds=60)
-    cancelling: timedelta = timedelta(seconds=60)
+    """In Starting, for each try; then the session fails."""
+    ending: timedelta = timedelta(seconds=30)
+    """For pods to be gone once their grace period is over, in Pausing (then Stalled) and Cancelling (then it ends)."""
     awaiting_journal: timedelta = timedelta(minutes=10)
     """Time after a pod's end in which the journal must say how it ended, once the gateway is reachable."""
     outer_bound: timedelta = timedelta(seconds=900)
-    """Pod time allowed on top of `timeoutSeconds`, whatever the gateway says."""
+    """Time in Running allowed on top of `timeoutSeconds`, whatever the gateway says."""
     arrival: timedelta = timedelta(seconds=3)
     """Age of a session up to which a missing reference is not yet a problem: one apply may bring it a moment later."""
     recheck: timedelta = timedelta(seconds=5)

@@ -31,6 +31,8 @@ class Outcome:
     delete: tuple[PodUnwanted, ...] = ()
     wake_at: datetime | None = None
     needs_level: bool = False
+    needs_admission: bool = False
+    delete_session: bool = False
     is_quiet: bool = False
     """Whether nothing is written, whatever else is said."""
 

@@ -11,7 +11,15 @@ from agentsessions.api.reasons import Phase
 
 TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.PENDING: frozenset(
-        {Phase.QUEUED, Phase.STARTING, Phase.PAUSED, Phase.CANCELLED, Phase.FAILED, Phase.EXPIRED}
+        {
+            Phase.QUEUED,
+            Phase.STARTING,
+            Phase.IDLE,  # a conversation that nobody has begun needs no pod
+            Phase.PAUSED,
+            Phase.CANCELLED,
+            Phase.FAILED,
+            Phase.EXPIRED,
+        }
     ),
     Phase.QUEUED: frozenset({Phase.STARTING, Phase.PAUSED, Phase.CANCELLED, Phase.FAILED, Phase.EXPIRED}),
     Phase.STARTING: frozenset(
@@ -68,7 +76,7 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.PAUSING: frozenset(
         {Phase.PAUSED, Phase.STARTING, Phase.CANCELLING, Phase.CANCELLED, Phase.COMPLETED, Phase.FAILED}
     ),
-    Phase.PAUSED: frozenset({Phase.QUEUED, Phase.STARTING, Phase.CANCELLED, Phase.FAILED, Phase.EXPIRED}),
+    Phase.PAUSED: frozenset({Phase.QUEUED, Phase.STARTING, Phase.IDLE, Phase.CANCELLED, Phase.FAILED, Phase.EXPIRED}),
     Phase.CANCELLING: frozenset({Phase.CANCELLED}),
     Phase.COMPLETED: frozenset(),  # terminal: written down, not implied
     Phase.FAILED: frozenset(),

@@ -1,7 +1,7 @@
 """What is wrong with a script, before anyone talks to it. Pure: the operator asks, the gateway need not.
 
-A quote is `${goal}`, `${result[1]}`, `${result[-1]}` or `${name}` of a capture. Other text with `${` is left as it
-stands, so that shell text such as `${HOME}` or `${x:-1}` needs no escape.
+A quote is `${goal}`, `${text}`, `${result[1]}`, `${result[-1]}` or `${name}` of a capture. Other text with `${` is left
+as it stands, so that shell text such as `${HOME}` or `${x:-1}` needs no escape.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any, Final
 from agentsessions.api.v1alpha1.script import Script, ScriptAnswer, ScriptMatch, ScriptRule
 from agentsessions.lifecycle.patterns import PatternError, check_pattern
 
-QUOTE: Final = re.compile(r"\$\{(goal|result\[(-?\d{1,3})\]|[a-z][A-Za-z0-9]*)\}")
+QUOTE: Final = re.compile(r"\$\{(goal|text|result\[(-?\d{1,3})\]|[a-z][A-Za-z0-9]*)\}")
 """Group 1 is the name; group 2 the number of a result."""
-RESERVED: Final = frozenset({"goal", "result"})
+RESERVED: Final = frozenset({"goal", "text", "result"})
 """Names that a capture cannot take."""
 
 
@@ -79,7 +79,7 @@ def _call_problems(answer: ScriptAnswer) -> Iterator[str]:
 
 
 def _quote_problems(answer: ScriptAnswer) -> Iterator[str]:
-    known = {"goal"} | {capture.name for capture in answer.capture or ()}
+    known = {"goal", "text"} | {capture.name for capture in answer.capture or ()}
     for quote in quotes([answer.text or "", *(call.arguments for call in answer.tool_calls or ())]):
         name, number = quote.groups()
         if number is None and name not in known:

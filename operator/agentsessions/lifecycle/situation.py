@@ -7,6 +7,7 @@ created just before a crash: it is adopted, never doubled.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.reasons import Phase
@@ -16,6 +17,9 @@ from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.effective import Effective, resolve
 from agentsessions.lifecycle.facts import Facts, PodView
+
+INACTIVE: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
+"""Phases in which nothing happens until somebody does something, or there is room."""
 
 
 class EpochState(StrEnum):
@@ -94,7 +98,8 @@ class Situation:
             return EpochState.ENDED
         if pod is None or pod.is_deleting:
             return EpochState.LOST
-        return EpochState.RUNNING if pod.phase == "Running" else EpochState.STARTING
+        # Unknown: its node cannot be reached, and may be again; it counts until Kubernetes gives it up.
+        return EpochState.RUNNING if pod.phase in {"Running", "Unknown"} else EpochState.STARTING
 
     @property
     def closing(self) -> Closing | None:
@@ -109,6 +114,11 @@ class Situation:
     def is_level_wanted(self) -> bool:
         """Whether the journal could be asked, and was not since the pods were observed."""
         return self.facts.journal.is_reachable and not self.facts.journal.is_fresh
+
+    @property
+    def is_inbox_unknown(self) -> bool:
+        """Whether a message may wait of which nothing is known here: the gateway, which takes them, is away."""
+        return not self.facts.journal.is_reachable
 
     @property
     def in_phase(self) -> timedelta:
@@ -127,12 +137,47 @@ class Situation:
         return max((at for at in tries if at is not None), default=self.now)
 
     @property
-    def active(self) -> timedelta:
-        """Time spent in phase Running while the gateway could be reached."""
-        before = timedelta(seconds=(self.status.usage or Usage()).active_seconds)
-        if self.phase is not Phase.RUNNING:
+    def idle_seconds(self) -> int:
+        """All the time that epochs waited with nothing to do, up to now."""
+        level, before = self.level, (self.status.usage or Usage()).idle_seconds
+        if level is None:
             return before
-        return before + max(self.in_phase - self.facts.journal.away, timedelta(0))
+        now = max(self.now - level.idle_since, timedelta(0)) if level.idle_since is not None else timedelta(0)
+        return max(level.idle_seconds + int(now.total_seconds()), before)
+
+    @property
+    def active(self) -> timedelta:
+        """Time of work in phase Running while the gateway could be reached."""
+        before = self.status.usage or Usage()
+        worked = timedelta(seconds=before.active_seconds)
+        if self.phase is not Phase.RUNNING:
+            return worked
+        free = self.facts.journal.away + timedelta(seconds=self.idle_seconds - before.idle_seconds)
+        return worked + max(self.in_phase - free, timedelta(0))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything for an agent to do: a goal, a turn begun, a message, a round that is due."""
+        level, closing = self.level, self.closing
+        if level is not None and level.inbox_pending > 0:
+            return True
+        if closing is not None and closing.outcome is TurnOutcome.IDLE:
+            return self.next_round_at is not None and self.now >= self.next_round_at
+        return self.row is not None or self.facts.session.spec.goal is not None
+
+    @property
+    def next_round_at(self) -> datetime | None:
+        """When the next round of a session of type Metrics is due."""
+        return self.level.round.next_at if self.level is not None and self.level.round is not None else None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the session ends for want of anything happening; None while something does or a person paused it."""
+        after, since = self.facts.session.spec.expire_after_seconds, self.status.phase_started_at
+        is_wanted_so = self.mode is OperatingMode.PAUSED
+        if after is None or since is None or is_wanted_so or self.phase not in INACTIVE:
+            return None
+        return since + timedelta(seconds=after)
 
 
 def read(facts: Facts, now: datetime) -> Situation:

@@ -9,6 +9,7 @@ from agentsessions.api.v1alpha1.status import (
     EffectiveLimits,
     JournalPosition,
     Remaining,
+    RoundStatus,
     SessionError,
     SessionStatus,
     Usage,
@@ -41,6 +42,7 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         effective=case.effective.limits if is_accepted else old.effective,
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
         agents=_agents(old.agents, outcome.row),
+        round=_round(case, is_new_phase=is_new_phase) or old.round,
         retries=old.retries if outcome.retries is None else outcome.retries,
         next_retry_at=outcome.next_retry_at.replace(microsecond=0) if outcome.next_retry_at else None,
         usage=usage,
@@ -98,7 +100,9 @@ def _usage(case: Situation, outcome: Outcome, *, is_new_phase: bool) -> Usage | 
         output_tokens=max(level.output_tokens, before.output_tokens),
         total_tokens=max(level.input_tokens + level.output_tokens, before.total_tokens),
         tool_calls=max(level.tool_calls, before.tool_calls),
+        cost_micro_usd=max(level.cost_micro_usd, before.cost_micro_usd),
         active_seconds=active,
+        idle_seconds=case.idle_seconds if is_new_phase else before.idle_seconds,
     )
 
 
@@ -109,6 +113,7 @@ def _remaining(limits: EffectiveLimits, usage: Usage | None) -> Remaining | None
         steps=_left(limits.max_steps, usage.steps),
         tokens=_left(limits.max_tokens, usage.total_tokens),
         tool_calls=_left(limits.max_tool_calls, usage.tool_calls),
+        cost_micro_usd=_left(limits.max_cost_micro_usd, usage.cost_micro_usd),
         active_seconds=_left(limits.timeout_seconds, usage.active_seconds),
     )
 
@@ -121,6 +126,10 @@ def _result(level: Level | None, old: SessionStatus) -> tuple[str, bool] | None:
     if level is not None and level.result is not None:
         return level.result, level.result_truncated
     return (old.result, bool(old.result_truncated)) if old.result is not None else None
+
+
+def _round(case: Situation, *, is_new_phase: bool) -> RoundStatus | None:
+    return case.level.round if case.level is not None and is_new_phase else None
 
 
 def _journal(case: Situation, *, is_new_phase: bool) -> JournalPosition | None:

@@ -49,7 +49,7 @@ class TurnLoop:
                     assert_never(turn.control)
             turn = await self._gateway.commit(commit)
             log.info("turn committed", outcome=commit.outcome.value)
-            if commit.error is not None:
+            if commit.error is not None and turn is None:  # else the gateway has an answer to it: another turn
                 return ExitCode.REFUSED if commit.error.code is ErrorCode.POLICY else ExitCode.ERROR
         return ExitCode.DONE
 

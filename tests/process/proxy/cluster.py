@@ -25,6 +25,9 @@ class Cluster:
     def __init__(self) -> None:
         self.url = ""
         self.secret_reads = 0
+        self.may_read_secrets = asyncio.Event()
+        """Reads of Secrets wait for it."""
+        self.may_read_secrets.set()
         self._version = 1
         self._objects: dict[str, dict[tuple[str, str], Any]] = {"namespaces": {}, **{kind: {} for kind in KINDS}}
         self._secrets: dict[tuple[str, str], dict[str, str]] = {}
@@ -89,6 +92,7 @@ class Cluster:
 
     async def _secret(self, request: web.Request) -> web.Response:
         self.secret_reads += 1
+        await self.may_read_secrets.wait()
         data = self._secrets.get((request.match_info["namespace"], request.match_info["name"]))
         if data is None:
             return web.json_response({"reason": "NotFound", "message": "not found"}, status=404)

@@ -57,6 +57,9 @@ class Provider:
     async def wait_for_request(self) -> None:
         await self._send("GET", "/arrived")
 
+    async def wait_until_left(self) -> None:
+        await self._send("GET", "/left")
+
     async def release(self) -> None:
         await self._send("POST", "/release")
 
@@ -181,5 +184,6 @@ def spec_of(provider: Provider, *models: str) -> dict[str, Any]:
 MODELS = (
     "good", "flaky", "slow", "slow-stream", "bad-arguments", "unknown-tool", "same-ids", "no-ids", "no-usage",
     "no-finish", "malformed", "empty", "length", "two-choices", "error-inside", "cut-text", "cut-call", "broken",
-    "full", "spent", "long", "picky", "whole", "key", "absurd",
+    "full", "spent", "later", "long", "long-inside", "picky", "whole", "key", "absurd", "hanging", "hanging-flaky",
+    "hanging-usage",
 )  # fmt: skip

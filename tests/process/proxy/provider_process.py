@@ -1,6 +1,7 @@
 """A model provider in a process of its own: speaks Chat Completions, well or badly, as the model's name says.
 
-Run it; it prints its port. `GET /log` tells what it was asked, `POST /release` lets slow answers go.
+Run it; it prints its port. `GET /log` tells what it was asked, `POST /release` lets slow answers go, `GET /left` waits
+until a client leaves before a slow answer went.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ log: list[dict[str, Any]] = []
 asked: Counter[str] = Counter()
 arrived = asyncio.Event()
 released = asyncio.Event()
+left = asyncio.Event()
 
 USAGE = {"prompt_tokens": 50, "completion_tokens": 5, "total_tokens": 55}
 
@@ -54,6 +56,9 @@ STREAMS: dict[str, list[Any]] = {
     "flaky": text("second try"),
     "slow": text("at last"),
     "slow-stream": text("at last"),
+    "hanging": text("one two three four"),
+    "hanging-flaky": text("one two three four"),
+    "hanging-usage": [usage(), *text("one two three four")],
     "bad-arguments": asking(call('{"command": ')),
     "unknown-tool": asking(call(name="teleport")),
     "same-ids": asking(call(), call('{"command":"pwd"}')),
@@ -66,6 +71,7 @@ STREAMS: dict[str, list[Any]] = {
     "length": text("half", "length"),
     "two-choices": [{"choices": [{"index": 1, "delta": {"content": "x"}, "finish_reason": "stop"}]}],
     "error-inside": [chunk(content="half"), {"error": {"message": "overheated", "code": 503}}],
+    "long-inside": [{"error": {"code": 400, "type": "exceed_context_size_error", "message": "too large"}}],
     "cut-text": text("half an answer that never ends"),
     "cut-call": asking(call('{"command":"rm -rf')),
 }
@@ -87,17 +93,27 @@ class Stream(Response):
         self.model = model
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope, receive
+        del scope
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         parts = STREAMS[self.model]
         is_cut = self.model.startswith("cut-")
-        for part in parts[: len(parts) // 2] if is_cut else parts:
+        for number, part in enumerate(parts[: len(parts) // 2] if is_cut else parts):
             data = part if isinstance(part, str) else json.dumps(part)
             await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True})
-            if self.model == "slow-stream":
-                await released.wait()
+            if self.model == "slow-stream" or (self.model.startswith("hanging") and number == len(parts) // 2):
+                await hold_back(receive)
         if not is_cut:
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+
+async def hold_back(receive: Receive) -> None:
+    """Wait until answers may go, or the client has gone."""
+    leaving, releasing = asyncio.ensure_future(receive()), asyncio.ensure_future(released.wait())
+    await asyncio.wait({leaving, releasing}, return_when=asyncio.FIRST_COMPLETED)
+    if leaving.done() and leaving.result()["type"] == "http.disconnect":
+        left.set()
+    leaving.cancel()
+    releasing.cancel()
 
 
 async def complete(request: Request) -> Response:
@@ -107,9 +123,11 @@ async def complete(request: Request) -> Response:
     asked[model] += 1
     arrived.set()
     if model == "slow":
-        await released.wait()
-    if model == "flaky" and asked[model] == 1:
+        await hold_back(request.receive)
+    if model in {"flaky", "hanging-flaky"} and asked[model] == 1:
         return JSONResponse({"error": {"message": "too fast"}}, 429, {"Retry-After": "0"})
+    if model == "later":
+        return JSONResponse({"error": {"message": "too fast"}}, 429, {"Retry-After": "30"})
     if model == "key":
         return JSONResponse({"error": {"message": f"bad key {request.headers['authorization']}"}}, 422)
     if model in REFUSALS:
@@ -133,6 +151,12 @@ async def wait_for_request(request: Request) -> Response:
     return Response()
 
 
+async def wait_for_leaving(request: Request) -> Response:
+    del request
+    await left.wait()
+    return Response()
+
+
 async def release(request: Request) -> Response:
     del request
     released.set()
@@ -145,6 +169,7 @@ async def reset(request: Request) -> Response:
     asked.clear()
     arrived.clear()
     released.clear()
+    left.clear()
     return Response()
 
 
@@ -153,6 +178,7 @@ app = Starlette(
         Route("/v1/chat/completions", complete, methods=["POST"]),
         Route("/log", read_log),
         Route("/arrived", wait_for_request),
+        Route("/left", wait_for_leaving),
         Route("/release", release, methods=["POST"]),
         Route("/reset", reset, methods=["POST"]),
     ]

@@ -79,6 +79,8 @@ async def test_request_goes_upstream_streamed_capped_and_under_the_providers_nam
         pytest.param("error-inside", (503, "overloaded"), 3, id="an error inside the stream"),
         pytest.param("spent", (503, "rate_limited"), 1, id="429 that waiting does not mend"),
         pytest.param("long", (400, "context_too_long"), 1, id="context too long"),
+        pytest.param("long-inside", (400, "context_too_long"), 1, id="context too long, said inside the stream"),
+        pytest.param("later", (503, "rate_limited"), 1, id="429 that asks for more patience than a purchase has"),
         pytest.param("picky", (502, "model_error"), 1, id="another refusal"),
         pytest.param("malformed", (502, "model_error"), 1, id="malformed JSON"),
         pytest.param("two-choices", (502, "model_error"), 1, id="a second choice"),

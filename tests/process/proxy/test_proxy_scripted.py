@@ -8,7 +8,7 @@ import pytest
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.script import Script
-from agentsessions.gateway.proxy.answer import Answer
+from agentsessions.gateway.proxy.answer import Accumulator, Answer
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.gateway.proxy.scripted import AGENT_HEADER, ATTEMPT_HEADER, HOST, MODEL_HEADER, ScriptedServer
 from agentsessions.gateway.proxy.upstream import Endpoint, Upstream
@@ -28,7 +28,7 @@ async def a_model(*rules: dict[str, Any]) -> AsyncIterator[Ask]:
         endpoint = Endpoint(server.url("team", name), key or server.key, headers)
         messages = [{"role": "user", "content": "find it"}]
         whole = {"model": "m", "messages": messages, "stream": True} | body
-        return await upstream.buy(endpoint, whole, lambda: None)
+        return await upstream.buy(endpoint, whole, lambda: None, Accumulator())
 
     try:
         yield ask

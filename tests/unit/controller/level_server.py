@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from aiohttp import web
 
 from agentsessions.api.levels import LEVELS_PATH, Level, LevelLine
+from agentsessions.api.spending import USAGE_PATH, DayUsage, Spent
 
 
 class LevelServer:
@@ -16,6 +18,8 @@ class LevelServer:
         self.lines: asyncio.Queue[LevelLine | None] = asyncio.Queue()
         self.stored: dict[str, Level] = {}
         """What a single read gives, by uid of the session."""
+        self.spent: dict[str, Spent] | None = {}
+        """What namespaces spent today; None lets questions for it fail."""
         self.tokens: list[str] = []
         self.url = ""
 
@@ -45,11 +49,19 @@ class LevelServer:
             return web.Response(status=404)
         return web.Response(text=level.model_dump_json(by_alias=True))
 
+    async def _usage(self, request: web.Request) -> web.Response:
+        if self.spent is None:
+            return web.Response(status=503)
+        asked = {namespace: self.spent.get(namespace, Spent()) for namespace in request.query.getall("namespace")}
+        answer = DayUsage(day=datetime.now(UTC).date(), namespaces=asked)
+        return web.Response(text=answer.model_dump_json(by_alias=True))
+
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["LevelServer"]:
         """Listen on a free port of this machine."""
         app = web.Application()
         app.add_routes([web.get(LEVELS_PATH, self._stream), web.get(LEVELS_PATH + "/{uid}", self._one)])
+        app.add_routes([web.get(USAGE_PATH, self._usage)])
         runner = web.AppRunner(app, shutdown_timeout=0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

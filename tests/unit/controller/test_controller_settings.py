@@ -9,17 +9,21 @@ def test_settings_have_defaults_for_everything() -> None:
     settings = read_settings({})
     assert settings.gateway_url == "https://agentsessions-gateway.agentsessions-system.svc"
     assert settings.deadlines.starting == timedelta(minutes=10)
+    assert not settings.leader_election
 
 
 def test_settings_follow_the_environment() -> None:
     settings = read_settings(
         {
             "AGENTSESSIONS_NAMESPACE": "ags",
+            "AGENTSESSIONS_LEADER_ELECTION": "true",
+            "AGENTSESSIONS_POD_NAME": "operator-1",
             "AGENTSESSIONS_RUNNER_IMAGE": "registry.example/ags:1",
             "AGENTSESSIONS_DEADLINE_AWAITING_JOURNAL_SECONDS": "30",
         }
     )
     assert settings.gateway_url == "https://agentsessions-gateway.ags.svc"
+    assert (settings.leader_election, settings.pod_name) == (True, "operator-1")
     assert settings.pods.runner_image == "registry.example/ags:1"
     assert settings.deadlines.awaiting_journal == timedelta(seconds=30)
 
@@ -30,6 +34,7 @@ def test_settings_follow_the_environment() -> None:
         ("AGENTSESSIONS_GATEWAY_URL", "gateway.example"),
         ("AGENTSESSIONS_RUNNER_PULL_POLICY", "Sometimes"),
         ("AGENTSESSIONS_WORKERS", "0"),
+        ("AGENTSESSIONS_LEADER_ELECTION", "yes"),
         ("AGENTSESSIONS_DEADLINE_STARTING_SECONDS", "soon"),
         ("AGENTSESSIONS_LOG_LEVEL", "loud"),
     ],

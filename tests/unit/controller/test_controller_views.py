@@ -97,6 +97,55 @@ CONTAINER = "containerStatuses"
             id="it was evicted before its container started",
         ),
         pytest.param(
+            {
+                "phase": "Running",
+                "conditions": [
+                    {"type": "Ready", "status": "False"},
+                    {
+                        "type": "DisruptionTarget",
+                        "status": "True",
+                        "reason": "DeletionByTaintManager",
+                        "message": "Taint manager: deleting due to NoExecute taint",
+                    },
+                ],
+            },
+            {"is_node_lost": True, "message": "Taint manager: deleting due to NoExecute taint", "is_ended": False},
+            id="its node cannot be reached",
+        ),
+        pytest.param(
+            {
+                "phase": "Failed",
+                "conditions": [
+                    {
+                        "type": "DisruptionTarget",
+                        "status": "True",
+                        "reason": "DeletionByPodGC",
+                        "message": "PodGC: node no longer exists",
+                    }
+                ],
+            },
+            {"is_node_lost": True, "message": "PodGC: node no longer exists", "is_ended": True},
+            id="its node is gone",
+        ),
+        pytest.param(
+            {"phase": "Running", "reason": "NodeLost", "message": "Node n1 is unresponsive"},
+            {"is_node_lost": True, "message": "Node n1 is unresponsive"},
+            id="its node was lost, as older versions say it",
+        ),
+        pytest.param(
+            {
+                "phase": "Failed",
+                "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}],
+            },
+            {"is_node_lost": False},
+            id="another pod took its place",
+        ),
+        pytest.param(
+            {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]},
+            {"is_node_lost": False, "is_ended": False},
+            id="its node is not ready, and not given up",
+        ),
+        pytest.param(
             {"phase": "Succeeded", CONTAINER: [{"name": "sidecar", "state": {"terminated": {"exitCode": 3}}}]},
             {"exit_code": None},
             id="a container that somebody added does not count",

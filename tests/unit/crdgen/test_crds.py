@@ -10,7 +10,7 @@ from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.__main__ import FOLDERS, main
 from agentsessions.crdgen.crds import KINDS, SESSION_DEFAULTS, build_crd
 
-SESSION, PROVIDER = (build_crd(kind) for kind in KINDS)
+SESSION, PROVIDER, QUOTA = (build_crd(kind) for kind in KINDS)
 
 
 def schema_of(crd: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_session_schema_defaults_four_fields_only() -> None:
 
 
 def test_status_is_never_defaulted() -> None:
-    assert not [path for path in defaults(schema_of(PROVIDER)) if path.startswith(".status")]
+    assert not [path for crd in (PROVIDER, QUOTA) for path in defaults(schema_of(crd)) if path.startswith(".status")]
 
 
 @pytest.mark.requirement("LIFE-2")
@@ -48,7 +48,7 @@ def test_every_spec_field_is_mutable_or_held() -> None:
 
 
 def test_status_is_a_subresource() -> None:
-    assert all(crd["spec"]["versions"][0]["subresources"] == {"status": {}} for crd in (SESSION, PROVIDER))
+    assert all(crd["spec"]["versions"][0]["subresources"] == {"status": {}} for crd in (SESSION, PROVIDER, QUOTA))
 
 
 def test_main_writes_what_check_accepts(tmp_path: Path) -> None:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from agentsessions.crdgen.rules import build_immutability, build_phase_rules, to_cel_name
+from agentsessions.crdgen.rules import (
+    build_finished_rule,
+    build_immutability,
+    build_phase_rules,
+    to_cel_name,
+)
+from agentsessions.lifecycle.phases import TERMINAL
 
 
 @pytest.mark.parametrize(
@@ -37,3 +43,10 @@ def test_phase_rules_hold_the_table() -> None:
     assert "'Cancelling': ['Cancelled']" in moved["rule"]
     assert "'Completed': []" in moved["rule"]
     assert "cannot be removed" in removed["message"]
+
+
+def test_finished_rule_names_every_final_phase_and_looks_at_a_changed_mode_alone() -> None:
+    rule = build_finished_rule()
+    assert all(f"'{phase}'" in rule["rule"] for phase in TERMINAL)
+    assert rule["rule"].endswith("self.spec.operatingMode == oldSelf.spec.operatingMode")
+    assert rule["message"] == "session is finished: operatingMode cannot change; create a new session"

@@ -1,13 +1,17 @@
 """Which call a rule disturbs, and how."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
-from hack.faults.faultproxy.calls import Call, read_call
+from hack.faults.faultproxy.calls import Call, read_call, read_event
 from hack.faults.faultproxy.faults import Answer, Kill, When, default_reason
+from hack.faults.faultproxy.proxy import Lists, read_lines
 from hack.faults.faultproxy.rules import Match, Rule, RuleError, read_rule
 
 SESSIONS = "/apis/agentsessions.dev/v1alpha1"
@@ -36,6 +40,37 @@ SESSIONS = "/apis/agentsessions.dev/v1alpha1"
 )
 def test_read_call_names_what_a_request_is_about(method: str, path: str, query: dict[str, str], want: Call) -> None:
     assert read_call(method, path, query) == want
+
+
+@pytest.mark.parametrize(
+    ("kind", "want"),
+    [
+        pytest.param("MODIFIED", Call("event", "pods", "t", "p"), id="a change"),
+        pytest.param("BOOKMARK", None, id="a bookmark tells of no object"),
+        pytest.param("ERROR", None, id="nor does an error"),
+    ],
+)
+def test_read_event_names_the_object_that_changed(kind: str, want: Call | None) -> None:
+    event = {"type": kind, "object": {"metadata": {"namespace": "t", "name": "p"}}}
+    assert read_event(Call("watch", "pods"), event) == want
+
+
+def test_lists_repeat_the_last_answer_once() -> None:
+    lists = Lists()
+    lists.note("/api/v1/pods", {}, b"old")
+    assert lists.take_old("/api/v1/pods") is None
+    lists.repeat()
+    lists.note("/api/v1/pods", {}, b"new")
+    answers = [lists.take_old("/api/v1/pods") for _ in range(2)]
+    assert [answer and answer.body for answer in answers] == [b"old", None]
+
+
+async def test_read_lines_joins_what_came_in_pieces() -> None:
+    content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), limit=2**16)
+    for piece in (b'{"a"', b": 1}\n{", b'"b": 2}\n'):
+        content.feed_data(piece)
+    content.feed_eof()
+    assert [line async for line in read_lines(content)] == [b'{"a": 1}\n', b'{"b": 2}\n']
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,14 @@ async def test_each_phase_is_journaled_once_and_the_end_with_its_usage(store: St
         {
             "phase": "Completed",
             "stopReason": "GoalReached",
-            "usage": {"steps": 1, "inputTokens": 100, "outputTokens": 10, "totalTokens": 110, "toolCalls": 0},
+            "usage": {
+                "steps": 1,
+                "inputTokens": 100,
+                "outputTokens": 10,
+                "totalTokens": 110,
+                "toolCalls": 0,
+                "costMicroUSD": 0,
+            },
         }
     ]
     assert await store.get_session("s1", "default") == done

@@ -108,6 +108,8 @@ class Peer:
     max_output_tokens: int | None = 4000
     k: int = 1
     is_over: bool = False
+    goes_on_after_errors: bool = False
+    """Whether an error is answered by another turn, as a gateway does that makes a long conversation shorter."""
     history: list[dict[str, Any]] = field(default_factory=lambda: [{"role": "user", "content": GOAL}])
     bought: dict[str, int] = field(default_factory=dict)
     asked: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -210,6 +212,9 @@ class Peer:
         return self.turn_or_end()
 
     def close_turn(self, commit: wire.Commit) -> None:
+        if commit.outcome is wire.Outcome.ERROR and self.goes_on_after_errors:
+            self.k += 1
+            return
         if commit.outcome is not wire.Outcome.CONTINUE:
             self.is_over = True
             return

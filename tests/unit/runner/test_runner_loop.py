@@ -174,6 +174,17 @@ async def test_loop_commits_a_failed_model_call(
     assert not peer.asked, "the client asked once, and no more"
 
 
+@pytest.mark.requirement("LIFE-10")
+async def test_loop_goes_on_when_the_gateway_answers_an_error_with_another_turn(runner: Runner, peer: Peer) -> None:
+    peer.goes_on_after_errors = True
+    peer.failures[CHAT_PATH].append(problem(400, "context_too_long"))
+    peer.answers = {2: Answer(text="Sprockets.")}
+
+    assert await runner.run(peer) == ExitCode.DONE
+
+    assert [(c.k, c.outcome) for c in peer.commits] == [(1, "error"), (2, "final")]
+
+
 @pytest.mark.parametrize(
     ("code", "want"),
     [("network", ErrorCode.NETWORK), ("empty_answer", ErrorCode.EMPTY_ANSWER), ("odd", ErrorCode.MODEL_ERROR)],

@@ -1,6 +1,7 @@
 """The resources of `agentsessions.dev/v1alpha1`: the sole source of the CRDs."""
 
 from agentsessions.api.v1alpha1.provider import ModelProvider, ModelProviderSpec, ModelProviderStatus, ProviderType
+from agentsessions.api.v1alpha1.quota import SessionQuota, SessionQuotaSpec, SessionQuotaStatus
 from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
 
@@ -11,6 +12,9 @@ __all__ = [
     "ModelProviderStatus",
     "OperatingMode",
     "ProviderType",
+    "SessionQuota",
+    "SessionQuotaSpec",
+    "SessionQuotaStatus",
     "SessionSpec",
     "SessionStatus",
 ]

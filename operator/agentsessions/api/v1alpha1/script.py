@@ -1,7 +1,7 @@
 """The script of a scripted model: ordered rules, first match answers.
 
-Text and arguments may quote what came before: `${goal}`, `${result[1]}` (first tool result; `-1` the last) and the
-names under `capture`. Quoting is text replacement, never evaluation.
+Text and arguments may quote what came before: `${goal}`, `${text}` (the last user message), `${result[1]}` (first tool
+result; `-1` the last) and the names under `capture`. Quoting is text replacement, never evaluation.
 """
 
 from typing import Annotated
@@ -16,7 +16,8 @@ Pattern = Annotated[str, Field(min_length=1, max_length=512)]
 
 def cel(rule: str, message: str, *, field: str = "") -> JsonDict:
     """Return one `x-kubernetes-validations` entry; `field` is the JSON name of the property that is at fault."""
-    return {"rule": rule, "message": message} | ({"fieldPath": f".{field}"} if field else {})
+    entry: JsonDict = {"rule": rule, "message": message}
+    return {**entry, "fieldPath": f".{field}"} if field else entry
 
 
 class ScriptMatch(ApiModel):

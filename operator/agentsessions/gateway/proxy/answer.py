@@ -84,6 +84,17 @@ class Accumulator:
         """Whether the model has said anything."""
         return bool(self._text.tell() or self._calls or self._finish_reason)
 
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider has reported until now."""
+        return self._usage
+
+    @property
+    def received_bytes(self) -> int:
+        """Text, names and arguments that came until now."""
+        parts = [self._text.getvalue(), *(call.name + call.arguments.getvalue() for call in self._calls.values())]
+        return sum(len(part.encode("utf-8", "surrogatepass")) for part in parts)
+
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take one chunk, or a whole `chat.completion` from a provider that does not stream.
 

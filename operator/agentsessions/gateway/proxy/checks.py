@@ -96,13 +96,13 @@ def find_model(spec: ModelProviderSpec, name: str) -> ProviderModel:
     raise ProblemError(404, "model_not_found", "Model not found", detail)
 
 
-def check_answer(answer: Answer, *, is_capped_by_us: bool) -> None:
+def check_answer(answer: Answer, *, is_capped_by_us: bool, is_text_only: bool = False) -> None:
     """Refuse an answer that must not become a result.
 
     An answer that our cap cut off is left to the caller: that is a limit, not a fault.
 
     Raises:
-        ModelFault: The answer is empty, cut off by the provider, or withheld.
+        ModelFault: The answer is empty, cut off by the provider, or withheld; or asks for tools where a text is due.
     """
     if answer.finish_reason == "length" and not is_capped_by_us:
         raise ModelFault(
@@ -113,6 +113,9 @@ def check_answer(answer: Answer, *, is_capped_by_us: bool) -> None:
         )
     if answer.finish_reason == "content_filter":
         message = "The provider's content filter withheld the answer."
+        raise ModelFault(ErrorCode.MODEL_ERROR, message, is_charged=True)
+    if is_text_only and answer.calls:
+        message = "The model asked for tools where none were offered, and a summary in words was asked for."
         raise ModelFault(ErrorCode.MODEL_ERROR, message, is_charged=True)
     if answer.finish_reason != "length" and not answer.text.strip() and not answer.calls:
         message = f"The model's answer is empty: no text, no tool calls (finish_reason {answer.finish_reason!r})."

@@ -1,6 +1,7 @@
 """How a purchase fails, as one type, and how the pod is told."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from agentsessions.api.reasons import ErrorCode
@@ -14,6 +15,8 @@ STATUS: Final = {
 }
 """Status by class; all others are 502: the provider's fault or its settings', not the request's."""
 TITLE: Final = "Model call failed"
+LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+"""More than any session waits; providers may send what no date can hold."""
 
 
 @dataclass(eq=False)  # not frozen: context managers set an exception's traceback
@@ -32,6 +35,12 @@ class ModelFault(Exception):  # noqa: N818 - a fault of the provider, told to th
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+    def retry_at(self, now: datetime) -> datetime | None:
+        """Return the time before which the provider does not want to be asked again, if it said one at `now`."""
+        if self.retry_after_seconds is None:
+            return None
+        return now + timedelta(seconds=min(self.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS))
 
     def to_problem(self) -> ProblemError:
         """Return the answer for the pod; final, because the proxy has tried what could be tried."""

@@ -6,15 +6,25 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from agentsessions.api.reasons import LIMIT_CODES, RefusalCode
+from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, RefusalCode
 from agentsessions.gateway.problems import ProblemError, unavailable
-from agentsessions.journal.refusals import LimitReached, NothingToPlay, Refusal, StaleEpoch, TurnMismatch, UnknownCall
+from agentsessions.journal.refusals import (
+    LimitReached,
+    NothingToPlay,
+    PriceMissing,
+    Refusal,
+    StaleEpoch,
+    TurnMismatch,
+    UnknownCall,
+)
 
 FINAL: Final[dict[type[Refusal], tuple[int, str, str]]] = {
     StaleEpoch: (412, RefusalCode.STALE_EPOCH, "Not this agent's pod any more"),
     NothingToPlay: (412, RefusalCode.NOTHING_TO_PLAY, "No turn to play"),
     TurnMismatch: (412, RefusalCode.TURN_MISMATCH, "Not the open turn"),
     UnknownCall: (404, RefusalCode.UNKNOWN_CALL, "No such tool call"),
+    # A class of error, so that the session tries again after a while: prices can be added.
+    PriceMissing: (403, ErrorCode.MODEL_ERROR, "The model has no price"),
 }
 """Status, code and title; every other refusal passes by itself."""
 

@@ -173,7 +173,7 @@ class _Quotes:
 
     def __init__(self, prompt: Prompt, pieces: Mapping[str, str]) -> None:
         self._prompt = prompt
-        self._pieces = pieces
+        self._named = {**pieces, "goal": prompt.goal, "text": prompt.text}
         self._room = MAX_QUOTED_CHARACTERS
 
     def fill(self, text: str) -> str:
@@ -198,10 +198,7 @@ class _Quotes:
 
     def _value(self, quote: re.Match[str]) -> str:
         name, number = quote.groups()
-        if number is not None:
-            found = self._prompt.result(int(number))
-        else:
-            found = self._prompt.goal if name == "goal" else self._pieces.get(name, "")
+        found = self._named.get(name, "") if number is None else self._prompt.result(int(number))
         self._room -= len(found)
         if self._room < 0:
             raise TooMuchQuotedError(f"the answer quotes more than {MAX_QUOTED_CHARACTERS} characters; quote less")

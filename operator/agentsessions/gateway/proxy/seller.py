@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.provider import ProviderModel, ProviderType
-from agentsessions.gateway.proxy.answer import Answer
+from agentsessions.gateway.proxy.answer import Accumulator, Answer
 from agentsessions.gateway.proxy.checks import ModelRequest
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.gateway.proxy.providers import KeyReader, Provider
@@ -44,8 +44,14 @@ class Seller:
         self._scripted = scripted
         self._tries: OrderedDict[tuple[str, str, str], int] = OrderedDict()
 
-    async def buy(self, order: Order, on_first_byte: Callable[[], None]) -> Answer:
+    async def buy(self, order: Order, on_first_byte: Callable[[], None], tries: list[Accumulator]) -> Answer:
         """Return a complete answer.
+
+        Args:
+            order: What to buy, and where.
+            on_first_byte: Called when the provider begins to answer with success.
+            tries: Filled with what each try brought that the provider will want to be paid; the last one may be
+                under way. Read it when this was cancelled.
 
         Raises:
             ModelFault: No try brought one.
@@ -59,7 +65,13 @@ class Seller:
         async def attempt(number: int) -> Answer:
             self._remember(what, before + number)
             endpoint = await self._endpoint(order, before + number)
-            return await self._upstream.buy(endpoint, body, on_first_byte)
+            tries.append(collected := Accumulator())
+            try:
+                return await self._upstream.buy(endpoint, body, on_first_byte, collected)
+            except ModelFault as fault:
+                if not fault.is_charged:
+                    tries.remove(collected)
+                raise
 
         answer = await buy_with_retries(attempt)
         self._tries.pop(what, None)

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from agentsessions.gateway.auth import refuse_ended
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchase import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
@@ -24,7 +25,13 @@ class ProxyState:
         self._scripted = ScriptedServer(self.directory.script)
         own = frozenset({(HOST, self._scripted.port)})
         self._upstream = Upstream(settings.allowed_provider_networks, own=own)
-        self.purchases = Purchases(gateway.store, Seller(self._upstream, KeyReader(gateway.client), self._scripted))
+        self.purchases = Purchases(
+            gateway.store,
+            Seller(self._upstream, KeyReader(gateway.client), self._scripted),
+            refuse_ended=lambda pod: refuse_ended(pod, gateway.session(pod.session_uid)),
+        )
+        gateway.watch.subscribe(self.purchases.review)
+        gateway.watch.before_end = self.purchases.ended
         self._watch: asyncio.Task[None] | None = None
 
     @property

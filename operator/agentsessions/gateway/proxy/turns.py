@@ -9,7 +9,7 @@ from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.providers import Provider
-from agentsessions.journal.rows import PinnedTurn, PodIdentity
+from agentsessions.journal.rows import PinnedTurn, PodIdentity, TurnKind
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -28,7 +28,7 @@ async def pin_turn(gateway: "Gateway", pod: PodIdentity) -> wire.Turn:
     session = session_of(gateway, pod)
     await ensure_goal_message(gateway, session)
     pinned = await gateway.store.pin_turn(pod)
-    history = await gateway.store.history(session.uid, pod.agent, pinned.round, pinned.history_seq)
+    history = await gateway.store.history(session.uid, pod.agent, pinned.round, pinned.history_seq, pinned.cut_seq)
     level = await gateway.store.level(session.uid)
     control = control_of(session, is_limited=level is not None and level.limit_reached is not None)
     provider = find_provider(gateway, pod, agent_of(session, pod))
@@ -108,7 +108,7 @@ def build_turn(
         model=model.name or provider.spec.models[0].name,
         settings=model.settings or ModelSettings(),
         max_output_tokens=resolve(session.spec).limits.max_output_tokens,
-        tools=tuple(tool.builtin for tool in agent.tools or ()),
+        tools=() if pinned.kind is TurnKind.COMPACT else tuple(tool.builtin for tool in agent.tools or ()),
         history=history,
     )
 

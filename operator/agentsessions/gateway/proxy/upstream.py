@@ -52,18 +52,24 @@ class Upstream:
         """Close all connections."""
         await self._client.aclose()
 
-    async def buy(self, endpoint: Endpoint, body: Mapping[str, Any], on_first_byte: Callable[[], None]) -> Answer:
+    async def buy(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        on_first_byte: Callable[[], None],
+        collected: Accumulator,
+    ) -> Answer:
         """Ask once, and return the complete answer.
 
         Args:
             endpoint: Where.
             body: Request as the provider takes it, with `stream: true`.
             on_first_byte: Called when the provider begins to answer with success.
+            collected: Takes the answer as it comes; what it holds when this is cancelled came until then.
 
         Raises:
             ModelFault: No complete answer came; says whether another try may help.
         """
-        collected = Accumulator()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._read(endpoint, body, collected, on_first_byte)
@@ -91,7 +97,7 @@ class Upstream:
                 raise to_fault(response.status_code, response.headers, text, secret=endpoint.api_key)
             on_first_byte()
             async for chunk in _chunks(response):
-                _refuse_error(chunk, endpoint)
+                _refuse_error(chunk, endpoint, is_begun=collected.is_begun)
                 collected.add(chunk)
         return collected.finish()
 
@@ -133,7 +139,7 @@ def _parse(text: str) -> Any:
     return chunk
 
 
-def _refuse_error(chunk: Mapping[str, Any], endpoint: Endpoint) -> None:
+def _refuse_error(chunk: Mapping[str, Any], endpoint: Endpoint, *, is_begun: bool) -> None:
     """Raise what a provider reports in the middle of a stream, after the status was sent."""
     error = chunk.get("error")
     if not error:
@@ -141,7 +147,8 @@ def _refuse_error(chunk: Mapping[str, Any], endpoint: Endpoint) -> None:
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code <= 599 else 500  # noqa: PLR2004 - HTTP error statuses
     fault = to_fault(status, {}, orjson.dumps({"error": error}), secret=endpoint.api_key)
-    fault.is_charged = True
+    # A request that was too long before the first word was not worked on.
+    fault.is_charged = is_begun or fault.code is not ErrorCode.CONTEXT_TOO_LONG
     raise fault
 
 

@@ -1,6 +1,8 @@
 """Which tries one purchase has."""
 
 import asyncio
+import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -83,6 +85,104 @@ async def test_retry_after_is_waited_for() -> None:
 )
 def test_refusals_are_classified_in_every_form_that_servers_use(status: int, body: bytes, code: ErrorCode) -> None:
     assert to_fault(status, {}, body, secret=None).code is code
+
+
+def an_error(message: str, **more: object) -> bytes:
+    return json.dumps({"error": {"message": message, **more}}).encode()
+
+
+VLLM = "You passed 1015 input tokens and requested 10 output tokens. However, the model's context length is only 1024"
+LLAMA = "request (4390 tokens) exceeds the available context size (4096 tokens), try increasing it"
+
+
+@pytest.mark.requirement("LIFE-10")
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        pytest.param(400, an_error("", code="context_length_exceeded"), id="OpenAI and Azure, by code"),
+        pytest.param(400, an_error(VLLM, type="BadRequestError", code=400), id="vLLM, with the status as code"),
+        pytest.param(
+            400,
+            an_error("The decoder prompt (length 9) is longer than the maximum model length of 8."),
+            id="vLLM, for pictures",
+        ),
+        pytest.param(400, an_error("max_tokens must be at least 1, got -186."), id="vLLM, older, when nothing is left"),
+        pytest.param(
+            400,
+            b'{"message":"The input (9 tokens) is longer than the model\'s context length (8 tokens).","code":400}',
+            id="SGLang, without error around it",
+        ),
+        pytest.param(
+            400,
+            an_error("Input length (9 tokens) exceeds the maximum allowed length (8 tokens)."),
+            id="SGLang, by memory",
+        ),
+        pytest.param(400, an_error(LLAMA, type="exceed_context_size_error", code=400), id="llama.cpp"),
+        pytest.param(400, an_error("", type="exceed_context_size_error", code=400), id="llama.cpp, by type"),
+        pytest.param(
+            500,
+            an_error("Context size has been exceeded.", type="server_error", code=500),
+            id="llama.cpp, while it answers",
+        ),
+        pytest.param(400, an_error("Requested tokens (2285) exceed context window of 2048"), id="llama-cpp-python"),
+        pytest.param(400, an_error("the input length exceeds the context length"), id="Ollama"),
+        pytest.param(400, an_error("prompt too long; exceeded max context length by 4 tokens"), id="Ollama, for chats"),
+        pytest.param(
+            422, b'{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048."}', id="TGI"
+        ),
+        pytest.param(400, an_error("prompt is too long: 9 tokens > 8 maximum"), id="Anthropic front ends"),
+        pytest.param(
+            400,
+            b'[{"error":{"code":400,"message":"The input exceeds the maximum number of tokens allowed (8)."}}]',
+            id="Gemini, in a list",
+        ),
+        pytest.param(
+            400, an_error("This model's maximum prompt length is 8 but the request contains 9 tokens."), id="xAI"
+        ),
+        pytest.param(
+            429,
+            an_error("Request too large for m on tokens per min (TPM): Limit 8.", code="rate_limit_exceeded"),
+            id="more in one request than is sold in a minute",
+        ),
+    ],
+)
+def test_a_request_that_is_too_long_is_known_in_the_words_of_each_server(status: int, body: bytes) -> None:
+    fault = to_fault(status, {}, body, secret=None)
+
+    assert (fault.code, fault.is_retried) == (ErrorCode.CONTEXT_TOO_LONG, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        pytest.param(
+            429, an_error("Too many tokens, please wait before trying again."), ErrorCode.RATE_LIMITED, id="throttled"
+        ),
+        pytest.param(
+            429, an_error("Rate limit reached for m on tokens per min (TPM)"), ErrorCode.RATE_LIMITED, id="too soon"
+        ),
+        pytest.param(
+            400, an_error("temperature must be below 2", code=400), ErrorCode.MODEL_ERROR, id="another mistake"
+        ),
+        pytest.param(503, an_error("context length of the queue"), ErrorCode.OVERLOADED, id="a server that is busy"),
+    ],
+)
+def test_other_refusals_are_not_taken_for_too_long(status: int, body: bytes, code: ErrorCode) -> None:
+    assert to_fault(status, {}, body, secret=None).code is code
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [
+        pytest.param(None, None, id="nothing was asked for"),
+        pytest.param(45.0, 45, id="some seconds"),
+        pytest.param(1e300, 86_400, id="more than a date can hold"),
+    ],
+)
+def test_fault_says_when_the_provider_may_be_asked_again(after: float | None, seconds: int | None) -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+
+    assert a_fault(after=after).retry_at(now) == (None if seconds is None else now + timedelta(seconds=seconds))
 
 
 def test_refusal_of_a_key_says_nothing_of_what_the_provider_quoted() -> None:

@@ -1,0 +1,84 @@
+"""Cancel: one way, bounded in time, and proven. Grace, then force; then the true number of pods that are left."""
+
+from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.lifecycle import epochs
+from agentsessions.lifecycle.decision import unwanted
+from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.phases import can_move
+from agentsessions.lifecycle.situation import EpochState, Situation
+
+
+def is_cancel_requested(case: Situation) -> Outcome | None:
+    """Cancel ends every pod, then proves it. At the deadline it ends with the true number of pods left."""
+    if case.mode is not OperatingMode.CANCELLED and case.phase is not Phase.CANCELLING:
+        return None
+    if case.remaining_pods:
+        return _end_pods(case)
+    if case.row is not None and case.is_level_wanted:
+        return epochs.stay(case, needs_level=True)
+    is_bought = case.level is not None and case.level.open_calls > 0 and case.facts.journal.is_reachable
+    if is_bought and case.row is not None and can_move(case.phase, Phase.CANCELLING) and not _is_late(case):
+        return _cancelling(case, "cancel was asked for: model answers under way are being broken off")
+    return _cancelled(case)
+
+
+def _is_late(case: Situation) -> bool:
+    bound = case.effective.shutdown_grace + case.facts.deadlines.ending
+    return case.phase is Phase.CANCELLING and case.in_phase >= bound
+
+
+def _end_pods(case: Situation) -> Outcome:
+    """End the pods: in good time, by force once that is over, and not for ever."""
+    pods = case.remaining_pods
+    grace = case.effective.shutdown_grace
+    if _is_late(case):
+        bound = (grace + case.facts.deadlines.ending).total_seconds()
+        message = f"{len(pods)} pod(s) did not end within {bound:.0f} s; they are fenced off"
+        return Outcome(
+            Phase.CANCELLED,
+            StopReason.FORCE_TERMINATED,
+            message,
+            stop_reason=StopReason.FORCE_TERMINATED,
+            pods_remaining=len(pods),
+            delete=unwanted(pods, grace_seconds=0, again=True),
+        )
+    is_forced = case.phase is Phase.CANCELLING and case.in_phase >= grace
+    seconds = 0 if is_forced else int(grace.total_seconds())
+    return _cancelling(
+        case,
+        "cancel was asked for: pods are being ended",
+        delete=unwanted(pods, grace_seconds=seconds, again=is_forced),
+    )
+
+
+def _cancelling(case: Situation, message: str, **more: object) -> Outcome:
+    since = (case.status.phase_started_at if case.phase is Phase.CANCELLING else None) or case.now
+    force_at = since + case.effective.shutdown_grace
+    end_at = force_at + case.facts.deadlines.ending
+    return Outcome(
+        Phase.CANCELLING if can_move(case.phase, Phase.CANCELLING) else case.phase,
+        StopReason.USER_CANCELLED,
+        message + _why(case),
+        pods_remaining=len(case.remaining_pods),
+        wake_at=force_at if case.now < force_at else end_at,
+        **more,  # type: ignore[arg-type]  # checked by callers' keywords
+    )
+
+
+def _cancelled(case: Situation) -> Outcome:
+    is_forced = case.effective.shutdown_grace.total_seconds() == 0 and case.row is not None
+    stop_reason = StopReason.FORCE_TERMINATED if is_forced else StopReason.USER_CANCELLED
+    return Outcome(
+        Phase.CANCELLED,
+        stop_reason,
+        "cancelled as asked; no pod is left" + _why(case),
+        stop_reason=stop_reason,
+        pods_remaining=0,
+        row=case.row and case.row.model_copy(update={"state": EpochState.ENDED.value}),
+    )
+
+
+def _why(case: Situation) -> str:
+    shutdown = case.facts.session.spec.shutdown
+    return f" ({shutdown.reason})" if shutdown is not None and shutdown.reason else ""

@@ -1,0 +1,106 @@
+"""Pauses: by people, by a namespace that is held, by a limit. The session keeps everything but its pod.
+
+Who causes the pause decides how long the step under way may take. When the cause is gone, the session goes on.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from agentsessions.api.reasons import Phase, Reason, StopReason
+from agentsessions.api.v1alpha1.life import OnLimit
+from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.lifecycle import epochs
+from agentsessions.lifecycle.decision import unwanted
+from agentsessions.lifecycle.limits import find_reached
+from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.phases import can_move
+from agentsessions.lifecycle.situation import EpochState, Situation
+
+AT_ONCE = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a session is to stand still, and how fast."""
+
+    stop_reason: StopReason
+    doing: str
+    """Message while the pod ends."""
+    done: str
+    """Message once it is paused."""
+    grace: timedelta
+    """Time for the step under way."""
+
+
+def find_pause(case: Situation) -> Pause | None:
+    """Return why the session is to stand still; None when it may run."""
+    if case.facts.hold:
+        return Pause(StopReason.EMERGENCY, case.facts.hold, case.facts.hold, AT_ONCE)
+    if case.mode is OperatingMode.PAUSED:
+        grace = AT_ONCE if case.effective.pauses_at_once else case.effective.pause_grace
+        return Pause(
+            StopReason.USER_PAUSED,
+            "pause was asked for: the current turn is being finished",
+            "paused as asked; set spec.operatingMode to Running to go on",
+            grace,
+        )
+    reached = find_reached(case) if case.row is not None else None
+    stands = case.phase in {Phase.PAUSED, Phase.PAUSING}  # what is paused for whatever reason cannot go beyond a limit
+    if reached is None or (reached.action is not OnLimit.PAUSE and not stands):
+        return None
+    return Pause(reached.stop_reason, f"pausing: {reached.message}", f"paused: {reached.message}", AT_ONCE)
+
+
+def is_pause_requested(case: Situation) -> Outcome | None:
+    """Pause lets the turn end, releases the pod, and keeps everything else."""
+    pause = find_pause(case)
+    if pause is None:
+        return _finish_pause(case)
+    if pause.stop_reason is StopReason.EMERGENCY and case.phase in {Phase.PENDING, Phase.QUEUED}:
+        wanted = Phase.PENDING if not case.facts.acceptance.is_accepted else Phase.QUEUED
+        return Outcome(wanted, Reason.NAMESPACE_HELD, pause.done, wake_at=case.expires_at)
+    if pause.stop_reason is StopReason.EMERGENCY and case.phase in {Phase.IDLE, Phase.WAITING}:
+        return Outcome(case.phase, Reason.NAMESPACE_HELD, pause.done, wake_at=case.expires_at)
+    return _end_pods(case, pause) if case.remaining_pods else _stand_still(case, pause)
+
+
+def _finish_pause(case: Situation) -> Outcome | None:
+    """A pause that nobody wants any more is finished first: its pod is on its way out."""
+    epoch = case.row.epoch if case.row else 0
+    if case.phase is not Phase.PAUSING or not any(pod.epoch <= epoch for pod in case.remaining_pods):
+        return None
+    grace = AT_ONCE if case.effective.pauses_at_once else case.effective.pause_grace
+    return _end_pods(case, Pause(StopReason.USER_PAUSED, epochs.message_now(case), "", grace))
+
+
+def _end_pods(case: Situation, pause: Pause) -> Outcome:
+    is_pausing = case.phase is Phase.PAUSING
+    since = case.status.phase_started_at if is_pausing else None
+    ends_at = (since or case.now) + pause.grace
+    has_turn = is_pausing or can_move(case.phase, Phase.PAUSING)
+    is_late = case.now >= ends_at or not has_turn  # a pod made just before the pause has no turn to finish
+    return Outcome(
+        Phase.PAUSING if has_turn else case.phase,
+        pause.stop_reason,
+        pause.doing[:1024],
+        delete=unwanted(case.remaining_pods) if is_late else (),
+        wake_at=None if is_late else ends_at,
+    )
+
+
+def _stand_still(case: Situation, pause: Pause) -> Outcome:
+    if case.row is not None and case.phase is not Phase.PAUSED and case.is_level_wanted:
+        return epochs.stay(case, needs_level=True)  # the last turn may have been the final one
+    message = pause.done
+    if case.facts.session.spec.workspace is None and case.row is not None:
+        message += " (without spec.workspace its files are lost)"
+    row = case.row and case.row.model_copy(update={"state": EpochState.ENDED.value})
+    return Outcome(
+        Phase.PAUSED,
+        pause.stop_reason,
+        message[:1024],
+        stop_reason=pause.stop_reason,
+        row=row,
+        delete=unwanted(case.facts.pods),
+        wake_at=case.expires_at,
+    )

@@ -1,0 +1,105 @@
+"""Two operators of one installation, and the history of the Lease between them."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.e2e.product import ROOT, SYSTEM, Product, cluster_says
+
+OPERATOR = "agentsessions-operator"
+RELEASE = "agentsessions"
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class LeaseHistory:
+    """Who held the Lease from when on, by this machine's monotonic clock."""
+
+    changes: list[tuple[float, str]] = field(default_factory=list)
+    _news: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def holder(self) -> str:
+        """Who holds it now; empty when nobody does."""
+        return self.changes[-1][1] if self.changes else ""
+
+    @property
+    def leader(self) -> str:
+        """Name of the pod that holds it now."""
+        return self.holder.partition("_")[0]
+
+    def note(self, holder: str) -> None:
+        """Take one event of the watch."""
+        with self._news:
+            if not self.changes or holder != self.holder:
+                self.changes.append((time.monotonic(), holder))
+                self._news.notify_all()
+
+    def await_other(self, than: str) -> float:
+        """Wait until another one than `than` holds the Lease; return when it took it."""
+        with self._news:
+            if not self._news.wait_for(lambda: self.holder not in {"", than}, PATIENCE_SECONDS):
+                raise AssertionError(f"nobody took the Lease from {than} in {PATIENCE_SECONDS} s: {self.changes}")
+        return self.changes[-1][0]
+
+
+@contextmanager
+def lease_history(product: Product) -> Iterator[LeaseHistory]:
+    """Follow the Lease while the block runs."""
+    history = LeaseHistory()
+    holder = ["-o", r'jsonpath={.spec.holderIdentity}{"\n"}']
+    command = [product.kubectl_program, "--kubeconfig", product.kubeconfig, "get", "leases", "--watch", *holder]
+    command += ["-n", SYSTEM, "--field-selector", f"metadata.name={OPERATOR}"]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+
+        def follow() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                history.note(line.strip())
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        try:
+            yield history
+        finally:
+            process.terminate()
+            thread.join()
+
+
+@contextmanager
+def two_replicas(product: Product) -> Iterator[None]:
+    """Give the installation a second operator while the block runs, as `helm upgrade` does."""
+    try:
+        set_replicas(product, 2)
+        yield
+    finally:
+        set_replicas(product, 1)
+        # The installation was not Helm's before, and is not now.
+        product.kubectl("delete", "secret", "-n", SYSTEM, "-l", f"owner=helm,name={RELEASE}")
+
+
+def set_replicas(product: Product, replicas: int) -> None:
+    """Upgrade the installation, with the image that it has, and wait until all operators are ready."""
+    image = product.apps.read_namespaced_deployment(OPERATOR, SYSTEM).spec.template.spec.containers[0].image
+    repository, _, tag = image.rpartition(":")
+    values = {
+        "operator.replicas": str(replicas),
+        "image.repository": repository,
+        "image.tag": tag,
+        "gateway.allowedProviderNetworks[0]": f"{product.machine}/32",
+    }
+    settings = [
+        word
+        for name, value in values.items()
+        for word in ("--set-string" if "image" in name else "--set", f"{name}={value}")
+    ]
+    command = ["upgrade", RELEASE, str(ROOT / "helm" / "agentsessions"), "--install", "--take-ownership"]
+    where = ["--namespace", SYSTEM, "--kubeconfig", product.kubeconfig]
+    subprocess.run([cluster_says("tool", "helm"), *command, *where, *settings], check=True, capture_output=True)
+    for deployment in (OPERATOR, "agentsessions-gateway"):
+        product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", SYSTEM, "--timeout=120s")

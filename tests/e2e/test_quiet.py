@@ -1,0 +1,84 @@
+"""What the product does when nothing happens, what is left of what is gone, and what an ordinary session costs."""
+
+import re
+import time
+
+import pytest
+from kubernetes import client
+
+from tests.e2e.conftest import unsettled
+from tests.e2e.faults import until
+from tests.e2e.product import SYSTEM, Product
+from tests.invariants import check_cost, check_left
+
+pytestmark = pytest.mark.e2e
+
+QUIET_SECONDS = 120
+MOST_WRITES_WHILE_QUIET = 2
+OF_SCRIPTS = "modelproviders"
+"""A script's own status is not the session's."""
+PASSES = re.compile(r"^agentsession_passes_total\{[^}]*\} (\S+)$", re.MULTILINE)
+
+
+def passes(product: Product) -> float:
+    """Return how many passes the operator has made so far."""
+    selector = "app.kubernetes.io/component=operator"
+    (pod,) = product.core.list_namespaced_pod(SYSTEM, label_selector=selector).items
+    text = product.core.connect_get_namespaced_pod_proxy_with_path(f"{pod.metadata.name}:8080", SYSTEM, "metrics")
+    return sum(float(count) for count in PASSES.findall(text))
+
+
+def create_calm_sessions(product: Product, namespace: str, *names: str) -> None:
+    """Create sessions whose one answer takes a while: none is over before its pod is seen to run."""
+    product.create_script(namespace, "calm", {"answer": {"text": "Hello.", "delayMilliseconds": 3000}})
+    agent = {"name": "agent", "model": {"providerRef": {"name": "calm"}}}
+    for name in names:
+        product.create_session(namespace, name, goal="Say hello.", agents=[agent], workspace={"size": "16Mi"})
+
+
+@pytest.mark.requirement("LIFE-12")
+def test_ordinary_session_costs_what_it_may(product: Product, namespace: str) -> None:
+    product.create_session(namespace, "first", goal="Say hello.")  # makes the namespace's own objects
+    product.wait_phase(namespace, "first", "Completed")
+    before, begun = len(product.operator_writes(namespace)), passes(product)
+    product.create_script(namespace, "calm", {"answer": {"text": "Hello.", "delayMilliseconds": 3000}})
+    agent = {"name": "agent", "model": {"providerRef": {"name": "calm"}}}
+    product.create_session(namespace, "second", goal="Say hello.", agents=[agent])
+    product.wait_phase(namespace, "second", "Completed")
+    done = [
+        write for write in product.operator_writes(namespace)[before:] if write["objectRef"]["resource"] != OF_SCRIPTS
+    ]
+    events = product.core.list_namespaced_event(namespace, field_selector="involvedObject.name=second").items
+    assert check_cost(passes(product) - begun, done, events) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_nothing_is_written_while_nothing_happens_and_nothing_is_left_of_what_is_gone(
+    product: Product, namespace: str
+) -> None:
+    create_calm_sessions(product, namespace, "done", "paused")
+    product.patch_session(namespace, "paused", operatingMode="Paused")
+    product.wait_phase(namespace, "paused", "Paused", "Completed", seconds=120)
+    product.wait_phase(namespace, "done", "Completed")
+    assert unsettled(product, namespace) == []
+    before = len(product.operator_writes(namespace))
+    time.sleep(QUIET_SECONDS)  # the time in which nothing may happen is what is tested
+    assert len(product.operator_writes(namespace)) - before <= MOST_WRITES_WHILE_QUIET
+    uids = [product.session(namespace, name)["metadata"]["uid"] for name in ("done", "paused")]
+    for name in ("done", "paused"):
+        product.custom.delete_namespaced_custom_object(
+            "agentsessions.dev", "v1alpha1", namespace, "agentsessions", name
+        )
+
+    def left() -> list[str]:
+        lists = (
+            product.core.list_namespaced_pod,
+            product.core.list_namespaced_config_map,
+            product.core.list_namespaced_persistent_volume_claim,
+            client.NetworkingV1Api().list_namespaced_network_policy,
+        )
+        objects = [found for list_all in lists for found in list_all(namespace).items]
+        return [line for uid in uids for line in check_left(uid, objects)]
+
+    until(lambda: left() == [], "nothing is left of deleted sessions (I4)")

@@ -1,0 +1,189 @@
+"""Lives of a session in any order: people, pods, faults, time. Promises are checked after each event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.life import OnLimit
+from agentsessions.api.v1alpha1.session import OperatingMode
+from tests.scenario.promises import Witness, check_settled, settle
+from tests.scenario.world import Crash, World
+
+SPECS: dict[str, dict[str, Any]] = {
+    "a goal": {"goal": "count"},
+    "a goal beyond its steps": {"goal": "count", "limits": {"maxSteps": 2}},
+    "a goal whose steps may be raised": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"default": "Pause"}}},
+    "a goal that has to do": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"steps": "Complete"}}},
+    "a goal without retries": {"goal": "count", "retry": {"maxRetries": 0}},
+    "a goal with clocks": {"goal": "count", "expireAfterSeconds": 300, "ttlSecondsAfterFinished": 600},
+    "a hard stop": {
+        "goal": "count",
+        "shutdown": {"gracePeriodSeconds": 0},
+        "pausePolicy": {"boundary": "Immediate"},
+    },
+    "a conversation": {"conversation": {"open": True}},
+    "a conversation with a goal": {"goal": "count", "conversation": {"open": True, "idleSeconds": 10}},
+    "a conversation that expires": {"conversation": {"open": True, "idleSeconds": 0}, "expireAfterSeconds": 300},
+    "rounds without a pause": {
+        "goal": "count",
+        "type": "Metrics",
+        "schedule": {"intervalSeconds": 20, "durationSeconds": 90},
+    },
+    "rounds far apart": {
+        "goal": "count",
+        "type": "Metrics",
+        "schedule": {"intervalSeconds": 150, "durationSeconds": 400},
+    },
+}
+MOVES_OF_THE_YOUNG = 2
+"""Starting and Running."""
+DEATHS = st.sampled_from([*ErrorCode, None])
+
+
+class Life(RuleBasedStateMachine):
+    """One session, and all that may happen to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.witness = Witness()
+
+    @initialize(kind=st.sampled_from(sorted(SPECS)), stages=st.integers(0, 8))
+    def create(self, kind: str, stages: int) -> None:
+        self.world = World(spec=SPECS[kind])
+        self.pods_go_on(stages)
+
+    @property
+    def is_grown(self) -> bool:
+        """Whether the session has seen something, so that its end may come."""
+        return len(self.world.moves) > MOVES_OF_THE_YOUNG
+
+    # --- the operator
+    @precondition(lambda self: self.world.is_operator_up)
+    @rule()
+    def operator_looks(self) -> None:
+        self.world.operate()
+
+    @precondition(lambda self: self.world.is_operator_up)
+    @rule(crash=st.sampled_from([crash for crash in Crash if crash is not Crash.NOWHERE]))
+    def operator_dies_in_a_pass(self, crash: Crash) -> None:
+        self.world.reconcile(crash)
+
+    @rule()
+    def operator_goes_or_comes(self) -> None:
+        self.world.set_operator(up=not self.world.is_operator_up)
+
+    @rule(late=st.booleans())
+    def news_of_the_journal_is_late(self, late: bool) -> None:
+        self.world.set_news(late=late)
+
+    @rule(late=st.booleans())
+    def news_of_pods_is_late(self, late: bool) -> None:
+        self.world.set_pod_watch(late=late)
+
+    # --- people
+    @rule(mode=st.sampled_from([OperatingMode.PAUSED, OperatingMode.PAUSED, OperatingMode.RUNNING]))
+    def person_pauses_or_resumes(self, mode: OperatingMode) -> None:
+        self.world.ask(mode)
+
+    @precondition(lambda self: self.is_grown)
+    @rule()
+    def person_cancels(self) -> None:
+        self.world.ask(OperatingMode.CANCELLED)
+
+    @rule(steps=st.sampled_from([1, 3, 20]), action=st.sampled_from([*OnLimit]))
+    def person_changes_the_limit(self, steps: int, action: OnLimit) -> None:
+        self.world.change(limits={"maxSteps": steps, "onLimit": {"default": action.value}})
+
+    @rule(count=st.integers(1, 3))
+    def person_sends_messages(self, count: int) -> None:
+        for _ in range(count):
+            self.world.send()
+
+    @precondition(lambda self: "conversation" in self.world.spec)
+    @rule()
+    def person_closes_the_conversation(self) -> None:
+        self.world.change(conversation={**self.world.spec["conversation"], "open": False})
+
+    @precondition(lambda self: self.is_grown)
+    @rule(seconds=st.sampled_from([None, 60, 600]))
+    def person_changes_the_clocks(self, seconds: int | None) -> None:
+        self.world.change(expireAfterSeconds=seconds, ttlSecondsAfterFinished=seconds)
+
+    @rule(words=st.sampled_from(["", "quota team holds this namespace"]))
+    def person_holds_the_namespace_or_lets_go(self, words: str) -> None:
+        self.world.set_hold(words)
+
+    @rule(has_room=st.booleans())
+    def quota_fills_or_empties(self, has_room: bool) -> None:
+        self.world.set_room(has_room=has_room)
+
+    @precondition(lambda self: self.is_grown)
+    @rule()
+    def person_deletes(self) -> None:
+        self.world.delete()
+
+    # --- pods
+    @rule(stages=st.integers(1, 6))
+    def pods_go_on(self, stages: int) -> None:
+        for _ in range(stages):
+            self.world.operate()
+            self.world.run_pods()
+
+    @rule()
+    def pods_go_on_unseen(self) -> None:
+        self.world.run_pods()
+
+    @rule()
+    def pods_use_their_grace_period(self) -> None:
+        self.world.run_ending_pods()
+
+    @rule(code=DEATHS)
+    def pod_fails(self, code: ErrorCode | None) -> None:
+        self.world.fail_pods(code)
+
+    @rule()
+    def pods_are_lost(self) -> None:
+        self.world.lose_pods()
+
+    # --- the cluster
+    @rule()
+    def gateway_goes_or_comes(self) -> None:
+        self.world.set_gateway(up=not self.world.is_gateway_up)
+
+    @rule()
+    def node_goes_or_comes(self) -> None:
+        self.world.set_node(up=not self.world.is_node_up)
+
+    @precondition(lambda self: self.world.status.phase is not None)
+    @rule(words=st.sampled_from(["", "exceeded quota: pods"]))
+    def pods_are_refused(self, words: str) -> None:
+        self.world.refuse_pods(words)
+
+    @rule(seconds=st.sampled_from([1, 5, 31, 61, 95]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.live(seconds)
+
+    @precondition(lambda self: self.is_grown)
+    @rule(seconds=st.sampled_from([601, 1100]))
+    def much_time_passes(self, seconds: int) -> None:
+        self.world.live(seconds)
+
+    @rule()
+    def all_faults_but_the_node_s_end(self) -> None:
+        is_node_up = self.world.is_node_up
+        self.world.end_faults()
+        self.world.set_node(up=is_node_up)
+
+    @invariant()
+    def promises_hold(self) -> None:
+        self.witness.check(self.world)
+
+    def teardown(self) -> None:
+        settle(self.world)
+        self.witness.check(self.world)
+        check_settled(self.world)

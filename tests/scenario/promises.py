@@ -1,0 +1,180 @@
+"""What holds at every moment of a session's life, and where it ends once faults stop and people are still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from agentsessions.api.reasons import ConditionType, Phase, StopReason
+from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.lifecycle.effective import resolve
+from agentsessions.lifecycle.facts import DEFAULT_DEADLINES
+from agentsessions.lifecycle.limits import LIMIT_STOPS
+from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
+from agentsessions.lifecycle.situation import INACTIVE
+from tests.scenario.world import World
+
+GRACE = timedelta(seconds=30)
+"""Between the request to a pod to end, and its end by force."""
+SLACK = timedelta(seconds=2)
+WITHOUT_PODS = frozenset({Phase.PAUSED, Phase.IDLE, Phase.QUEUED, *TERMINAL})
+SETTLED = frozenset({Phase.PAUSED, Phase.IDLE, *TERMINAL})
+CLOCKS_SECONDS = 1200
+"""Longer than any expiry and time to live that the machine asks for."""
+STILL_SECONDS = 1800
+MOST_PASSES_WHILE_STILL = 4
+
+
+@dataclass
+class Witness:
+    """Remembers what may only grow, and checks all promises against a world."""
+
+    moves_seen: int = 0
+    epoch: int = 0
+    pod_of: dict[int, str] = field(default_factory=dict)
+    steps: int = 0
+    end: tuple[Phase, object, object] | None = None
+    writes_at_deletion: tuple[int, int] | None = None
+
+    def check(self, world: World) -> None:
+        """Fail, naming the promise, when one is broken now."""
+        self._check_moves(world)
+        self._check_epochs(world)
+        self._check_end(world)
+        self._check_deletion(world)
+        check_pods(world)
+        check_journal(world)
+        if not world.is_disturbed and not world.is_deleted:
+            check_deadlines(world)
+            check_clocks(world)
+
+    def _check_moves(self, world: World) -> None:
+        for move in world.moves[self.moves_seen :]:
+            assert move.after in TRANSITIONS[move.before], f"{move.before} was followed by {move.after}"
+        self.moves_seen = len(world.moves)
+
+    def _check_epochs(self, world: World) -> None:
+        for row in world.status.agents or []:
+            assert row.epoch >= self.epoch, f"epoch {row.epoch} came after {self.epoch}"
+            assert row.pod_uid is not None
+            assert self.pod_of.setdefault(row.epoch, row.pod_uid) == row.pod_uid, f"epoch {row.epoch} has two pods"
+            self.epoch = row.epoch
+        steps = world.status.usage.steps if world.status.usage else 0
+        assert self.steps <= steps <= world.journal.steps, f"{steps} steps after {self.steps}"
+        self.steps = steps
+
+    def _check_end(self, world: World) -> None:
+        if world.phase in TERMINAL:
+            end = (world.phase, world.status.stop_reason, world.status.result)
+            self.end = self.end or end
+            assert end == self.end, f"a session that ended as {self.end} became {end}"
+
+    def _check_deletion(self, world: World) -> None:
+        if world.is_deleted:
+            now = (world.writes, world.pods_made)
+            self.writes_at_deletion = self.writes_at_deletion or now
+            assert now == self.writes_at_deletion, "something was written or made for a session that is gone"
+
+
+def check_pods(world: World) -> None:
+    """I3: at most one pod without deletionTimestamp."""
+    live = [pod.name for pod in world.pods.values() if not pod.is_deleting]
+    assert len(live) <= 1, f"pods {live} stand beside each other"
+
+
+def check_journal(world: World) -> None:
+    """I1, I2, I5: turns 1..n once each, epochs only up, messages taken once each and in order."""
+    journal = world.journal
+    assert [step for step, _ in journal.commits] == list(range(1, journal.committed + 1))
+    epochs = [epoch for _, epoch in journal.commits]
+    assert epochs == sorted(epochs), f"turns of epochs {epochs}"
+    assert journal.steps - journal.committed in {0, 1}, f"{journal.steps} bought for {journal.committed} turns"
+    assert journal.taken == journal.acknowledged[: len(journal.taken)]
+    if world.status.stop_reason is StopReason.GOAL_REACHED:
+        assert journal.inbox == [], f"completed with messages {journal.inbox} that nobody answered"
+
+
+def check_deadlines(world: World) -> None:
+    """I8: no phase outlives its deadline unnoticed, no pod outlives a phase that needs none, a cancel is bounded."""
+    deadlines = DEFAULT_DEADLINES
+    since = max(world.status.phase_started_at or world.now, world.disturbed_at)
+    age = world.now - since
+    # Nobody can end what runs on a node that is cut off: it is asked to end, and fenced.
+    running = [pod for pod in world.pods.values() if not pod.is_ended and (world.is_node_up or not pod.is_deleting)]
+    pods = [pod.name for pod in running]
+    assert not (pods and world.phase in WITHOUT_PODS and age > GRACE + SLACK), f"{pods} run on in {world.phase}"
+    effective = resolve(world.read_spec())
+    cancelling = effective.shutdown_grace + deadlines.ending
+    if world.mode is OperatingMode.CANCELLED:
+        asked = world.now - max(world.asked_at, world.disturbed_at)
+        is_late = asked > cancelling + SLACK
+        assert world.phase in TERMINAL or not is_late, f"{world.phase} {asked} after the cancel"
+    bound = {
+        Phase.PENDING: deadlines.pending,
+        Phase.QUEUED: deadlines.queued,
+        Phase.STARTING: deadlines.starting + effective.max_backoff,
+        Phase.RUNNING: deadlines.outer_bound + timedelta(seconds=effective.limits.timeout_seconds or 0),
+        Phase.PAUSING: effective.pause_grace + deadlines.ending,
+        Phase.CANCELLING: cancelling,
+    }.get(world.phase)
+    if world.phase is Phase.STARTING:
+        tries = [world.status.next_retry_at, *(pod.created_at for pod in world.pods.values())]
+        age = world.now - max([since, *(at for at in tries if at is not None)])
+    is_late = bound is not None and age > bound + SLACK
+    assert not is_late or is_stalled(world), f"{world.phase} for {age}, and not Stalled"
+
+
+def check_clocks(world: World) -> None:
+    """Check that a session in which nothing happens ends when it expires, unless a person paused it."""
+    after = world.read_spec().expire_after_seconds
+    is_waiting = world.phase in INACTIVE and world.mode is not OperatingMode.PAUSED and not world.journal.inbox
+    if after is None or not is_waiting or world.status.phase_started_at is None:
+        return
+    age = world.now - max(world.status.phase_started_at, world.disturbed_at)
+    assert age <= timedelta(seconds=after) + SLACK, f"{world.phase} for {age}, though it expires after {after} s"
+
+
+def is_stalled(world: World) -> bool:
+    """Tell whether status says that the session is stuck."""
+    conditions = world.status.conditions or []
+    return any(c.type == ConditionType.STALLED and c.status == "True" for c in conditions)
+
+
+def settle(world: World, *, seconds: int = 900) -> None:
+    """Let faults stop and people be still, and everything go on."""
+    world.end_faults()
+    for _ in range(seconds):
+        world.operate()
+        world.run_pods()
+        world.live(1)
+    world.live(CLOCKS_SECONDS)
+
+
+def check_settled(world: World) -> None:
+    """I7: after `settle` the session is where people want it, and nothing is written or looked at any more."""
+    if not world.is_deleted:
+        check_rest(world)
+    before = (world.writes, world.pods_made)
+    passes = world.passes
+    world.live(STILL_SECONDS)
+    assert (world.writes, world.pods_made) == before, "a session that stands still is written on"
+    assert world.passes - passes <= MOST_PASSES_WHILE_STILL, f"{world.passes - passes} passes over a session at rest"
+
+
+def check_rest(world: World) -> None:
+    """Check that the session came to rest where people want it."""
+    phase = world.phase
+    assert phase in SETTLED, f"the session came to rest in {phase}"
+    assert world.status.observed_generation == world.generation
+    if world.mode is OperatingMode.PAUSED:
+        assert phase in {Phase.PAUSED, *TERMINAL}
+    elif world.mode is OperatingMode.CANCELLED:
+        assert phase in TERMINAL
+    else:
+        assert phase is not Phase.PAUSED or world.status.stop_reason in LIMIT_STOPS, "nobody wanted it to pause"
+    assert [pod.name for pod in world.pods.values() if not pod.is_ended] == []
+    if phase is Phase.IDLE:
+        assert world.journal.inbox == []
+    if phase is Phase.COMPLETED and world.journal.committed:
+        assert world.status.usage is not None
+        assert world.status.usage.steps == world.journal.steps

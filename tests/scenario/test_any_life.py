@@ -1,0 +1,24 @@
+"""Any life of a session keeps its promises, and comes to rest once faults stop."""
+
+import os
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.scenario.machine import Life
+
+PROFILES = {
+    "ci": settings(max_examples=80, stateful_step_count=40, derandomize=True, deadline=None, database=None),
+    "full": settings(max_examples=500, stateful_step_count=50, deadline=None, database=None, print_blob=True),
+}
+"""ci: some 3,000 events, the same each time. full: 20,000, others each time."""
+PROFILE = PROFILES[os.environ.get("AGENTSESSIONS_LIVES", "ci")]
+
+
+@pytest.mark.requirement("LIFE-1")
+@pytest.mark.requirement("LIFE-11")
+@pytest.mark.requirement("LIFE-12")
+@pytest.mark.timeout(3600)
+def test_any_life_keeps_every_promise_and_comes_to_rest() -> None:
+    run_state_machine_as_test(Life, settings=PROFILE)

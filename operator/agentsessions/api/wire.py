@@ -18,6 +18,8 @@ TURN_PATH: Final = "/runner/v1/turn"
 COMMIT_PATH: Final = "/runner/v1/turn/commit"
 TOOL_BEGIN_PATH: Final = "/runner/v1/tools/begin"
 TOOL_SETTLE_PATH: Final = "/runner/v1/tools/settle"
+CLOSED_HEADER: Final = "x-agentsessions-closed"
+"""On a 204 of the turn: `idle` when the epoch was closed because there is nothing to do for now (exit 11)."""
 OPENAI_PATH: Final = "/openai/v1"
 """Base path of the OpenAI-compatible endpoint: `/chat/completions` and `/models` are below it."""
 

@@ -31,7 +31,7 @@ class TurnLoop:
     async def run(self) -> ExitCode:
         """Play turn after turn; return the code to exit with."""
         turn = await self._gateway.fetch_turn()
-        while turn is not None:
+        while isinstance(turn, Turn):
             structlog.contextvars.bind_contextvars(
                 session=turn.session, agent=turn.agent, epoch=turn.epoch, turn=turn.k
             )
@@ -49,9 +49,11 @@ class TurnLoop:
                     assert_never(turn.control)
             turn = await self._gateway.commit(commit)
             log.info("turn committed", outcome=commit.outcome.value)
-            if commit.error is not None and turn is None:  # else the gateway has an answer to it: another turn
+            if commit.error is not None and not isinstance(
+                turn, Turn
+            ):  # else the gateway has an answer to it: another turn
                 return ExitCode.REFUSED if commit.error.code is ErrorCode.POLICY else ExitCode.ERROR
-        return ExitCode.DONE
+        return ExitCode.IDLE if turn is Outcome.IDLE else ExitCode.DONE
 
     async def _play(self, turn: Turn) -> Commit:
         try:

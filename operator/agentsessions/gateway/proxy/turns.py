@@ -6,9 +6,11 @@ from agentsessions.api import wire
 from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel, ModelSettings, ProviderRef
 from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.gateway.course import course_of
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.providers import Provider
+from agentsessions.journal.refusals import NothingYet
 from agentsessions.journal.rows import PinnedTurn, PodIdentity, TurnKind
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
 
 
-async def pin_turn(gateway: "Gateway", pod: PodIdentity) -> wire.Turn:
-    """Return the turn that the pod is to play; the same until it is committed.
+async def pin_turn(gateway: "Gateway", pod: PodIdentity) -> tuple[wire.Turn, float]:
+    """Return the turn to play, the same until it is committed; or one to wait for, and for how many seconds.
 
     Raises:
         ProblemError: 412 when the session is over, 503 for what passes.
@@ -27,12 +29,19 @@ async def pin_turn(gateway: "Gateway", pod: PodIdentity) -> wire.Turn:
     """
     session = session_of(gateway, pod)
     await ensure_goal_message(gateway, session)
-    pinned = await gateway.store.pin_turn(pod)
-    history = await gateway.store.history(session.uid, pod.agent, pinned.round, pinned.history_seq, pinned.cut_seq)
     level = await gateway.store.level(session.uid)
     control = control_of(session, is_limited=level is not None and level.limit_reached is not None)
+    course = course_of(session.spec)
+    try:
+        pinned = await gateway.store.pin_turn(pod, course, may_begin=control is wire.Control.GO)
+    except NothingYet as nothing:
+        told = wire.Control.WAIT if control is wire.Control.GO else control
+        return build_waiting(session, pod, nothing.round, nothing.k, told), nothing.seconds
+    history = await gateway.store.history(
+        session.uid, pod.agent, pinned.round, pinned.history_seq, pinned.cut_seq, course.max_history
+    )
     provider = find_provider(gateway, pod, agent_of(session, pod))
-    return build_turn(session, pod, pinned, history, control=control, provider=provider)
+    return build_turn(session, pod, pinned, history, control=control, provider=provider), 0.0
 
 
 def session_of(gateway: "Gateway", pod: PodIdentity) -> SessionView:
@@ -110,6 +119,19 @@ def build_turn(
         max_output_tokens=resolve(session.spec).limits.max_output_tokens,
         tools=() if pinned.kind is TurnKind.COMPACT else tuple(tool.builtin for tool in agent.tools or ()),
         history=history,
+    )
+
+
+def build_waiting(session: SessionView, pod: PodIdentity, round_: int, k: int, control: wire.Control) -> wire.Turn:
+    """Return a turn that is not there yet; it needs no provider."""
+    return wire.Turn(
+        k=k,
+        round=round_,
+        agent=pod.agent,
+        epoch=pod.epoch,
+        session=f"{pod.namespace}/{pod.name}",
+        control=control,
+        model=_model_of(agent_of(session, pod)).name or "",
     )
 
 

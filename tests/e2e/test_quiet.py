@@ -6,9 +6,9 @@ import time
 import pytest
 from kubernetes import client
 
-from tests.e2e.conftest import unsettled
-from tests.e2e.faults import until
+from tests.e2e.faults import component, until
 from tests.e2e.product import SYSTEM, Product
+from tests.e2e.settled import unsettled
 from tests.invariants import check_cost, check_left
 
 pytestmark = pytest.mark.e2e
@@ -22,10 +22,10 @@ PASSES = re.compile(r"^agentsession_passes_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
 def passes(product: Product) -> float:
     """Return how many passes the operator has made so far."""
-    selector = "app.kubernetes.io/component=operator"
-    (pod,) = product.core.list_namespaced_pod(SYSTEM, label_selector=selector).items
-    text = product.core.connect_get_namespaced_pod_proxy_with_path(f"{pod.metadata.name}:8080", SYSTEM, "metrics")
-    return sum(float(count) for count in PASSES.findall(text))
+    pods = product.core.list_namespaced_pod(SYSTEM, label_selector=component("agentsessions-operator")).items
+    read = product.core.connect_get_namespaced_pod_proxy_with_path
+    texts = [read(f"{pod.metadata.name}:8080", SYSTEM, "metrics") for pod in pods]
+    return sum(float(count) for text in texts for count in PASSES.findall(text))
 
 
 def create_calm_sessions(product: Product, namespace: str, *names: str) -> None:

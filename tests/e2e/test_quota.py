@@ -53,12 +53,12 @@ def test_twelve_sessions_with_quota_three_never_have_more_than_three_pods(produc
     product.wait_for(namespace, names[-1], lambda s: words in ready_message(s), "told what is full")
     for name in names:
         product.wait_phase(namespace, name, "Completed", seconds=240)
-    spans = pod_spans(product, namespace)
+    product.kubectl("wait", "-n", namespace, "sessionquota/team", "--for=jsonpath={.status.active}=0", "--timeout=60s")
+    spans = pod_spans(product, namespace)  # each has ended: a place is held until its pod has
     assert len(spans) == SESSIONS
     at_once = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
     assert max(at_once) == PLACES
     done = product.session(namespace, names[0])["status"]
-    product.kubectl("wait", "-n", namespace, "sessionquota/team", "--for=jsonpath={.status.active}=0", "--timeout=30s")
     assert quota_status(product, namespace)["tokensToday"] >= SESSIONS * done["usage"]["totalTokens"] // 2
 
 

@@ -62,7 +62,7 @@ def test_samples_reach_the_end_that_they_are_about(product: Product, namespace: 
     for name in runs:
         product.kubectl("apply", "-n", namespace, *apply_words(SAMPLES / name))
     for expected in runs.values():
-        done = product.wait_phase(namespace, expected.session, "Completed", seconds=120)
+        done = product.wait_phase(namespace, expected.session, "Completed")
         assert done["status"]["stopReason"] == "GoalReached"
         assert expected.result in done["status"]["result"]
         if expected.entries:

@@ -30,7 +30,7 @@ def cluster(kubeconfig: str) -> Kubectl:
     """Return kubectl for a cluster that has our CRDs."""
     kubectl = Kubectl(kubeconfig, "default")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(ROOT / "crds"))
     return kubectl
 
 
@@ -39,6 +39,6 @@ def namespace(kubeconfig: str) -> Iterator[str]:
     """Name of a namespace of the test's own, in which pods can be created."""
     kubectl = Kubectl(kubeconfig, f"test-{uuid.uuid4().hex[:8]}")
     kubectl("create", "namespace", kubectl.namespace)
-    kubectl("wait", "--for=create", "--timeout=30s", "serviceaccount/default")
+    kubectl("wait", "--for=create", "--timeout=90s", "serviceaccount/default")
     yield kubectl.namespace
     kubectl.run("delete", "namespace", kubectl.namespace, "--wait=false")

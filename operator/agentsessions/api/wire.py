@@ -18,8 +18,6 @@ TURN_PATH: Final = "/runner/v1/turn"
 COMMIT_PATH: Final = "/runner/v1/turn/commit"
 TOOL_BEGIN_PATH: Final = "/runner/v1/tools/begin"
 TOOL_SETTLE_PATH: Final = "/runner/v1/tools/settle"
-CLOSED_HEADER: Final = "x-agentsessions-closed"
-"""On a 204 of the turn: `idle` when the epoch was closed because there is nothing to do for now (exit 11)."""
 OPENAI_PATH: Final = "/openai/v1"
 """Base path of the OpenAI-compatible endpoint: `/chat/completions` and `/models` are below it."""
 
@@ -31,6 +29,7 @@ class Control(StrEnum):
     PAUSE = "pause"
     STOP = "stop"
     WAIT = "wait"
+    IDLE = "idle"
 
 
 class Outcome(StrEnum):
@@ -58,7 +57,8 @@ class Turn(ApiModel):
     """`namespace/name` of the session, for logs."""
     control: Control
     """go: play the turn. pause: exit 10 without playing it. stop: exit 20 or 143. wait: there is nothing to play yet;
-    ask again, the gateway holds the answer back until there is. A turn to wait for has the k that comes next."""
+    ask again, the gateway holds the answer back until there is. idle: there is nothing to play for a while, the epoch
+    is closed: exit 11. With wait and idle nothing else is to be read."""
     instructions: str | None = None
     """System prompt."""
     model: str

@@ -26,7 +26,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     """Return the API of a gateway."""
     app = FastAPI(
         title="agentsessions gateway",
-        summary="Reads what AI-agent sessions did, live and afterwards, and talks with them.",
+        summary="Reads what AI-agent sessions did, live and afterwards.",
         version=VERSION,
         openapi_url=OPENAPI_PATH,
         docs_url=None,  # these pages load scripts from elsewhere

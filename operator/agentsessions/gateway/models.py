@@ -9,7 +9,7 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.entries import EntryRow
-from agentsessions.journal.rows import MessageRow, MessageState, SessionRow
+from agentsessions.journal.rows import SessionRow
 
 
 class UsageAnswer(ApiModel):
@@ -167,54 +167,6 @@ class StepList(ApiModel):
     """Pass it as `after` for the next page; absent on the last one."""
 
 
-class MessageBody(ApiModel):
-    """What somebody says to a session."""
-
-    content: Annotated[str, Field(min_length=1, max_length=65_536)]
-    """The text."""
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    """A name of your own for this message: sent again with the same name and text, it is still one message. May also
-    come as header `Idempotency-Key`."""
-
-
-class MessageAnswer(ApiModel):
-    """A message to a session, and what became of it."""
-
-    id: str
-    """Unique among all messages."""
-    number: int
-    """Its place among the session's messages, from 1."""
-    role: str
-    """Who speaks: user."""
-    content: str
-    """The text."""
-    actor: str
-    """User who sent it."""
-    created_at: datetime
-    """When it was stored (UTC)."""
-    state: MessageState
-    """queued; taken, once a turn has it; answered, once that turn or one after it ended with a text."""
-    agent: str | None = None
-    """Agent whose turn took it; absent while it is queued, as what follows."""
-    epoch: int | None = None
-    """Incarnation of the agent's pod."""
-    round: int | None = None
-    """Round of the goal."""
-    turn: int | None = None
-    """Number of the turn in the round."""
-    entry: int | None = None
-    """Sequence number of its journal entry: what came of it is behind it in steps and events."""
-
-
-class MessageList(ApiModel):
-    """Messages in the order in which they came."""
-
-    items: list[MessageAnswer]
-    """The page."""
-    next: int | None = None
-    """Pass it as `after` for the next page; absent on the last one."""
-
-
 class Verification(ApiModel):
     """Whether the session's journal is whole and unchanged."""
 
@@ -250,24 +202,6 @@ def to_entry(entry: EntryRow) -> EntryAnswer:
         step=entry.step or None,
         index=entry.index,
         body=entry.body,
-    )
-
-
-def to_message(row: MessageRow) -> MessageAnswer:
-    """Return a message with its state."""
-    return MessageAnswer(
-        id=row.id,
-        number=row.ordinal,
-        role=row.role,
-        content=row.content,
-        actor=row.actor,
-        created_at=row.created_at,
-        state=row.state,
-        agent=row.agent,
-        epoch=row.epoch,
-        round=row.round,
-        turn=row.k,
-        entry=row.entry_seq,
     )
 
 

@@ -209,10 +209,7 @@ class CommitResult:
 
     k: int
     is_last: bool
-    """True when there is no next turn for this pod: after the session's last answer, and after an error that closed the
-    epoch."""
-    is_idle: bool = False
-    """True when the session goes on, and what comes next is to be asked for: a message or a round, or nothing yet."""
+    """True after an error that closed its epoch, and after a final answer that ends the session: no turn follows."""
 
 
 @dataclass(frozen=True, slots=True)

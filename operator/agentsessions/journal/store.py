@@ -282,27 +282,9 @@ class Store:
         """Return entries in order of seq, from the one behind `after`."""
         return await self._read(_read_entries, session_uid, after, limit)
 
-    async def history(
-        self,
-        session_uid: str,
-        agent: str,
-        round: int,  # noqa: A002 - the word of the API
-        through_seq: int,
-        cut_seq: int | None = None,
-        max_messages: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return the input items of a turn that was pinned at `through_seq`.
-
-        Args:
-            session_uid: Whose.
-            agent: Whose.
-            round: The turn's.
-            through_seq: The turn's.
-            cut_seq: That of a compact turn.
-            max_messages: How many messages the session shows its model at most.
-        """
-        asked = (session_uid, agent, round, through_seq)
-        return await self._read(lambda conn: history.read_history(conn, *asked, cut_seq, max_messages))
+    async def history(self, turn: PinnedTurn, max_messages: int | None = None) -> list[dict[str, Any]]:
+        """Return the input items of a pinned turn; at most so many messages."""
+        return await self._read(history.read_history, turn, max_messages)
 
     async def level(self, session_uid: str) -> Level | None:
         """Return how a session stands."""

@@ -158,25 +158,19 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         turn = _closed(work, pod, turn["round"], asked.k)
     if turn is None:
         raise TurnMismatch(f"turn {asked.k} of {_who(pod)} was never pinned; ask for the turn")
-    outcome: str
+    outcome: str = asked.outcome
     if turn["outcome"] is not None:
-        if not _is_closed_by(turn, asked.outcome):
+        is_idle = (turn["outcome"], asked.outcome) == (Outcome.IDLE, Outcome.FINAL)
+        if not is_idle and not compaction.is_closed_by(turn, asked.outcome):
             raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
         outcome = turn["outcome"]
     elif asked.outcome is Outcome.ERROR:
-        outcome = _close_with_error(work, pod, turn, asked, course, epoch["outcome"])
+        outcome = _close_with_error(work, pod, turn, asked, epoch["outcome"], course)
     elif epoch["outcome"] is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
         outcome = _close(work, pod, turn, asked.outcome, course)
-    is_last = outcome in {Outcome.FINAL, Outcome.ERROR}
-    return CommitResult(asked.k, is_last=is_last, is_idle=outcome == Outcome.IDLE)
-
-
-def _is_closed_by(turn: RowMapping, asked: Outcome) -> bool:
-    """Return whether a closed turn was closed by such a commit; only the journal says idle, of a final answer."""
-    is_idle = turn["outcome"] == Outcome.IDLE and asked is Outcome.FINAL
-    return is_idle or compaction.is_closed_by(turn, asked)
+    return CommitResult(asked.k, is_last=outcome in {Outcome.FINAL, Outcome.ERROR})
 
 
 def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
@@ -243,7 +237,7 @@ def _check_outcome(pod: PodIdentity, k: int, outcome: Outcome, outputs: list[str
 
 
 def _close_with_error(
-    work: Work, pod: PodIdentity, turn: RowMapping, asked: Commit, course: Course, closed_as: str | None
+    work: Work, pod: PodIdentity, turn: RowMapping, asked: Commit, closed_as: str | None, course: Course
 ) -> str:
     """Close the epoch, or the turn alone when a shorter conversation may help; return how."""
     if closed_as == Outcome.ERROR:
@@ -251,11 +245,8 @@ def _close_with_error(
     if closed_as is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {closed_as}, not as error")
     closing = _recorded_error(work, pod, turn)
-    if (
-        closing is not None
-        and rule_of(closing.code or "").action is Action.COMPACT
-        and compaction.begin(work, turn, course.max_history)
-    ):
+    is_too_long = closing is not None and rule_of(closing.code or "").action is Action.COMPACT
+    if is_too_long and compaction.begin(work, turn, course.max_history):
         return compaction.COMPACTED
     if closing is None:
         code = asked.error.code if asked.error else ErrorCode.RUNNER_ERROR

@@ -11,13 +11,11 @@ from pydantic import ValidationError
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.wire import (
-    CLOSED_HEADER,
     COMMIT_PATH,
     TOOL_BEGIN_PATH,
     TOOL_SETTLE_PATH,
     TURN_PATH,
     Commit,
-    Outcome,
     Problem,
     ToolBegin,
     ToolSettle,
@@ -44,12 +42,12 @@ class Gateway:
         self._token = token
         self._patience = patience
 
-    async def fetch_turn(self) -> Turn | Outcome:
-        """Return the pinned turn, or how the epoch was closed when it has nothing left to play: final or idle."""
+    async def fetch_turn(self) -> Turn | None:
+        """Return the pinned turn, or none when the session has nothing left to play."""
         return to_turn(await self._send("GET", TURN_PATH))
 
-    async def commit(self, commit: Commit) -> Turn | Outcome:
-        """Close a turn; return the next one, or how the epoch was closed after the last."""
+    async def commit(self, commit: Commit) -> Turn | None:
+        """Close a turn; return the next one, or none after the last."""
         return to_turn(await self._send("POST", COMMIT_PATH, commit))
 
     async def begin_tool(self, begin: ToolBegin) -> ToolVerdict:
@@ -79,11 +77,9 @@ class Gateway:
         return response
 
 
-def to_turn(response: httpx2.Response) -> Turn | Outcome:
-    """Return the turn in an answer, or how the epoch was closed when it says that there is none."""
-    if response.status_code != HTTPStatus.NO_CONTENT:
-        return parse(Turn, response)
-    return Outcome.IDLE if response.headers.get(CLOSED_HEADER) == Outcome.IDLE else Outcome.FINAL
+def to_turn(response: httpx2.Response) -> Turn | None:
+    """Return the turn in an answer, or none when it says that there is none."""
+    return None if response.status_code == HTTPStatus.NO_CONTENT else parse(Turn, response)
 
 
 def parse(model: type[M], response: httpx2.Response) -> M:

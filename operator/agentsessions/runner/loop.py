@@ -31,7 +31,7 @@ class TurnLoop:
     async def run(self) -> ExitCode:
         """Play turn after turn; return the code to exit with."""
         turn = await self._gateway.fetch_turn()
-        while isinstance(turn, Turn):
+        while turn is not None:
             structlog.contextvars.bind_contextvars(
                 session=turn.session, agent=turn.agent, epoch=turn.epoch, turn=turn.k
             )
@@ -40,6 +40,8 @@ class TurnLoop:
                     return ExitCode.PAUSED
                 case Control.STOP:
                     return ExitCode.TERMINATED
+                case Control.IDLE:
+                    return ExitCode.IDLE
                 case Control.WAIT:
                     turn = await self._gateway.fetch_turn()
                     continue
@@ -49,11 +51,9 @@ class TurnLoop:
                     assert_never(turn.control)
             turn = await self._gateway.commit(commit)
             log.info("turn committed", outcome=commit.outcome.value)
-            if commit.error is not None and not isinstance(
-                turn, Turn
-            ):  # else the gateway has an answer to it: another turn
+            if commit.error is not None and turn is None:  # else the gateway has an answer to it: another turn
                 return ExitCode.REFUSED if commit.error.code is ErrorCode.POLICY else ExitCode.ERROR
-        return ExitCode.IDLE if turn is Outcome.IDLE else ExitCode.DONE
+        return ExitCode.DONE
 
     async def _play(self, turn: Turn) -> Commit:
         try:

@@ -1,22 +1,23 @@
 """The routes of agent pods: turns, tools and models. A pod is known by its token alone."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from agentsessions.api import wire
 from agentsessions.gateway.auth import current_pod
-from agentsessions.gateway.course import course_of
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.proxy.checks import find_model, read_request
 from agentsessions.gateway.proxy.purchase import Wanted
 from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
-from agentsessions.gateway.proxy.turns import agent_of, build_waiting, find_provider, pin_turn, session_of
-from agentsessions.gateway.proxy.waits import wait_for_turn
+from agentsessions.gateway.proxy.turns import agent_of, course_of, find_provider, next_turn, session_of
 from agentsessions.gateway.state import Gateway, gateway_of
-from agentsessions.journal.refusals import AgentDone, AgentIdle
+from agentsessions.journal.refusals import AgentDone
 from agentsessions.journal.rows import PodIdentity
+
+LONGEST_HOLD_SECONDS: Final = 20.0
+"""How long a pod's question for the next turn is held back at most; well within the runner's own patience."""
 
 router = APIRouter(route_class=RefusalRoute, tags=["runner"], include_in_schema=False)
 Pod = Annotated[PodIdentity, Depends(current_pod)]
@@ -25,30 +26,15 @@ Here = Annotated[Gateway, Depends(gateway_of)]
 
 @router.get(wire.TURN_PATH)
 async def get_turn(gateway: Here, pod: Pod) -> Response:
-    """Return the pinned turn, as soon as there is something to play; 204 when the epoch is over."""
-    try:
-        return _json(await wait_for_turn(gateway, pod))
-    except AgentDone:
-        return Response(status_code=204)
-    except AgentIdle:
-        return Response(status_code=204, headers={wire.CLOSED_HEADER: wire.Outcome.IDLE})
+    """Return the pinned turn, held back while there is nothing to play; 204 when the agent is done."""
+    return await _answer(gateway, pod, hold_seconds=LONGEST_HOLD_SECONDS)
 
 
 @router.post(wire.COMMIT_PATH)
 async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
-    """Close the pinned turn; answer with the next one, or 204 after the last.
-
-    What comes after an idle turn is to be asked for: pinned here, it could be another round's turn of the same number,
-    and this commit, sent again, would then be taken for that turn's.
-    """
-    session = session_of(gateway, pod)
-    result = await gateway.store.commit_turn(pod, commit, course_of(session.spec))
-    if result.is_last:
-        return Response(status_code=204)
-    if result.is_idle:
-        return _json(build_waiting(session, pod, 1, commit.k + 1, wire.Control.WAIT))
-    turn, _ = await pin_turn(gateway, pod)
-    return _json(turn)
+    """Close the pinned turn; answer with the next one, or 204 after the last."""
+    result = await gateway.store.commit_turn(pod, commit, course_of(session_of(gateway, pod).spec))
+    return Response(status_code=204) if result.is_last else await _answer(gateway, pod)
 
 
 @router.post(wire.TOOL_BEGIN_PATH)
@@ -82,6 +68,13 @@ async def list_models(gateway: Here, pod: Pod) -> dict[str, Any]:
         {"id": model.name, "object": "model", "created": 0, "owned_by": provider.name} for model in provider.spec.models
     ]
     return {"object": "list", "data": models}
+
+
+async def _answer(gateway: Gateway, pod: PodIdentity, *, hold_seconds: float = 0.0) -> Response:
+    try:
+        return _json(await next_turn(gateway, pod, hold_seconds=hold_seconds))
+    except AgentDone:
+        return Response(status_code=204)
 
 
 def _json(value: wire.Turn | wire.ToolVerdict) -> Response:

@@ -1,1 +1,1 @@
-"""Routes: `sessions`, `messages` and `events` for people and programs, `levels` for the operator."""
+"""Routes: `sessions` and `events` for people and programs, `levels` for the operator."""

@@ -1,45 +1,92 @@
-"""What people and programs say to a session, and what became of it. A 2xx means that it is stored."""
+"""What people and programs say to sessions."""
 
-from typing import Annotated, Final
-from uuid import uuid4
+import uuid
+from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Query
+from pydantic import Field
 
-from agentsessions.api.reasons import RefusalCode
+from agentsessions.api.model import ApiModel
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
-from agentsessions.gateway.models import MessageAnswer, MessageBody, MessageList, to_message
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX, Limit
 from agentsessions.journal.refusals import KeyReused, SessionFinished
-from agentsessions.journal.rows import NewMessage
-
-KEY_REUSED: Final = "idempotency_key_reused"
-MAX_ORDINAL: Final = 2**53
+from agentsessions.journal.rows import MessageRow, MessageState, NewMessage
 
 router = APIRouter(prefix=f"{PREFIX}/{{session}}/messages", tags=["messages"])
 
+Key = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class MessageCreate(ApiModel):
+    """A message to a session."""
+
+    content: Annotated[str, Field(min_length=1, max_length=65_536)]
+    """What is said."""
+    idempotency_key: Key | None = None
+    """The same key with the same content means the same message. Also as header Idempotency-Key."""
+
+
+class MessageAnswer(ApiModel):
+    """A message to a session, and what became of it."""
+
+    id: str
+    """Its id."""
+    number: int
+    """Its place among the session's messages, from 1."""
+    role: str
+    """Who says it: user."""
+    content: str
+    """What is said."""
+    actor: str
+    """Name of the user who sent it."""
+    created_at: datetime
+    """When it was stored (UTC)."""
+    state: MessageState
+    """queued: no turn has it yet. taken: a turn shows it to the model. answered: that turn, or a later one, ended."""
+    agent: str | None = None
+    """Agent that took it."""
+    round: int | None = None
+    """Round of the turn that took it."""
+    turn: int | None = None
+    """Number of the turn that took it."""
+    seq: int | None = None
+    """Its entry in the journal."""
+
+
+class MessageList(ApiModel):
+    """One page of messages, oldest first."""
+
+    items: list[MessageAnswer]
+    """The messages."""
+    next: int | None = None
+    """`after` of the next page; absent on the last."""
+
 
 @router.post("", status_code=201, response_model_exclude_none=True)
-async def send_message(
+async def create_message(
     gateway: TheGateway,
     user: TheUser,
     namespace: TheNamespace,
     session: SessionId,
-    body: MessageBody,
-    idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=256, description="The same as in the body.")
-    ] = None,
+    body: MessageCreate,
+    idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> MessageAnswer:
-    """Say something to a session; its next turn takes it (needs `create` on `agentsessions/messages`)."""
-    key = one_key(idempotency_key, body.idempotency_key)
+    """Say something to a session (needs `create` on `agentsessions/messages`). With 201 it is stored for good."""
     row = await find_session(gateway, user, session, namespace, verb="create", resource=MESSAGES)
-    message = NewMessage(id=uuid4().hex, content=body.content, actor=user.name, idempotency_key=key)
+    message = NewMessage(
+        id=str(uuid.uuid4()),
+        content=body.content,
+        actor=user.name,
+        idempotency_key=body.idempotency_key or idempotency_key,
+    )
     try:
-        return to_message(await gateway.store.put_message(row.uid, message))
-    except SessionFinished as refusal:
-        raise ProblemError(409, RefusalCode.SESSION_FINISHED, "Session is over", f"{refusal}.") from refusal
+        return to_answer(await gateway.store.put_message(row.uid, message))
     except KeyReused as refusal:
-        raise ProblemError(409, KEY_REUSED, "Idempotency key used before", f"{refusal}.") from refusal
+        raise ProblemError(409, "key_reused", "Key was used before", f"{refusal}.") from refusal
+    except SessionFinished as refusal:
+        raise ProblemError(409, "session_finished", "Session is over", f"{refusal}.") from refusal
 
 
 @router.get("", response_model_exclude_none=True)
@@ -48,39 +95,40 @@ async def list_messages(
     user: TheUser,
     namespace: TheNamespace,
     session: SessionId,
-    after: Annotated[int, Query(ge=0, le=MAX_ORDINAL, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, description="`next` of the page before.")] = 0,
     limit: Limit = 100,
 ) -> MessageList:
-    """List what was said to a session, in order (needs `get` on `agentsessions/messages`)."""
+    """List what was said to a session, and what became of it (needs `get` on `agentsessions/messages`)."""
     row = await find_session(gateway, user, session, namespace, resource=MESSAGES)
     found = await gateway.store.messages(row.uid, after, limit + 1)
-    page = found[:limit]
-    return MessageList(items=[to_message(one) for one in page], next=page[-1].ordinal if len(found) > limit else None)
+    items = [to_answer(message) for message in found[:limit]]
+    return MessageList(items=items, next=items[-1].number if len(found) > limit else None)
 
 
 @router.get("/{message}", response_model_exclude_none=True)
 async def get_message(
-    gateway: TheGateway,
-    user: TheUser,
-    namespace: TheNamespace,
-    session: SessionId,
-    message: Annotated[str, Path(min_length=1, max_length=64, description="Id of the message.")],
+    gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId, message: str
 ) -> MessageAnswer:
-    """Read one message and how far it came (needs `get` on `agentsessions/messages`)."""
+    """Read one message to a session (needs `get` on `agentsessions/messages`)."""
     row = await find_session(gateway, user, session, namespace, resource=MESSAGES)
     found = await gateway.store.message(row.uid, message)
     if found is None:
-        raise not_found(f"There is no message {message!r} to session {row.namespace}/{row.name}.")
-    return to_message(found)
+        raise not_found(f"Session {row.namespace}/{row.name} got no message {message!r}.")
+    return to_answer(found)
 
 
-def one_key(header: str | None, body: str | None) -> str | None:
-    """Return the idempotency key of a request.
-
-    Raises:
-        ProblemError: 400 when header and body have different ones.
-    """
-    if header and body and header != body:
-        detail = f"The header Idempotency-Key says {header!r} and the body's idempotencyKey {body!r}; send one of them."
-        raise ProblemError(400, "bad_request", "Bad request", detail)
-    return body or header
+def to_answer(row: MessageRow) -> MessageAnswer:
+    """Return a message as it is shown."""
+    return MessageAnswer(
+        id=row.id,
+        number=row.ordinal,
+        role=row.role,
+        content=row.content,
+        actor=row.actor,
+        created_at=row.created_at,
+        state=row.state,
+        agent=row.agent,
+        round=row.round,
+        turn=row.k,
+        seq=row.entry_seq,
+    )

@@ -77,7 +77,7 @@ verify-manifests: $(STAMP)
 # More workers than cores where tests wait for pods and processes rather than compute.
 FAST := -n 3 --dist worksteal
 WAITING := -n 4 --dist worksteal
-BY_FILE := -n 3 --dist loadfile --no-loadscope-reorder
+BY_FILE := -n 3 --no-loadscope-reorder
 # Prints how long each part took; the first one that fails ends it.
 run-parts = @set -e; for part in $(1); do began=$$SECONDS; \
 	$(MAKE) --no-print-directory $$part; echo "== $$part: $$((SECONDS - began)) s"; done; echo "== in all: $$SECONDS s"
@@ -115,11 +115,12 @@ test-fast: $(STAMP) ## Run both of these
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS) $(FAST_TESTS)
 
 # Clusters of their own: these tests play the operator and the gateway themselves, and the product must not interfere.
+# They give way to the end-to-end tests that `make test` runs beside them, some of which measure time.
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = agentsessions-it
 test-integration: $(STAMP) ## Run the tests that need an API server, on clusters of their own
-	$(CLUSTER) up
-	$(WITH_CLUSTER) $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
+	nice $(CLUSTER) up
+	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
 		for name in agentsessions-it operator-tests operator-tests-faults; do $(CLUSTER) down --name $$name; done; \
 		exit $$status
 

@@ -8,8 +8,26 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration.crds_cluster import ROOT, Kubectl, find_kubeconfig
+
+OPERATORS = ("test_controller_lease", "test_controller_quotas", "test_controller_sessions")
+"""Files whose tests run an operator on one cluster. It acts on all of that: they take turns."""
+
+
+class ByFile(LoadScopeScheduling):
+    """Keeps the tests of a file in one process, and files that take turns in one, too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = nodeid.partition("::")[0]
+        return "operators" if file.endswith(tuple(f"{name}.py" for name in OPERATORS)) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Give the order in which processes take tests: they share fixtures."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

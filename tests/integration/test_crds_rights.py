@@ -67,7 +67,7 @@ OPERATOR = {
     f"watch {SESSIONS}": True,
     f"patch {SESSIONS}/status": True,
     f"patch {SESSIONS}": False,
-    f"delete {SESSIONS}": False,
+    f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": False,
     f"watch {QUOTAS}": True,
     f"patch {QUOTAS}/status": True,

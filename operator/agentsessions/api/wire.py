@@ -87,6 +87,8 @@ class Commit(ApiModel):
 
     k: Annotated[int, Field(ge=1)]
     """Turn that is closed."""
+    round: Annotated[int, Field(ge=1)] = 1
+    """Its round: turns of a later round have the same numbers."""
     outcome: Outcome
     """continue: tools ran, ask the model again. final: the last answer is the result. error: the epoch ends."""
     error: TurnError | None = None

@@ -30,7 +30,9 @@ async def ensure_goal_message(gateway: "Gateway", session: SessionView) -> None:
     if session.uid in gateway.with_goal or not is_given:
         return
     referenced = await _fetch_context(gateway, session)
-    await gateway.store.set_goal_message(session.uid, build_goal_message(session.spec, referenced))
+    text = build_goal_message(session.spec, referenced)
+    if text:  # an empty context says nothing
+        await gateway.store.set_goal_message(session.uid, text)
     if len(gateway.with_goal) >= MOST_REMEMBERED:
         gateway.with_goal.clear()
     gateway.with_goal.add(session.uid)

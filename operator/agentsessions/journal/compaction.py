@@ -8,7 +8,6 @@
 - Each cut lies behind the one before and in front of the newest turn, so compactions come to an end.
 """
 
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from agentsessions.journal.entries import EntryRow, canonical_json
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.rows import TurnKind
 from agentsessions.journal.tables import turns
+from agentsessions.journal.window import split_turns
 from agentsessions.journal.writer import Work
 
 COMPACTED: Final = "compacted"
@@ -77,18 +77,6 @@ def find_cut(said: history.Conversation) -> int | None:
     dropped = list(accumulate(sizes[:-1], initial=kept))[1:]
     nearest = min(range(len(dropped)), key=lambda index: abs(dropped[index] - half))
     return parts[nearest][-1].seq
-
-
-def split_turns(rest: Sequence[EntryRow]) -> list[list[EntryRow]]:
-    """Group entries by turn: messages belong to the answer behind them, the last ones to the turn that is open."""
-    parts: list[list[EntryRow]] = []
-    step = 0
-    for entry in rest:
-        if not parts or (step and entry.step != step):
-            parts.append([])
-        parts[-1].append(entry)
-        step = entry.step
-    return parts
 
 
 def outcome_of(kind: str, asked: Outcome) -> Outcome:

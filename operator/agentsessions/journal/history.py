@@ -51,6 +51,10 @@ class Conversation:
         """Return it as it was said up to an entry."""
         return replace(self, rest=tuple(entry for entry in self.rest if entry.seq <= seq))
 
+    def newest(self, max_messages: int) -> Self:
+        """Return it without what is more than so many messages ago; the first one counts, and stays."""
+        return replace(self, rest=tuple(keep_newest(self.rest, max_messages - len(self.goal))))
+
 
 def read_history(
     conn: Connection,
@@ -94,8 +98,8 @@ def read_conversation(
         )
         .order_by(entries.c.seq)
     )
-    said = [to_entry(row) for row in rows.mappings()]
-    return condense(said if max_messages is None else keep_newest(said, max_messages))
+    said = condense([to_entry(row) for row in rows.mappings()])
+    return said if max_messages is None else said.newest(max_messages)
 
 
 def condense(said: Sequence[EntryRow]) -> Conversation:

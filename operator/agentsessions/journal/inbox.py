@@ -14,7 +14,7 @@ from agentsessions.journal import sessions
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import KeyReused, SessionFinished, UnknownSession
-from agentsessions.journal.rows import MessageRow, MessageState, NewMessage, PodIdentity
+from agentsessions.journal.rows import MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
 from agentsessions.journal.writer import Work
 
@@ -64,13 +64,24 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
     if row.deleted_at is not None:
         raise SessionFinished(f"session {row.namespace}/{row.name} was deleted: create a new session")
-    # The closing record comes before the phase: what is stored after it nobody would take.
-    is_closed = work.conn.scalar(
-        select(exists().where(epochs.c.session_uid == session_uid, epochs.c.outcome == Outcome.FINAL.value))
-    )
-    if row.phase in sessions.FINAL_PHASES or is_closed:
-        how = row.phase if row.phase in sessions.FINAL_PHASES else "done"
+    is_over = row.phase in sessions.FINAL_PHASES
+    if is_over or _is_done(work, row):
+        how = row.phase if is_over else "done"
         raise SessionFinished(f"session {row.namespace}/{row.name} is {how}, which is final: create a new session")
+
+
+def _is_done(work: Work, row: SessionRow) -> bool:
+    """Return whether nobody would take a message any more, although the phase does not say so yet."""
+    outcomes = work.conn.scalars(
+        select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.epoch)
+    ).all()
+    if Outcome.FINAL.value in outcomes:
+        return True
+    talk = row.spec.get("conversation")
+    if talk is None or talk.get("open") or count_queued(work.conn, row.uid):
+        return False
+    # A person closed the conversation while nothing was to be done: the operator is about to complete it.
+    return outcomes[-1] == Outcome.IDLE if outcomes else not row.goal
 
 
 def count_queued(conn: Connection, session_uid: str) -> int:

@@ -10,6 +10,7 @@
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import RowMapping, bindparam, insert, select, update
@@ -75,7 +76,7 @@ def pin(
         return _pin_next(work, pod, found, course)
     if found is None or (may_begin and isinstance(found, next_turn.Gap) and found.closes):
         return _close_waiting(work, pod, newest, Outcome.FINAL if found is None else Outcome.IDLE)
-    return _wait(work, pod, found)
+    return _wait(work, pod, found, may_begin=may_begin)
 
 
 def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Course) -> PinnedTurn:
@@ -100,17 +101,16 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
     return turn
 
 
-def _wait(work: Work, pod: PodIdentity, found: next_turn.Begin | next_turn.Gap) -> Waiting:
+def _wait(work: Work, pod: PodIdentity, found: next_turn.Begin | next_turn.Gap, *, may_begin: bool) -> Waiting:
     """Count the time from now on as idle; a pod that may not begin is about to end, and no longer idle."""
     ledger = Ledger(work, pod.session_uid)
-    seconds = 0.0
-    if isinstance(found, next_turn.Gap):
+    if may_begin:
         ledger.begin_idle()
-        seconds = found.left.total_seconds()
     else:
         ledger.end_idle()
     ledger.save()
-    return Waiting(found.round, found.k, seconds)
+    left = found.left if isinstance(found, next_turn.Gap) else timedelta()
+    return Waiting(found.round, found.k, left.total_seconds())
 
 
 def _close_waiting(
@@ -153,11 +153,9 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
     epoch = fences.require_current(work, pod)
     if asked.outcome is Outcome.IDLE:
         raise TurnMismatch(f"turn {asked.k} of {_who(pod)} cannot be closed as idle by its pod; commit final")
-    turn = _newest(work, pod)
-    if turn is not None and turn["k"] != asked.k:
-        turn = _closed(work, pod, turn["round"], asked.k)
+    turn = _find(work, pod, asked.round, asked.k)
     if turn is None:
-        raise TurnMismatch(f"turn {asked.k} of {_who(pod)} was never pinned; ask for the turn")
+        raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {_who(pod)} was never pinned; ask for the turn")
     outcome: str = asked.outcome
     if turn["outcome"] is not None:
         is_idle = (turn["outcome"], asked.outcome) == (Outcome.IDLE, Outcome.FINAL)
@@ -337,7 +335,7 @@ def _newest(work: Work, pod: PodIdentity) -> RowMapping | None:
     return work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.agent}).mappings().one_or_none()
 
 
-def _closed(work: Work, pod: PodIdentity, round_: int, k: int) -> RowMapping | None:
+def _find(work: Work, pod: PodIdentity, round_: int, k: int) -> RowMapping | None:
     query = _TURNS.where(turns.c.round == round_, turns.c.k == k)
     return work.conn.execute(query, {"uid": pod.session_uid, "agent": pod.agent}).mappings().one_or_none()
 

@@ -1,49 +1,40 @@
 """How much of a long conversation a turn shows the model. Pure.
 
-Cut between turns only: a model takes no tool call without its result. The first message, which is the goal where there
-is one, always stays, and so does the newest turn.
+Cut between turns only: a model takes no tool call without its result. The newest turn always stays.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from agentsessions.journal.entries import EntryRow, EntryType
 
-_COUNTED = frozenset({EntryType.MESSAGE, EntryType.THINKING, EntryType.OUTPUT})
+_COUNTED: Final = frozenset({EntryType.MESSAGE, EntryType.THINKING, EntryType.OUTPUT})
 """What users and assistants said."""
 
 
-def keep_newest(conversation: Sequence[EntryRow], max_messages: int) -> list[EntryRow]:
-    """Return the first message and as many of the newest turns as together hold at most `max_messages` messages.
+def keep_newest(said: Sequence[EntryRow], max_messages: int) -> list[EntryRow]:
+    """Return the newest turns that together hold at most `max_messages` texts of users and assistants.
 
     Args:
-        conversation: Entries in order of seq, beginning with a message.
-        max_messages: Texts of users and assistants.
+        said: Entries in order of seq.
+        max_messages: Room for texts; one turn is kept whatever its room.
     """
-    if count_messages(conversation) <= max_messages:
-        return list(conversation)
-    first, *rest = conversation
     kept: list[EntryRow] = []
-    room = max_messages - 1
-    for turn in reversed(_split_turns(rest)):
-        room -= count_messages(turn)
-        if room < 0 and kept:
+    for turn in reversed(split_turns(said)):
+        max_messages -= sum(entry.type in _COUNTED for entry in turn)
+        if max_messages < 0 and kept:
             break
         kept = [*turn, *kept]
-    return [first, *kept]
+    return kept
 
 
-def count_messages(conversation: Sequence[EntryRow]) -> int:
-    """Return how many texts of users and assistants there are."""
-    return sum(entry.type in _COUNTED for entry in conversation)
-
-
-def _split_turns(conversation: Sequence[EntryRow]) -> list[list[EntryRow]]:
-    """Return the entries turn by turn: the messages that it took, and the step that it was closed with."""
-    found: list[list[EntryRow]] = []
-    step = -1
-    for entry in conversation:
-        if not found or (step > 0 and entry.step != step):
-            found.append([])
-        found[-1].append(entry)
+def split_turns(rest: Sequence[EntryRow]) -> list[list[EntryRow]]:
+    """Group entries by turn: messages belong to the answer behind them, the last ones to the turn that is open."""
+    parts: list[list[EntryRow]] = []
+    step = 0
+    for entry in rest:
+        if not parts or (step and entry.step != step):
+            parts.append([])
+        parts[-1].append(entry)
         step = entry.step
-    return found
+    return parts

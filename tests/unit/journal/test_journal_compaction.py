@@ -7,12 +7,13 @@ from agents.models.chatcmpl_converter import Converter
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Outcome, TurnError
-from agentsessions.journal.compaction import find_cut, split_turns
+from agentsessions.journal.compaction import find_cut
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.history import REQUEST, SUMMARY, condense
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
 from agentsessions.journal.rows import Replay, Reserved, TurnKind
 from agentsessions.journal.store import Store
+from agentsessions.journal.window import split_turns
 from tests.unit.journal.builders import T0, Player, a_player, an_answer, call_ids
 
 GOAL = {"role": "user", "content": "say hello"}

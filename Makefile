@@ -21,6 +21,7 @@ GENERATORS := \
 
 RUFF_PATHS := operator tests hack
 FAST_TESTS := tests/unit tests/golden
+LIFE_TESTS := tests/scenario tests/process
 
 .PHONY: help
 help: ## Show this list
@@ -73,28 +74,67 @@ verify-manifests: $(STAMP)
 
 # --- tests
 
-.PHONY: test-unit
-test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
-	$(BIN)/pytest --quiet -n 2 $(FAST_TESTS)
+# More workers than cores where tests wait for pods and processes rather than compute.
+FAST := -n 3 --dist worksteal
+WAITING := -n 4 --dist worksteal
+BY_FILE := -n 3 --no-loadscope-reorder
+# Prints how long each part took; the first one that fails ends it.
+run-parts = @set -e; for part in $(1); do began=$$SECONDS; \
+	$(MAKE) --no-print-directory $$part; echo "== $$part: $$((SECONDS - began)) s"; done; echo "== in all: $$SECONDS s"
 
 .PHONY: test
-test: verify test-unit test-process test-integration test-e2e ## Run all checks and tests that a change must pass
+test: $(STAMP) ## Run all checks and tests that a change must pass
+	$(call run-parts,$(TEST_PARTS))
+
+.PHONY: test-full
+test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
+	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults)
+
+# What is one process at a time leaves a core to something else; each prints when it is through.
+TEST_PARTS := verify-and-fast-tests test-e2e-beside integration-and-e2e-alone
+BESIDE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
+
+.PHONY: verify-and-fast-tests
+verify-and-fast-tests: $(STAMP)
+	@$(BESIDE) test-fast verify
+
+.PHONY: integration-and-e2e-alone
+integration-and-e2e-alone: $(STAMP)
+	@$(BESIDE) test-e2e-alone test-integration
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
+	$(BIN)/pytest --quiet $(FAST) $(FAST_TESTS)
 
 .PHONY: test-process
 test-process: $(STAMP) ## Run the tests of whole processes and whole lives that need no cluster
-	$(BIN)/pytest --quiet -n 2 tests/process tests/scenario
+	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS)
 
-# Its own cluster: these tests play the operator and the gateway themselves, and the product must not interfere.
+.PHONY: test-fast
+test-fast: $(STAMP) ## Run both of these
+	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS) $(FAST_TESTS)
+
+# Clusters of their own: these tests play the operator and the gateway themselves, and the product must not interfere.
+# They give way to the end-to-end tests that `make test` runs beside them, some of which measure time.
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = agentsessions-it
-test-integration: $(STAMP) ## Run the tests that need an API server, on a cluster of their own
-	$(CLUSTER) up
-	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow" tests/integration; status=$$?; \
-		$(CLUSTER) down; $(CLUSTER) down --name operator-tests; exit $$status
+test-integration: $(STAMP) ## Run the tests that need an API server, on clusters of their own
+	nice $(CLUSTER) up
+	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
+		for name in agentsessions-it operator-tests operator-tests-faults; do $(CLUSTER) down --name $$name; done; \
+		exit $$status
 
 .PHONY: test-e2e
-test-e2e: $(STAMP) cluster-up ## Run the tests that need the product on a cluster; installs it
-	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow" tests/e2e
+test-e2e: test-e2e-beside test-e2e-alone ## Run the tests that need the product on a cluster; installs it
+
+.PHONY: test-e2e-beside
+test-e2e-beside: $(STAMP) cluster-up
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet $(WAITING) -m "not slow and not alone" tests/e2e
+
+# Those that disturb what the others share.
+.PHONY: test-e2e-alone
+test-e2e-alone: $(STAMP) cluster-up
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m "not slow and alone" tests/e2e
 
 # -rP prints the figures that these tests measure.
 .PHONY: test-slow
@@ -109,10 +149,8 @@ test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each ti
 .PHONY: test-faults
 test-faults: $(STAMP) ## Strike the operator at each of its changes, in every way: minutes
 	$(WITH_CLUSTER) AGENTSESSIONS_FAULTS_PAGE="$(FAULTS_PAGE)" \
-		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py
-
-.PHONY: test-full
-test-full: test test-soak test-slow test-faults ## Run all checks and all tests: what a release must pass
+		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py; status=$$?; \
+		$(CLUSTER) down --name operator-tests-faults; exit $$status
 
 # --- the cluster
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.product import Json, Product, cluster_says, read_events
+from tests.e2e.product import PATIENCE, Json, Product, cluster_says, read_events
 from tests.e2e.provider import run_shell, say
 
 DOCKERFILE = Path(__file__).parent / "foreign" / "Dockerfile"
@@ -95,7 +95,7 @@ def wait_for_entries(product: Product, namespace: str, name: str, kind: str, cou
 def follow_log(product: Product, namespace: str, pod: str) -> Iterator[str]:
     """Yield a pod's lines as it prints them, to its end; wait for it to be started."""
     started = "--for=jsonpath={.status.containerStatuses[0].started}=true"
-    product.kubectl("wait", started, f"pod/{pod}", "-n", namespace, "--timeout=30s")
+    product.kubectl("wait", started, f"pod/{pod}", "-n", namespace, PATIENCE)
     command = [product.kubectl_program, "--kubeconfig", product.kubeconfig, "logs", "--follow", "-n", namespace, pod]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
         try:

@@ -1,11 +1,16 @@
-"""Every end-to-end test gets a namespace of its own; its sessions are checked against the invariants afterwards."""
+"""Every end-to-end test gets a namespace of its own; its sessions are checked against the invariants afterwards.
+
+Tests run side by side, but for those marked `alone`: they disturb what all share, the product and its node.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from kubernetes import client
@@ -15,15 +20,44 @@ from tests.e2e.settled import begun_sessions, unsettled
 from tests.invariants import check_session
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse to run beside others what must run alone."""
+    if item.get_closest_marker("alone") and hasattr(item.config, "workerinput"):
+        pytest.fail("this test disturbs others: run it without `-n`, or leave it out by `-m 'not alone'`")
+
+
 @pytest.fixture(scope="session")
-def product() -> Product:
-    """Install the product as built from this checkout, once, and return handles on it."""
+def product(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """Install the product as built from this checkout, once in a run of tests, and return handles on it."""
+    if hasattr(request.config, "workerinput"):
+        install_once(tmp_path_factory.getbasetemp().parent / "installation")
+    else:
+        install()
+    return Product()
+
+
+def install_once(record: Path) -> None:
+    """Install in the first worker that comes here; the others wait for it. All know the record of their run."""
+    with record.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        found = file.read()
+        if not found:
+            file.write("begun\n")
+            file.flush()
+            install()
+            file.write("done\n")
+        elif "done" not in found:
+            pytest.fail("another worker could not install the product: see its errors")
+
+
+def install() -> None:
+    """Bring up the cluster, and the product in it."""
     subprocess.run([sys.executable, str(ROOT / "hack" / "cluster"), "up"], check=True)
     product = Product()
     allowed = ["--allow-provider-network", f"{product.machine}/32"]
     subprocess.run([sys.executable, str(ROOT / "hack" / "product"), "install", *allowed], check=True)
     make_reader(product)
-    return product
 
 
 def make_reader(product: Product) -> None:

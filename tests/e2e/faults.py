@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.e2e.product import Product
+from tests.e2e.product import LONG_SECONDS, PATIENCE, Product
 
 
 def kill_containers(product: Product, namespace: str, pod: str) -> None:
@@ -52,7 +52,7 @@ def processes_of(container_id: str) -> list[int]:
     return found
 
 
-def until(holds: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
+def until(holds: Callable[[], bool], what: str, *, seconds: float = LONG_SECONDS) -> None:
     """Look again and again until `holds`; for what cannot be watched."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -70,7 +70,7 @@ def replace(product: Product, namespace: str, deployment: str) -> None:
 def await_ready(product: Product, namespace: str, deployment: str) -> None:
     """Wait until a deployment's pods are ready."""
     selector = component(deployment)
-    product.kubectl("wait", "pod", "-l", selector, "-n", namespace, "--for=condition=Ready", "--timeout=60s")
+    product.kubectl("wait", "pod", "-l", selector, "-n", namespace, "--for=condition=Ready", PATIENCE)
 
 
 def kill_and_delete(product: Product, namespace: str, deployment: str) -> None:
@@ -93,19 +93,19 @@ def crash(product: Product, namespace: str, deployment: str) -> None:
     pods = product.core.list_namespaced_pod(namespace, label_selector=component(deployment)).items
     for pod in pods:
         kill_containers(product, namespace, pod.metadata.name)
-    product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", namespace, "--timeout=60s")
+    product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", namespace, PATIENCE)
 
 
 @contextmanager
 def scale(product: Product, namespace: str, deployment: str, replicas: int) -> Iterator[None]:
     """Scale a deployment while the block runs, then back to one."""
     product.kubectl("scale", f"deployment/{deployment}", "-n", namespace, f"--replicas={replicas}")
-    product.kubectl("wait", "pod", "-l", component(deployment), "-n", namespace, "--for=delete", "--timeout=150s")
+    product.kubectl("wait", "pod", "-l", component(deployment), "-n", namespace, "--for=delete", PATIENCE)
     try:
         yield
     finally:
         product.kubectl("scale", f"deployment/{deployment}", "-n", namespace, "--replicas=1")
-        product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", namespace, "--timeout=60s")
+        product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", namespace, PATIENCE)
 
 
 def component(deployment: str) -> str:

@@ -25,6 +25,10 @@ OPERATOR = f"system:serviceaccount:{SYSTEM}:agentsessions-operator"
 READER = "agentsessions-test-reader"
 GROUP, VERSION = "agentsessions.dev", "v1alpha1"
 FINAL = frozenset({"Completed", "Failed", "Cancelled", "Expired"})
+LONG_SECONDS = 300
+"""No wait is longer than this, on a machine that others use too: what is late by then does not come."""
+PATIENCE = f"--timeout={LONG_SECONDS}s"
+"""The same for kubectl."""
 
 Json = dict[str, Any]
 
@@ -125,11 +129,17 @@ class Product:
         )
 
     def wait_for(
-        self, namespace: str, name: str, holds: Callable[[Json], bool], what: str, *, seconds: int = 60
+        self, namespace: str, name: str, holds: Callable[[Json], bool], what: str, *, seconds: int = LONG_SECONDS
     ) -> Json:
         """Watch a session until `holds`; fail with its status when it does not in time."""
-        deadline, last = time.monotonic() + seconds, self.session(namespace, name)
-        while not holds(last):
+        about: Json = {"field_selector": f"metadata.name={name}"}
+        deadline = time.monotonic() + seconds
+        while True:
+            # From a list each time: the version of an object that rested may be older than what can be watched.
+            listed = self.custom.list_namespaced_custom_object(GROUP, VERSION, namespace, "agentsessions", **about)
+            last = next(iter(listed["items"]), {})
+            if last and holds(last):
+                return last
             left = int(deadline - time.monotonic())
             if left <= 0:
                 raise AssertionError(f"{namespace}/{name}: not {what} in {seconds} s: {json.dumps(last.get('status'))}")
@@ -139,16 +149,15 @@ class Product:
                 VERSION,
                 namespace,
                 "agentsessions",
-                field_selector=f"metadata.name={name}",
-                resource_version=last["metadata"]["resourceVersion"],
+                resource_version=listed["metadata"]["resourceVersion"],
                 timeout_seconds=left,
+                **about,
             ):
-                last = event["object"]
-                if holds(last):
-                    break
-        return last
+                if event["type"] != "DELETED" and holds(event["object"]):
+                    found: Json = event["object"]
+                    return found
 
-    def wait_phase(self, namespace: str, name: str, *phases: str, seconds: int = 60) -> Json:
+    def wait_phase(self, namespace: str, name: str, *phases: str, seconds: int = LONG_SECONDS) -> Json:
         """Wait until the session is in one of `phases`; a final phase other than those fails at once."""
 
         def holds(session: Json) -> bool:
@@ -214,8 +223,45 @@ class Product:
             return read_until(gateway.http, namespace, name, head)
 
     # --- audit log
+    def await_writes(self, namespace: str, are_due: Callable[[list[Json]], bool]) -> list[Json]:
+        """Return the operator's writes once they are as is due, or else as they are in the end.
+
+        The API server writes down what it did after it has answered: who saw a write does not yet find it in the log.
+        """
+        deadline = time.monotonic() + LONG_SECONDS
+        while not are_due(found := self.operator_writes(namespace)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+    def writes_of_life(self, namespace: str, name: str) -> list[Json]:
+        """Return the operator's writes of a session that is over, and of its pods; Events apart.
+
+        The Event of its end is the last thing that the operator writes about it: what came before is in the log then.
+        """
+        last = self.await_events(namespace, name, lambda events: bool(FINAL & {event.reason for event in events}))
+        ends = {event.metadata.name for event in last if event.reason in FINAL}
+
+        def are_all_there(writes: list[Json]) -> bool:
+            return any(write["objectRef"].get("name") in ends for write in writes)
+
+        writes = self.await_writes(namespace, are_all_there)
+        about = [write for write in writes if write["objectRef"].get("name", "").startswith(name)]
+        return [write for write in about if write["objectRef"]["resource"] != "events"]
+
+    def await_events(self, namespace: str, name: str, are_due: Callable[[list[Any]], bool]) -> list[Any]:
+        """Return the Events about a session once they are as is due, or else as they are in the end.
+
+        The operator writes them after the status that they tell of.
+        """
+        deadline, about = time.monotonic() + LONG_SECONDS, f"involvedObject.name={name}"
+        while True:
+            found: list[Any] = self.core.list_namespaced_event(namespace, field_selector=about).items
+            if are_due(found) or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
+
     def operator_writes(self, namespace: str) -> list[Json]:
-        """Return the operator's accepted and refused writes in a namespace, oldest first."""
+        """Return the operator's accepted and refused writes in a namespace that are in the log, oldest first."""
         verbs = {"create", "update", "patch", "delete"}
         found = []
         with self.audit_log.open() as lines:

@@ -85,7 +85,7 @@ class Stage:
 
     def finish(self) -> Json:
         """Wait for Completed and return the session."""
-        return self.product.wait_phase(self.namespace, self.name, "Completed", seconds=120)
+        return self.product.wait_phase(self.namespace, self.name, "Completed")
 
     def effects(self) -> list[str]:
         """Return the lines that the tools left."""

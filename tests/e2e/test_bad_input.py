@@ -7,6 +7,7 @@ server refuses is in tests/integration/test_crds_refuse.py; here is that `kubect
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +15,15 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.e2e.product import SYSTEM, Json, Product
-from tests.e2e.wrong_input import PLAIN_RULE, REFERENCES, REFUSED, UNFIT, Fault, a_session, a_storage_class, by
+from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
+from tests.e2e.provider import CountingProvider
+from tests.e2e.stage import FOUR_STEPS, Stage
+from tests.e2e.wrong_input import REFERENCES, REFUSED, UNFIT, Fault, a_session, a_storage_class, by
 
 pytestmark = pytest.mark.e2e
 
 ORDINARY_WRITES = [("create", "pods"), *[("patch", "agentsessions")] * 3]
+A_NAMESPACE = re.compile(r"\bt-[0-9a-f]{10}\b")
 QUICK_WRITES = ORDINARY_WRITES[:-1]  # it was done before the operator saw it run: Starting, then Completed
 
 
@@ -57,7 +61,7 @@ def wait_told(product: Product, namespace: str, faults: dict[str, Fault], kind: 
             return (found["status"], found["reason"]) == ("False", reason)
 
         what = f"{kind}=False/{fault.reason} for {sentence}"
-        told[sentence] = condition(product.wait_for(namespace, name_of(number), is_told, what, seconds=30), kind)
+        told[sentence] = condition(product.wait_for(namespace, name_of(number), is_told, what), kind)
     return told
 
 
@@ -71,20 +75,20 @@ def untold(faults: dict[str, Fault], told: dict[str, Json]) -> dict[str, Any]:
 
 
 def assert_healthy_cost_at_most_four_writes(product: Product, namespace: str) -> None:
-    product.wait_phase(namespace, "healthy", "Completed", seconds=90)
-    about = [w for w in product.operator_writes(namespace) if w["objectRef"].get("name", "").startswith("healthy")]
-    writes = [(w["verb"], w["objectRef"]["resource"]) for w in about if w["objectRef"]["resource"] != "events"]
+    product.wait_phase(namespace, "healthy", "Completed")
+    writes = [(w["verb"], w["objectRef"]["resource"]) for w in product.writes_of_life(namespace, "healthy")]
     assert writes in (ORDINARY_WRITES, QUICK_WRITES)
 
 
 @pytest.fixture(autouse=True)
-def operator_log_is_clean(product: Product) -> Iterator[None]:
-    """Fail when the operator logs an error or a traceback, or restarts, while a test runs."""
+def operator_log_is_clean(product: Product, namespace: str) -> Iterator[None]:
+    """Fail when the operator logs an error or a traceback, or restarts, while a test runs; other tests' apart."""
     before = operator_log(product)
     yield
     after = operator_log(product)
     assert after[: len(before)] == before, "the operator was replaced or has restarted"
-    assert [line for line in after[len(before) :] if is_trouble(line)] == []
+    news = [line for line in after[len(before) :] if namespace in line or not A_NAMESPACE.search(line)]
+    assert [line for line in news if is_trouble(line)] == []
 
 
 def operator_log(product: Product) -> list[str]:
@@ -109,7 +113,7 @@ def test_wrong_references_are_told_and_mended_without_touching_the_session(produ
     for number, fault in enumerate(REFERENCES.values()):
         name = name_of(number)
         if fault.repair:
-            done = product.wait_phase(namespace, name, "Completed", seconds=120)
+            done = product.wait_phase(namespace, name, "Completed")
             assert condition(done, "Accepted")["status"] == "True"
             assert done["metadata"]["generation"] == 1, "nobody changed its spec"
         else:
@@ -124,10 +128,10 @@ def test_pods_that_cannot_start_name_the_field_that_keeps_them(product: Product,
     assert untold(UNFIT, told) == {}
     assert_healthy_cost_at_most_four_writes(product, namespace)
     with storage_class(product, "not-yet"):
-        product.wait_phase(namespace, name_of(2), "Completed", seconds=90)
+        product.wait_phase(namespace, name_of(2), "Completed")
     for number in (0, 1):
         product.patch_session(namespace, name_of(number), operatingMode="Cancelled")
-        cancelled = product.wait_phase(namespace, name_of(number), "Cancelled", seconds=90)
+        cancelled = product.wait_phase(namespace, name_of(number), "Cancelled")
         assert cancelled["status"]["podsRemaining"] == 0
 
 
@@ -147,35 +151,43 @@ def full_quota(product: Product, namespace: str) -> Iterator[None]:
     """Have a quota that takes no pod while the block runs; wait until it is in force."""
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-pods"}}
     put(product, namespace, {**quota, "spec": {"hard": {"pods": "0"}}})
-    in_force = ("--for=jsonpath={.status.hard.pods}=0", "resourcequota/no-pods", "--timeout=30s")
+    in_force = ("--for=jsonpath={.status.hard.pods}=0", "resourcequota/no-pods", PATIENCE)
     product.kubectl("wait", "-n", namespace, *in_force)
     yield
     product.kubectl("delete", "-n", namespace, "resourcequota", "no-pods")
 
 
 @pytest.mark.requirement("LIFE-11")
-def test_pod_that_a_quota_refuses_is_told_and_made_when_there_is_room(product: Product, namespace: str) -> None:
-    sleep = {"name": "shell", "arguments": {"command": "sleep 2"}}
-    calls = [{"when": {"step": step}, "answer": {"toolCalls": [sleep]}} for step in (1, 2, 3)]
-    product.create_script(namespace, "slow", *calls, PLAIN_RULE)
+def test_pod_that_a_quota_refuses_is_told_and_made_when_there_is_room(
+    product: Product, namespace: str, host: str
+) -> None:
     product.create_session(namespace, "healthy", goal="Say hello.")
     product.wait_phase(namespace, "healthy", "Completed")
-    product.create_session(namespace, "underway", goal="Go on.", workspace={"size": "64Mi"}, **by("slow"))
+    with CountingProvider(host, FOUR_STEPS).serve() as provider:
+        stage = Stage(product, namespace, provider, "underway")
+        stage.begin()
+        stage.await_tool()
+        told_of_the_quota(product, namespace)
+        stage.let_tool_end()
+        for name, steps in {"newcomer": 1, "underway": 4}.items():
+            done = product.wait_phase(namespace, name, "Completed")
+            assert done["status"]["usage"]["steps"] == steps
+    assert_healthy_cost_at_most_four_writes(product, namespace)
+
+
+def told_of_the_quota(product: Product, namespace: str) -> None:
+    """Let a quota refuse the pod of a new session, and the next pod of one that runs."""
     running = product.wait_phase(namespace, "underway", "Running")
     with full_quota(product, namespace):
         product.create_session(namespace, "newcomer", goal="Say hello.")
         pod = product.session_pods(namespace, running["metadata"]["uid"])[0].metadata.name
         product.core.delete_namespaced_pod(pod, namespace, grace_period_seconds=0)
-        new = product.wait_for(namespace, "newcomer", lambda s: is_refused(s, "Accepted"), "refused", seconds=30)
-        lost = product.wait_for(namespace, "underway", lambda s: is_refused(s, "Ready"), "refused", seconds=30)
+        new = product.wait_for(namespace, "newcomer", lambda s: is_refused(s, "Accepted"), "refused")
+        lost = product.wait_for(namespace, "underway", lambda s: is_refused(s, "Ready"), "refused")
     assert (new["status"]["phase"], lost["status"]["phase"]) == ("Pending", "Starting")
     for message in (condition(new, "Accepted")["message"], condition(lost, "Ready")["message"]):
         assert "exceeded quota: no-pods" in message
         assert "make room in the quota" in message
-    for name, steps in {"newcomer": 1, "underway": 4}.items():
-        done = product.wait_phase(namespace, name, "Completed", seconds=90)
-        assert done["status"]["usage"]["steps"] == steps
-    assert_healthy_cost_at_most_four_writes(product, namespace)
 
 
 def is_refused(session: Json, kind: str) -> bool:
@@ -183,6 +195,7 @@ def is_refused(session: Json, kind: str) -> bool:
     return (found["status"], found["reason"]) == ("False", "PodRefused")
 
 
+@pytest.mark.alone
 def test_session_waits_for_a_node_and_starts_when_there_is_one(product: Product, namespace: str) -> None:
     product.kubectl("cordon", "--selector", "kubernetes.io/hostname")
     try:
@@ -191,11 +204,11 @@ def test_session_waits_for_a_node_and_starts_when_there_is_one(product: Product,
         def is_unschedulable(session: Json) -> bool:
             return bool(condition(session, "Ready")["reason"] == "Unschedulable")
 
-        stuck = product.wait_for(namespace, "waits", is_unschedulable, "unschedulable", seconds=30)
+        stuck = product.wait_for(namespace, "waits", is_unschedulable, "unschedulable")
     finally:
         product.kubectl("uncordon", "--selector", "kubernetes.io/hostname")
     assert "free or add a node" in condition(stuck, "Ready")["message"]
-    product.wait_phase(namespace, "waits", "Completed", seconds=60)
+    product.wait_phase(namespace, "waits", "Completed")
 
 
 @pytest.mark.requirement("OBJ-1")
@@ -244,6 +257,6 @@ def test_provider_whose_key_is_not_there_fails_the_session_by_the_name_of_the_se
     spec = {"type": "OpenAICompatible", "url": "https://models.example.com/v1", "apiKeySecretRef": reference}
     product.create_provider(namespace, "no-key", {**spec, "models": [{"name": "m"}]})
     product.create_session(namespace, "keyless", goal="Say hello.", retry={"maxRetries": 0}, **by("no-key"))
-    status = product.wait_phase(namespace, "keyless", "Failed", seconds=60)["status"]
+    status = product.wait_phase(namespace, "keyless", "Failed")["status"]
     assert status["stopReason"] == "RetriesExhausted"
     assert f"key 'apiKey' of Secret {namespace}/not-there" in status["error"]["message"]

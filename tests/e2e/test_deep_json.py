@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.e2e.product import GROUP, SYSTEM, VERSION, Product
+from tests.e2e.product import GROUP, PATIENCE, SYSTEM, VERSION, Product
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 LEVELS = 4900  # managed fields nest as deep again, and the API server takes 10,000
 PARTS = ("deployment/agentsessions-operator", "deployment/agentsessions-gateway")
@@ -23,10 +23,10 @@ def test_json_of_great_depth_is_told_of_and_disturbs_no_other_session(product: P
         # Lists must be read too, not the stream alone.
         product.kubectl("-n", SYSTEM, "rollout", "restart", *PARTS)
         for part in PARTS:
-            product.kubectl("-n", SYSTEM, "rollout", "status", part, "--timeout=90s")
+            product.kubectl("-n", SYSTEM, "rollout", "status", part, PATIENCE)
         product.create_session(namespace, "healthy", goal="Say hello.")
         product.wait_phase(namespace, "healthy", "Completed")
-        product.kubectl("-n", namespace, "wait", "--for=condition=Accepted=False", "ags/deep", "--timeout=30s")
+        product.kubectl("-n", namespace, "wait", "--for=condition=Accepted=False", "ags/deep", PATIENCE)
         told = 'jsonpath={.status.conditions[?(@.type=="Accepted")].message}'
         message = product.kubectl("-n", namespace, "get", "ags", "deep", "-o", told).stdout
         assert "context.json: " in message

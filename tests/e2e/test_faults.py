@@ -4,8 +4,10 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.faults import crash, kill_containers, scale
+from tests.e2e.faults import crash, scale, until
 from tests.e2e.product import SYSTEM, Json, Product
+from tests.e2e.provider import CountingProvider
+from tests.e2e.stage import FOUR_STEPS, Stage
 
 pytestmark = pytest.mark.e2e
 
@@ -26,41 +28,32 @@ def count_answers(entries: list[Json]) -> Counter[str]:
     return Counter(entry["type"] for entry in entries)
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("LIFE-11")
-def test_session_survives_kill_of_operator_gateway_and_runner(product: Product, namespace: str) -> None:
-    product.create_script(
-        namespace,
-        "slow",
-        *[shell_step(n, f"sleep 2; echo {n} >> done.txt; cat done.txt") for n in (1, 2, 3, 4, 5)],
-        say_step(6, "effects: ${result[-1]}"),
-    )
-    product.create_session(
-        namespace,
-        "survivor",
-        goal="Count to five.",
-        agents=[{"name": "agent", "model": {"providerRef": {"name": "slow"}}}],
-        workspace={"size": "64Mi"},
-        retry={"initialBackoffSeconds": 1},
-    )
-    running = product.wait_phase(namespace, "survivor", "Running")
-    crash(product, SYSTEM, "agentsessions-operator")
-    crash(product, SYSTEM, "agentsessions-gateway")
-    pods = product.session_pods(namespace, running["metadata"]["uid"])
-    kill_containers(product, namespace, pods[0].metadata.name)
-    done = product.wait_phase(namespace, "survivor", "Completed", seconds=120)
-    assert done["status"]["result"].splitlines()[:5] == ["effects: 1", "2", "3", "4", "5"]
-    assert done["status"]["usage"]["steps"] == 6
-    assert done["status"]["agents"][0]["epoch"] >= 2
-    entries = product.entries(namespace, "survivor")
-    assert count_answers(entries)["tool_result"] == 5
+def test_session_survives_kill_of_operator_gateway_and_runner(product: Product, namespace: str, host: str) -> None:
+    with CountingProvider(host, FOUR_STEPS).serve() as provider:
+        stage = Stage(product, namespace, provider)
+        stage.begin()
+        stage.await_tool()
+        crash(product, SYSTEM, "agentsessions-operator")
+        crash(product, SYSTEM, "agentsessions-gateway")
+        stage.kill_runner()
+        until(lambda: stage.epoch() == 2, "the second epoch has its pod")
+        stage.let_tool_end()
+        done = stage.finish()
+        assert provider.sold == [1, 2, 3, 4]
+    assert stage.effects() == ["one", "two", "three"]
+    assert done["status"]["usage"]["steps"] == 4
+    assert count_answers(product.entries(namespace, stage.name))["tool_result"] == 3
 
 
+@pytest.mark.alone
 @pytest.mark.requirement("LIFE-11")
 def test_session_waits_for_a_gateway_that_is_down_at_its_creation(product: Product, namespace: str) -> None:
     with scale(product, SYSTEM, "agentsessions-gateway", 0):
         product.create_session(namespace, "patient", goal="Say hello.")
         product.wait_phase(namespace, "patient", "Starting", "Running")
-    done = product.wait_phase(namespace, "patient", "Completed", seconds=120)
+    done = product.wait_phase(namespace, "patient", "Completed")
     assert done["status"]["usage"]["steps"] == 1
 
 
@@ -85,6 +78,6 @@ def test_runner_pod_deleted_in_a_turn_goes_on_from_its_checkpoint(product: Produ
     running = product.wait_phase(namespace, "moved", "Running")
     pod = product.session_pods(namespace, running["metadata"]["uid"])[0].metadata.name
     product.core.delete_namespaced_pod(pod, namespace, grace_period_seconds=0)
-    done = product.wait_phase(namespace, "moved", "Completed", seconds=120)
+    done = product.wait_phase(namespace, "moved", "Completed")
     assert done["status"]["usage"]["steps"] == 4
     assert done["status"]["agents"][0]["epoch"] == 2

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.faults import replace, scale
-from tests.e2e.product import SYSTEM, Product
+from tests.e2e.product import LONG_SECONDS, SYSTEM, Product
 from tests.e2e.provider import CountingProvider
 from tests.e2e.stage import FOUR_STEPS, Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 GATEWAY = "agentsessions-gateway"
-LONG_SECONDS = 60
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_gateway_killed_during_a_tool_costs_nothing(product: Product, stage: Sta
 
 
 @pytest.mark.requirement("LIFE-11")
-@pytest.mark.parametrize("seconds", [20, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [5, pytest.param(300, marks=pytest.mark.slow)])
 def test_gateway_away_in_the_middle_is_waited_for(product: Product, stage: Stage, seconds: int) -> None:
     stage.begin(limits={"timeoutSeconds": 100})
     stage.await_tool()

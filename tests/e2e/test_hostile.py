@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client
 
 from tests.e2e.agents import LivePod, build_foreign_image, create_held_script, follow_log, held_session
-from tests.e2e.product import SYSTEM, Json, Product
+from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
 from tests.e2e.provider import say
 from tests.e2e.upstream import INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Upstream, serve_upstream
 
@@ -56,7 +56,7 @@ def test_agent_that_ignores_refusals_is_ended_at_max_steps(product: Product, nam
     assert status["stopReason"] == "StepLimit"
     assert status["usage"]["steps"] == 3
     assert status["usage"]["totalTokens"] == 3 * ANSWER_TOKENS
-    product.kubectl("wait", "--for=delete", f"pod/{pod}", "-n", namespace, "--timeout=60s")
+    product.kubectl("wait", "--for=delete", f"pod/{pod}", "-n", namespace, PATIENCE)
 
 
 @pytest.mark.requirement("LIM-1")

@@ -19,7 +19,7 @@ from tests.e2e.agents import (
     live_pod,
 )
 from tests.e2e.faults import until
-from tests.e2e.product import SYSTEM, Json, Product
+from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
 from tests.e2e.upstream import INPUT_TOKENS, OUTPUT_TOKENS, serve_upstream
 
 pytestmark = pytest.mark.e2e
@@ -172,7 +172,7 @@ def test_pod_forged_by_a_user_who_may_create_pods_gets_nothing(product: Product,
         forged = forge(pod.manifest())
         product.kubectl("create", *mallory, "-n", namespace, "-f", "-", stdin=json.dumps(forged))
         succeeded = "--for=jsonpath={.status.phase}=Succeeded"
-        product.kubectl("wait", succeeded, "pod/forged", "-n", namespace, "--timeout=60s")
+        product.kubectl("wait", succeeded, "pod/forged", "-n", namespace, PATIENCE)
         answers = json.loads(product.kubectl("logs", "-n", namespace, "pod/forged").stdout)
         assert answers == [[path, 425, "not_fenced"] for _, path, _ in RUNNER_REQUESTS]
         assert told_by_agents(product, namespace, "victim") == before
@@ -209,7 +209,8 @@ def test_pod_with_a_sessions_labels_is_refused_at_creation_and_later(product: Pr
 def test_pod_of_an_older_epoch_is_told_to_end(product: Product, namespace: str) -> None:
     product.create_script(namespace, "script", {"answer": {"text": "Hello."}})
     old = start_waiting(product, namespace, "moved", "script")
-    product.core.delete_namespaced_pod(old.name, namespace)  # it stays for its 30 s: it ignores SIGTERM
+    # It stays as long as it may, for it ignores SIGTERM: long enough for all that follows.
+    product.core.delete_namespaced_pod(old.name, namespace, grace_period_seconds=120)
     product.wait_for(
         namespace, "moved", lambda session: session["status"]["agents"][0]["epoch"] == 2, "in its second epoch"
     )

@@ -8,7 +8,7 @@ from hack.bench.agentbench.machine import describe_machine
 from hack.bench.agentbench.scale import names_of, stay_idle
 from tests.e2e.product import Product
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.slow]
 
 CONVERSATIONS = 500
 REST_SECONDS = 120

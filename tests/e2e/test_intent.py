@@ -35,9 +35,9 @@ def seconds_between(session: Json, begin: str, end: str) -> float:
     return (datetime.fromisoformat(status[end]) - datetime.fromisoformat(status[begin])).total_seconds()
 
 
-def await_no_pod(stage: Stage, uid: str, *, seconds: float) -> None:
+def await_no_pod(stage: Stage, uid: str) -> None:
     """Wait until no pod of the session is left."""
-    until(lambda: not stage.product.session_pods(stage.namespace, uid), "no pod is left", seconds=seconds)
+    until(lambda: not stage.product.session_pods(stage.namespace, uid), "no pod is left")
 
 
 def live_pods(stage: Stage, uid: str) -> list[str]:
@@ -49,11 +49,11 @@ def live_pods(stage: Stage, uid: str) -> list[str]:
 @pytest.mark.requirement("LIM-1")
 def test_active_time_used_up_ends_the_session_and_its_pod(product: Product, sleeper: Stage) -> None:
     sleeper.begin(limits={"timeoutSeconds": 3})
-    failed = product.wait_phase(sleeper.namespace, sleeper.name, "Failed", seconds=90)
+    failed = product.wait_phase(sleeper.namespace, sleeper.name, "Failed")
     assert failed["status"]["stopReason"] == "Timeout"
     assert 3 <= failed["status"]["usage"]["activeSeconds"] <= 33
     assert seconds_between(failed, "startedAt", "finishedAt") <= 63
-    await_no_pod(sleeper, failed["metadata"]["uid"], seconds=45)
+    await_no_pod(sleeper, failed["metadata"]["uid"])
     assert not (sleeper.workspace() / "late").exists()
 
 
@@ -85,7 +85,7 @@ def test_cancel_in_a_long_tool_ends_the_pod_within_its_grace(product: Product, s
     assert time.monotonic() - asked_at <= 35, "the grace of a pod is 30 s"
     assert (cancelled["status"]["stopReason"], cancelled["status"]["podsRemaining"]) == ("UserCancelled", 0)
     assert live_pods(sleeper, cancelled["metadata"]["uid"]) == []
-    await_no_pod(sleeper, cancelled["metadata"]["uid"], seconds=30)
+    await_no_pod(sleeper, cancelled["metadata"]["uid"])
     assert not (sleeper.workspace() / "late").exists()
 
 
@@ -99,7 +99,7 @@ def test_deleted_session_leaves_nothing_but_its_journal(product: Product, sleepe
     uid = product.session(sleeper.namespace, sleeper.name)["metadata"]["uid"]
     assert len(owned(product, sleeper.namespace, uid)) == 3, "a pod, the frozen context and the claim"
     product.kubectl("delete", "agentsession", sleeper.name, "-n", sleeper.namespace, "--wait=false")
-    until(lambda: owned(product, sleeper.namespace, uid) == [], "everything of the session is gone", seconds=60)
+    until(lambda: owned(product, sleeper.namespace, uid) == [], "everything of the session is gone")
     with product.gateway() as gateway:
         journal = gateway.get(f"/{uid}/verify", namespace=sleeper.namespace)
         entries = read_until(gateway.http, sleeper.namespace, uid, journal["head"])

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.faults import until
-from tests.e2e.product import Forward, Product
+from tests.e2e.product import LONG_SECONDS, Forward, Product
 from tests.e2e.provider import CountingProvider
 from tests.e2e.relay import Relay, relayed
 from tests.e2e.stage import FOUR_STEPS, Stage
 
-pytestmark = pytest.mark.e2e
-
-LONG_SECONDS = 60
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 @dataclass(frozen=True)

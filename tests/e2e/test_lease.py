@@ -14,7 +14,7 @@ from tests.e2e.faults import kill_containers, until
 from tests.e2e.product import SYSTEM, Product
 from tests.e2e.replicas import lease_history, two_replicas
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.slow]
 
 PLANNED_SECONDS = 1.0
 LEASE_SECONDS = 15.0
@@ -55,11 +55,10 @@ def test_sessions_survive_a_stop_and_a_kill_of_the_leader_with_one_pod_each(prod
             second, killed_at = history.holder, time.monotonic()
             kill_containers(product, SYSTEM, history.leader)
             killed_seconds = history.await_other(second) - killed_at
-            third, before = history.holder, len(names)
+            before = len(names)
             until(lambda: len(names) > before, "a session that only the third leader can have begun")
         for name in names:
             product.wait_phase(namespace, name, "Completed", seconds=120)
-        assert history.holder == third
     print(f"hand-over after a planned stop: {planned_seconds:.2f} s; after a kill: {killed_seconds:.1f} s")  # noqa: T201  # shown with -rP
     assert planned_seconds <= PLANNED_SECONDS
     assert killed_seconds <= LEASE_SECONDS + PLANNED_SECONDS

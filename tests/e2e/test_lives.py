@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.faults import until
-from tests.e2e.product import SAMPLES, Forward, Json, Product
+from tests.e2e.product import PATIENCE, SAMPLES, Forward, Json, Product
 
 pytestmark = pytest.mark.e2e
 
@@ -38,6 +38,7 @@ def live_pods(product: Product, namespace: str, session: Json) -> list[str]:
     return [pod.metadata.name for pod in pods if pod.status.phase not in {"Succeeded", "Failed"}]
 
 
+@pytest.mark.alone  # it measures time
 @pytest.mark.requirement("LIFE-4")
 def test_paused_counter_goes_on_at_the_next_step_and_counts_each_number_once(product: Product, namespace: str) -> None:
     apply(product, namespace, "pause.yaml")
@@ -52,7 +53,7 @@ def test_paused_counter_goes_on_at_the_next_step_and_counts_each_number_once(pro
     before = steps_of(product, namespace, "counter")
     assert before == list(range(1, len(before) + 1))
     product.patch_session(namespace, "counter", operatingMode="Running")
-    done = product.wait_phase(namespace, "counter", "Completed", seconds=120)
+    done = product.wait_phase(namespace, "counter", "Completed")
     assert steps_of(product, namespace, "counter") == list(range(1, 21))
     assert done["status"]["agents"][0]["epoch"] == 2
     assert (workspace_of(product, namespace) / "counted").read_text().split() == [str(n) for n in range(1, 20)]
@@ -65,7 +66,7 @@ def await_step(gateway: Forward, namespace: str, name: str, number: int) -> None
         steps = gateway.get(f"/{name}/steps", namespace=namespace)["items"]
         return any(step["number"] > number for step in steps)
 
-    until(is_there, f"step {number} is complete", seconds=60)
+    until(is_there, f"step {number} is complete")
 
 
 def workspace_of(product: Product, namespace: str) -> Path:
@@ -75,11 +76,12 @@ def workspace_of(product: Product, namespace: str) -> Path:
     return Path((volume.local or volume.host_path).path)
 
 
+@pytest.mark.alone  # it measures time
 @pytest.mark.requirement("LIFE-5")
 def test_cancel_in_the_middle_of_an_answer_ends_all_spending(product: Product, namespace: str) -> None:
     apply(product, namespace, "cancel.yaml")
     with product.gateway() as gateway:
-        until(is_buying(gateway, namespace, "endless"), "an answer is being bought", seconds=60)
+        until(is_buying(gateway, namespace, "endless"), "an answer is being bought")
     asked_at = time.monotonic()
     product.patch_session(namespace, "endless", operatingMode="Cancelled")
     cancelled = product.wait_phase(namespace, "endless", "Cancelled")
@@ -141,10 +143,8 @@ def test_conversation_idles_without_a_pod_wakes_for_a_message_and_closes(product
     assert product.session_pods(namespace, idle["metadata"]["uid"]) == [], "nobody said anything yet"
     for number, text in enumerate(("Hello.", "Are you still there?"), 1):
         say(product, namespace, "talk", text)
-        product.wait_phase(namespace, "talk", "Running")
-        idle = product.wait_phase(namespace, "talk", "Idle")
+        idle = product.wait_for(namespace, "talk", is_idle_after(number), f"idle after epoch {number}")
         await_no_pod(product, namespace, idle["metadata"]["uid"])
-        assert idle["status"]["agents"][0]["epoch"] == number
     product.patch_session(namespace, "talk", conversation={"open": False})
     done = product.wait_phase(namespace, "talk", "Completed")
     assert done["status"]["result"] == "You said: Are you still there?"
@@ -153,8 +153,19 @@ def test_conversation_idles_without_a_pod_wakes_for_a_message_and_closes(product
     assert said == ["Hello.", "You said: Hello.", "Are you still there?", "You said: Are you still there?"]
 
 
+def is_idle_after(epoch: int) -> Callable[[Json], bool]:
+    """Return a question: is the session idle, its agent's epoch over?"""
+
+    def is_idle(session: Json) -> bool:
+        status = session.get("status", {})
+        rows = status.get("agents") or [{"epoch": 0}]
+        return (status.get("phase"), rows[0]["epoch"]) == ("Idle", epoch)
+
+    return is_idle
+
+
 def await_no_pod(product: Product, namespace: str, uid: str) -> None:
-    until(lambda: not product.session_pods(namespace, uid), "no pod is left", seconds=40)
+    until(lambda: not product.session_pods(namespace, uid), "no pod is left")
 
 
 def say(product: Product, namespace: str, name: str, text: str) -> Json:
@@ -173,7 +184,7 @@ def say(product: Product, namespace: str, name: str, text: str) -> Json:
 @pytest.mark.requirement("OBJ-2")
 def test_metrics_session_plays_its_rounds_without_drift(product: Product, namespace: str) -> None:
     apply(product, namespace, "metrics.yaml")
-    done = product.wait_phase(namespace, "load", "Completed", seconds=90)
+    done = product.wait_phase(namespace, "load", "Completed")
     rounds = [e["body"] for e in product.entries(namespace, "load") if e["type"] == "round_complete"]
     told = done["status"]["round"]
     assert told["completed"] + told["missed"] == 3
@@ -189,7 +200,7 @@ def test_short_lived_sessions_expire_and_go(product: Product, namespace: str) ->
     uid = product.wait_phase(namespace, "short-lived", "Completed")["metadata"]["uid"]
     forgotten = product.wait_phase(namespace, "forgotten", "Expired")
     assert forgotten["status"]["stopReason"] == "Inactive"
-    gone = ("wait", "-n", namespace, "--for=delete", "agentsession/short-lived", "--timeout=60s")
+    gone = ("wait", "-n", namespace, "--for=delete", "agentsession/short-lived", PATIENCE)
     product.kubectl(*gone)
     with product.gateway() as gateway:
         kept = gateway.get(f"/{uid}/verify", namespace=namespace)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.faults import await_ready, frozen, kill_and_delete, replace
-from tests.e2e.product import SYSTEM, Json, Product
+from tests.e2e.product import LONG_SECONDS, SYSTEM, Json, Product
 from tests.e2e.provider import CountingProvider, say
 from tests.e2e.stage import Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 OPERATOR = "agentsessions-operator"
 CONFLICT = 409
@@ -43,14 +43,14 @@ def kill_between_starting_and_running(stage: Stage) -> None:
 
 def kill_between_running_and_completed(stage: Stage) -> None:
     stage.begin(workspace=None)
-    assert stage.provider.hold(1).reached.wait(60)
+    assert stage.provider.hold(1).reached.wait(LONG_SECONDS)
     stage.product.wait_phase(stage.namespace, stage.name, "Running")
     replace(stage.product, SYSTEM, OPERATOR)
 
 
 def kill_while_it_ends(stage: Stage) -> None:
     stage.begin(workspace=None)
-    assert stage.provider.hold(1).reached.wait(60)
+    assert stage.provider.hold(1).reached.wait(LONG_SECONDS)
     stage.product.wait_phase(stage.namespace, stage.name, "Running")
     with frozen(stage.product, SYSTEM, OPERATOR), stage.product.gateway() as gateway:
         stage.provider.hold(1).opened.set()
@@ -81,11 +81,22 @@ def session_writes(stage: Stage) -> tuple[Counter[tuple[str, str]], int]:
 
     What a conflict refused was not written.
     """
-    writes = [w for w in stage.product.operator_writes(stage.namespace) if is_of_session(w)]
-    refused = [w["responseStatus"]["code"] for w in writes if w["responseStatus"]["code"] >= 300]
+    accepted, refused = count_writes(stage.product.await_writes(stage.namespace, are_whole))
     assert set(refused) <= {CONFLICT, BROKEN_OFF}
-    accepted = Counter((w["verb"], w["objectRef"]["resource"]) for w in writes if w["responseStatus"]["code"] < 300)
-    return accepted, refused.count(BROKEN_OFF)
+    return accepted, refused[BROKEN_OFF]
+
+
+def are_whole(writes: list[Json]) -> bool:
+    """Whether writes of the session's three phases, or what may have been such a write, are all there."""
+    accepted, refused = count_writes(writes)
+    return accepted["patch", "agentsessions"] + refused[BROKEN_OFF] >= 3
+
+
+def count_writes(writes: list[Json]) -> tuple[Counter[tuple[str, str]], Counter[int]]:
+    """Return how often each thing was written, and how often each refusal was the answer."""
+    found = [(w, w["responseStatus"]["code"]) for w in writes if is_of_session(w)]
+    accepted = Counter((w["verb"], w["objectRef"]["resource"]) for w, code in found if code < 300)
+    return accepted, Counter(code for _, code in found if code >= 300)
 
 
 def is_of_session(write: Json) -> bool:

@@ -27,7 +27,7 @@ def run(product: Product, namespace: str, rules: list[Json], *, ends: str, **spe
     product.create_script(namespace, "faulty", *rules)
     agent = {"name": "agent", "model": {"providerRef": {"name": "faulty"}}}
     product.create_session(namespace, "victim", goal="Say hello.", agents=[agent], **spec)
-    status: Json = product.wait_phase(namespace, "victim", ends, seconds=90)["status"]
+    status: Json = product.wait_phase(namespace, "victim", ends)["status"]
     return status
 
 
@@ -55,13 +55,9 @@ def test_model_that_fails_for_ever_ends_as_retries_exhausted(product: Product, n
     entries = product.entries(namespace, "victim")
     assert Counter(e["type"] for e in entries)["error"] == 2
     assert not texts(entries, "output")
-    assert told(entries) == ["Starting", "Running", "Starting", "Running", "Failed"]
-
-
-def told(entries: list[Json]) -> list[str]:
-    """Return the phases that the journal saw, one after the other."""
-    phases = [entry["body"]["phase"] for entry in entries if entry["type"] == "state"]
-    return [phase for before, phase in zip(["", *phases], phases, strict=False) if phase != before]
+    told = [entry["body"]["phase"] for entry in entries if entry["type"] == "state"]
+    assert {*told} <= {"Starting", "Running", "Failed"}  # an epoch may be over before it is seen to run
+    assert (told[0], told[-1]) == ("Starting", "Failed")
 
 
 @pytest.mark.requirement("LIFE-11")

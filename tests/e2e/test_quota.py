@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.e2e.product import GROUP, VERSION, Json, Product
+from tests.e2e.product import GROUP, PATIENCE, VERSION, Json, Product
 
 pytestmark = pytest.mark.e2e
 
@@ -52,13 +52,13 @@ def test_twelve_sessions_with_quota_three_never_have_more_than_three_pods(produc
     words = "SessionQuota team lets 3 session(s) run at the same time"
     product.wait_for(namespace, names[-1], lambda s: words in ready_message(s), "told what is full")
     for name in names:
-        product.wait_phase(namespace, name, "Completed", seconds=240)
-    spans = pod_spans(product, namespace)
+        product.wait_phase(namespace, name, "Completed")
+    product.kubectl("wait", "-n", namespace, "sessionquota/team", "--for=jsonpath={.status.active}=0", PATIENCE)
+    spans = pod_spans(product, namespace)  # each has ended: a place is held until its pod has
     assert len(spans) == SESSIONS
     at_once = [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
     assert max(at_once) == PLACES
     done = product.session(namespace, names[0])["status"]
-    product.kubectl("wait", "-n", namespace, "sessionquota/team", "--for=jsonpath={.status.active}=0", "--timeout=30s")
     assert quota_status(product, namespace)["tokensToday"] >= SESSIONS * done["usage"]["totalTokens"] // 2
 
 
@@ -69,17 +69,17 @@ def test_a_held_namespace_stops_says_so_and_goes_on_when_released(product: Produ
     agents = [{"name": "agent", "model": {"providerRef": {"name": "slow"}}}]
     set_quota(product, namespace, maxConcurrentSessions=1)
     product.create_session(namespace, "runs", goal="Rest.", agents=agents)
-    product.wait_phase(namespace, "runs", "Running", seconds=90)
+    product.wait_phase(namespace, "runs", "Running")
     product.create_session(namespace, "waits", goal="Rest.", agents=agents)
     product.wait_phase(namespace, "waits", "Queued")
     set_quota(product, namespace, maxConcurrentSessions=1, hold=True, holdReason="the bill is too high")
     words = "SessionQuota team holds this namespace: the bill is too high; set its spec.hold to false to go on"
-    held = product.wait_phase(namespace, "runs", "Paused", seconds=60)
+    held = product.wait_phase(namespace, "runs", "Paused")
     assert held["status"]["stopReason"] == "Emergency"
     assert ready_message(held).startswith(words)
     assert [p for p in product.session_pods(namespace, held["metadata"]["uid"]) if p.status.phase == "Running"] == []
     product.wait_for(namespace, "waits", lambda s: ready_message(s) == words, "told of the hold")
     set_quota(product, namespace, maxConcurrentSessions=1)
     for name in ("runs", "waits"):
-        done = product.wait_phase(namespace, name, "Completed", seconds=180)
+        done = product.wait_phase(namespace, name, "Completed")
         assert done["status"]["result"] == "Rested."

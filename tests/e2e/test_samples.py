@@ -62,7 +62,7 @@ def test_samples_reach_the_end_that_they_are_about(product: Product, namespace: 
     for name in runs:
         product.kubectl("apply", "-n", namespace, *apply_words(SAMPLES / name))
     for expected in runs.values():
-        done = product.wait_phase(namespace, expected.session, "Completed", seconds=120)
+        done = product.wait_phase(namespace, expected.session, "Completed")
         assert done["status"]["stopReason"] == "GoalReached"
         assert expected.result in done["status"]["result"]
         if expected.entries:
@@ -89,12 +89,12 @@ def test_kubectl_shows_and_finds_sessions(product: Product, namespace: str) -> N
     product.wait_phase(namespace, "waits", "Paused")
     narrow, wide = table(product, namespace, "ags"), table(product, namespace, "ags", "-o", "wide")
     assert narrow[0] == ["NAME", "TYPE", "PHASE", "STEPS", "TOKENS", "REASON", "AGE"]
-    assert wide[0] == [*narrow[0], "ROLE", "READY", "RETRIES", "POD"]
+    assert wide[0] == [*narrow[0], "ROLE", "READY", "COST", "RETRIES", "POD", "OWNER"]
     hello, tokens = narrow[1], int(narrow[1][4])
     assert hello[:4] == ["hello", "Custom", "Completed", "1"]
     assert tokens > 0
     assert hello[5] == "GoalReached"
-    assert wide[1][7:] == ["Worker", "True", pod]  # no retry: an empty column
+    assert wide[1][7:] == ["Worker", "True", "0", pod]  # no retry and no owner: empty columns
     assert narrow[2][:3] == ["waits", "Custom", "Paused"]
     assert table(product, namespace, "agents")[0] == narrow[0]
     found = table(product, namespace, "ags", "--field-selector", "status.phase=Completed")
@@ -114,7 +114,7 @@ def test_kubectl_explains_limits_with_their_defaults(product: Product) -> None:
         "maxSteps": "Model answers over all agents. Default 10.",
         "maxTokens": "Input plus output tokens over all agents. Default 200,000.",
         "maxToolCalls": "Default 100.",
-        "timeoutSeconds": "Seconds in phase Running. Default 120.",
+        "timeoutSeconds": "Seconds of work in phase Running. Default 120.",
     }.items():
         assert f"{field} <integer>" in text
         assert told in text

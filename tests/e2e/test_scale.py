@@ -10,7 +10,7 @@ from hack.bench.agentbench.scale import cancel_sessions, start_sessions
 from hack.bench.agentbench.simulated import simulated_nodes
 from tests.e2e.product import SYSTEM, Product
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.slow]
 
 SESSIONS = 300
 NODES = 10

@@ -30,27 +30,29 @@ from tests.integration.crds_cluster import CLUSTER, ROOT, Kubectl
 
 NAME = os.environ.get("AGENTSESSIONS_OPERATOR_CLUSTER", "operator-tests")
 """Cluster of these tests: two runs at the same time need two."""
+FAULTS_NAME = f"{NAME}-faults"
+"""That of the tests that disturb an operator: an operator acts on all of its cluster."""
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NODE = "paper"
 INSTALL_NAMESPACE = "agentsessions-system"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 Json = dict[str, Any]
 
 
 @contextmanager
-def own_cluster() -> Iterator[str]:
-    """Start or reuse the cluster, with CRDs, its node closed to pods; give its kubeconfig."""
+def own_cluster(name: str) -> Iterator[str]:
+    """Start or reuse a cluster, with CRDs, its node closed to pods; give its kubeconfig."""
     if os.environ.get("AGENTSESSIONS_KUBECONFIG"):
         pytest.skip("these tests cordon nodes and run an operator of their own: not on a given cluster")
-    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", NAME], check=False, capture_output=True, text=True)
+    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", name], check=False, capture_output=True, text=True)
     if done.returncode == 0:
         open_nodes(Kubectl(done.stdout.strip(), "default"))  # of a run that was cut off
-    subprocess.run([*CLUSTER, "up", "--name", NAME], check=True, capture_output=True)
-    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", NAME], check=True, capture_output=True, text=True)
+    subprocess.run([*CLUSTER, "up", "--name", name], check=True, capture_output=True)
+    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", name], check=True, capture_output=True, text=True)
     kubectl = Kubectl(done.stdout.strip(), "default")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(ROOT / "crds"))
     kubectl.run("create", "namespace", INSTALL_NAMESPACE)
     kubectl("cordon", "--selector", f"kubernetes.io/hostname!={NODE}")
     try:
@@ -70,6 +72,16 @@ def audit_lines(namespace: str) -> list[Json]:
     done = subprocess.run([*CLUSTER, "audit-log", "--name", NAME], check=True, capture_output=True, text=True)
     lines = (json.loads(line) for line in Path(done.stdout.strip()).read_text().splitlines() if namespace in line)
     return [line for line in lines if line["stage"] == "ResponseComplete"]
+
+
+async def await_audit_lines(namespace: str, last: str) -> list[Json]:
+    """Return these lines once one is about the object `last`: the API server writes them after it has answered."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            lines = audit_lines(namespace)
+            if any(line["objectRef"].get("name") == last for line in lines):
+                return lines
+            await asyncio.sleep(0.1)  # nothing tells when another process writes to its file
 
 
 class Kubelet:

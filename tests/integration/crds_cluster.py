@@ -62,7 +62,7 @@ def fresh_namespace(prefix: str) -> Iterator[Kubectl]:
     """Apply the CRDs, and give a namespace that goes when the block ends."""
     kubectl = Kubectl(find_kubeconfig(), f"{prefix}-{uuid.uuid4().hex[:8]}")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(ROOT / "crds"))
     kubectl("create", "namespace", kubectl.namespace)
     try:
         yield kubectl

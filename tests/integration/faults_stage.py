@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from agentsessions.controller.kinds import AGENT_SESSIONS
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import load_access
 from agentsessions.engine.errors import AlreadyExists
+from agentsessions.engine.informer import Informer
 from agentsessions.engine.resources import CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, POD
 from hack.faults.faultproxy.calls import EVENT, MUTATING
 from hack.faults.faultproxy.faults import Fault, Lose
@@ -133,14 +135,68 @@ class Theatre:
             yield second
 
 
+class PodHistory:
+    """What became of a namespace's pods, noted as it happens: the API server forgets what is a minute old."""
+
+    def __init__(self) -> None:
+        self.most_at_once = 0
+        """The most pods without deletionTimestamp that there ever were."""
+        self.deleted: Counter[str] = Counter()
+        """How many are gone, by epoch."""
+        self.names: set[str] = set()
+        """Of all that there ever were."""
+        self._alive: set[str] = set()
+        self._changed = asyncio.Event()
+
+    def note(self, old: Json | None, new: Json | None) -> None:
+        """Take note of a change; `new` is none when the pod is gone."""
+        meta = (new or old or {})["metadata"]
+        self.names.add(meta["name"])
+        if new is None:
+            self.deleted[meta.get("labels", {}).get(names.LABEL_EPOCH, "")] += 1
+        if meta["name"] != MARKER:
+            is_alive = new is not None and "deletionTimestamp" not in meta
+            (self._alive.add if is_alive else self._alive.discard)(meta["uid"])
+        self.most_at_once = max(self.most_at_once, len(self._alive))
+        self._changed.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds of what is noted."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def noted_pods(client: Client, namespace: str) -> AsyncIterator[PodHistory]:
+    """Note what becomes of the pods of a namespace while the block runs."""
+    history = PodHistory()
+    informer = Informer(
+        client,
+        POD,
+        convert=lambda raw: raw,
+        key_of=lambda pod: pod["metadata"]["uid"],
+        on_change=history.note,
+        namespace=namespace,
+    )
+    noting = asyncio.create_task(informer.run())
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await informer.is_synced.wait()
+        yield history
+    finally:
+        noting.cancel()
+        await asyncio.gather(noting, return_exceptions=True)
+
+
 @dataclass
 class Stage:
     """One session's life in a namespace of its own."""
 
     theatre: Theatre
     namespace: Namespace
-    since: str
-    """resourceVersion of the pods' history before the story."""
+    pods: PodHistory
     armed: Armed | None = None
 
     @property
@@ -194,31 +250,15 @@ class Stage:
         self.theatre.journal.say(level)
 
     async def pods_at_once(self) -> int:
-        """Return the most pods without deletionTimestamp that the agent ever had, from the API server's history."""
+        """Return the most pods without deletionTimestamp that the agent ever had until now."""
         await self.theatre.client.create(POD, self.namespace.name, _marker())
-        alive: dict[str, bool] = {}
-        most = 0
-        history = self.theatre.client.watch(POD, resource_version=self.since, namespace=self.namespace.name)
-        async with asyncio.timeout(PATIENCE_SECONDS), aclosing(history) as events:
-            async for event in events:
-                meta = event.object["metadata"]
-                if meta["name"] == MARKER:
-                    break
-                alive[meta["uid"]] = event.type != "DELETED" and "deletionTimestamp" not in meta
-                most = max(most, sum(alive.values()))
+        await self.pods.until(lambda: MARKER in self.pods.names)
         await self.theatre.client.delete(POD, self.namespace.name, MARKER, grace_seconds=0)
-        return most
+        return self.pods.most_at_once
 
     async def until_deleted(self, epoch: str, *, times: int) -> None:
-        """Wait until the history holds so many deletions of pods of an epoch."""
-        history = self.theatre.client.watch(POD, resource_version=self.since, namespace=self.namespace.name)
-        async with asyncio.timeout(PATIENCE_SECONDS), aclosing(history) as events:
-            async for event in events:
-                labels = event.object["metadata"].get("labels", {})
-                times -= event.type == "DELETED" and labels.get(names.LABEL_EPOCH) == epoch
-                if not times:
-                    return
-        raise AssertionError(f"the history of pods ended {times} deletions of epoch {epoch} too early")
+        """Wait until so many pods of an epoch are gone."""
+        await self.pods.until(lambda: self.pods.deleted[epoch] >= times)
 
     async def left_pods(self) -> list[str]:
         """Return the pods that the status does not name."""
@@ -272,9 +312,8 @@ async def open_operator(kubeconfig: str, gateway_url: str, folder: Path) -> Asyn
 async def open_stage(theatre: Theatre, fault: Fault | None = None, at: int = 1) -> AsyncIterator[Stage]:
     """Give a stage; `fault` strikes the change number `at` that the operator makes on it."""
     proxy = theatre.operator.proxy
-    async with fresh_namespace(theatre.client) as namespace:
-        pods = await theatre.client.list_all(POD, lambda raw: raw, namespace.name)
-        stage = Stage(theatre, namespace, pods.resource_version)
+    async with fresh_namespace(theatre.client) as namespace, noted_pods(theatre.client, namespace.name) as pods:
+        stage = Stage(theatre, namespace, pods)
         if fault is None:
             yield stage
             return

@@ -22,7 +22,7 @@ from tests.integration.crds_cluster import ROOT, Kubectl, Manifest, a_session
 AUDIENCE = "agentsessions-gateway"
 PATH = "/api/v1/agent-sessions"
 COMMAND = (sys.executable, "-W", "error", "-c", "from agentsessions.gateway.main import main; main()")
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0
 
 
 def eventually(holds: Callable[[], Any], what: str) -> Any:

@@ -11,13 +11,17 @@ import pytest
 import pytest_asyncio
 
 from hack.faults.faultproxy.faults import Answer, Cut, Delay, Exchange, Fault, Kill, Lose, OldLists, When
-from tests.integration.controller_cluster import own_cluster
+from tests.integration.controller_cluster import FAULTS_NAME, own_cluster
 from tests.integration.faults_page import Page
 from tests.integration.faults_runs import Runs, compare, read_ending, sample
 from tests.integration.faults_stage import open_stage, open_theatre, records_of
 from tests.integration.faults_stories import FIRST, STORIES, finish, lose_first_pod
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(600),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 KILLS: Final = {"killed before": Kill(When.BEFORE), "killed after": Kill(When.AFTER)}
 FAULTS: Final[dict[str, Fault]] = {
@@ -39,7 +43,7 @@ OVERTAKEN: Final = "overtaken by another operator"
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[str]:
-    with own_cluster() as kubeconfig:
+    with own_cluster(FAULTS_NAME) as kubeconfig:
         yield kubeconfig
 
 

@@ -20,6 +20,7 @@ from hack.faults.faultproxy.kubeconfig import write_kubeconfig
 from hack.faults.faultproxy.proxy import Proxy
 from hack.faults.faultproxy.rules import Match, Rule
 from tests.integration.controller_cluster import (
+    NAME,
     Namespace,
     OperatorProcess,
     fresh_namespace,
@@ -28,7 +29,7 @@ from tests.integration.controller_cluster import (
 )
 from tests.integration.faults_stage import Journal
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 HANDED_OVER_SECONDS = 1.0
 LEASE_SECONDS = 15.0
@@ -65,7 +66,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[str]:
-    with own_cluster() as kubeconfig:
+    with own_cluster(NAME) as kubeconfig:
         yield kubeconfig
 
 

@@ -17,6 +17,7 @@ from agentsessions.controller.kinds import AGENT_SESSIONS, SESSION_QUOTAS
 from agentsessions.engine.client import Client, Resource
 from agentsessions.engine.resources import POD
 from tests.integration.controller_cluster import (
+    NAME,
     Kubelet,
     Namespace,
     OperatorProcess,
@@ -27,7 +28,7 @@ from tests.integration.controller_cluster import (
 )
 from tests.unit.controller.level_server import LevelServer
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.requirement("LIM-4")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.requirement("LIM-4")]
 
 Json = dict[str, Any]
 HOLDING = frozenset({"Starting", "Running", "Pausing", "Cancelling"})
@@ -161,7 +162,7 @@ def ready_of(session: Json) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[str]:
-    with own_cluster() as kubeconfig:
+    with own_cluster(NAME) as kubeconfig:
         yield kubeconfig
 
 

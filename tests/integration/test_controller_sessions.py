@@ -22,17 +22,18 @@ from agentsessions.engine.errors import AlreadyExists
 from agentsessions.engine.resources import CONFIG_MAP, EVENT, NETWORK_POLICY, POD, SERVICE_ACCOUNT
 from tests.integration.controller_cluster import (
     INSTALL_NAMESPACE,
+    NAME,
     Kubelet,
     Namespace,
     OperatorProcess,
-    audit_lines,
+    await_audit_lines,
     fresh_namespace,
     open_client,
     own_cluster,
 )
 from tests.unit.controller.level_server import LevelServer
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 RESOURCE_QUOTA = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
@@ -60,7 +61,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def kubeconfig() -> Iterator[str]:
-    with own_cluster() as kubeconfig:
+    with own_cluster(NAME) as kubeconfig:
         yield kubeconfig
 
 
@@ -111,8 +112,8 @@ async def test_a_session_completes_with_result_and_usage(world: World) -> None:
 
 async def test_an_ordinary_session_costs_four_writes_and_four_events_at_most(world: World) -> None:
     await complete(world, await world.namespace.create_session())
-    assert await world.operator.stop() == 0
-    lines = audit_lines(world.namespace.name)
+    last = await world.namespace.wait(EVENT, lambda raw: bool(raw["reason"] == "Completed"))
+    lines = await await_audit_lines(world.namespace.name, last["metadata"]["name"])
     ours = [line for line in lines if line["userAgent"] == "agentsessions-operator"]
     writes = Counter(
         (line["verb"], line["objectRef"]["resource"], line["objectRef"].get("subresource", ""))

@@ -14,9 +14,9 @@ import pytest
 from tests.integration.crds_chart import chart_objects
 from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-SECONDS_TO_BIND = 30
+SECONDS_TO_BIND = 90
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 

@@ -13,7 +13,7 @@ from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, SessionSpec
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 FULL = a_session(
     "full",

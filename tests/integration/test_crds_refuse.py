@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, an_agent, fresh_namespace
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 A_FILE = {"path": "a.csv", "configMapKeyRef": {"name": "a", "key": "a.csv"}}
 A_SCRIPT = {"rules": [{"answer": {"text": "hello"}}]}

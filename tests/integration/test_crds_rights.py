@@ -11,7 +11,12 @@ import pytest
 from tests.integration.crds_chart import chart_objects
 from tests.integration.crds_cluster import Kubectl, Manifest, fresh_namespace
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120), pytest.mark.requirement("ID-1")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(300),
+    pytest.mark.requirement("ID-1"),
+    pytest.mark.xdist_group("rights"),
+]
 
 ROLES = frozenset({"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"})
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
@@ -62,7 +67,7 @@ OPERATOR = {
     f"watch {SESSIONS}": True,
     f"patch {SESSIONS}/status": True,
     f"patch {SESSIONS}": False,
-    f"delete {SESSIONS}": False,
+    f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": False,
     f"watch {QUOTAS}": True,
     f"patch {QUOTAS}/status": True,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.crds_cluster import ROOT, Kubectl, fresh_namespace
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SAMPLES = sorted((ROOT / "manifests" / "samples").rglob("*.yaml"))
 FOLDERS = [path.parent for path in SAMPLES if path.name == "kustomization.yaml"]

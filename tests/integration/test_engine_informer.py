@@ -15,7 +15,7 @@ from tests.integration.engine_proxy import cable_to
 
 pytestmark = pytest.mark.cluster
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 90
 SELECTOR = "of=test"
 View = tuple[str, str]
 """Name and the label `value`."""

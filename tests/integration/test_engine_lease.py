@@ -171,6 +171,17 @@ async def test_a_holder_that_woke_too_late_finds_itself_replaced(stage: Election
     assert await stage.holder() == "second"
 
 
+async def test_a_holder_that_woke_after_its_deadline_does_not_renew(stage: Election) -> None:
+    first = stage.candidate("first")
+    await first.lease.acquire()
+    keeping, seen = first.do(first.lease.keep), await stage.read()
+    await first.until_renewed()
+    first.clock.advance(10)
+    with pytest.raises(LeaseLostError, match="not renewed for 10 s"):
+        await keeping
+    assert await stage.read() == seen
+
+
 async def test_a_lease_that_a_person_annotates_or_deletes_stays_with_its_holder(stage: Election) -> None:
     first = stage.candidate("first")
     await first.lease.acquire()

@@ -22,7 +22,7 @@ from tests.integration.gateway_process import (
     write_status,
 )
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 READER = "reader"
 STRANGER = "stranger"
 

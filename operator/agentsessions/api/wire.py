@@ -29,6 +29,7 @@ class Control(StrEnum):
     PAUSE = "pause"
     STOP = "stop"
     WAIT = "wait"
+    IDLE = "idle"
 
 
 class Outcome(StrEnum):
@@ -56,7 +57,8 @@ class Turn(ApiModel):
     """`namespace/name` of the session, for logs."""
     control: Control
     """go: play the turn. pause: exit 10 without playing it. stop: exit 20 or 143. wait: there is nothing to play yet;
-    ask again, the gateway holds the answer back until there is. A turn to wait for has the k that comes next."""
+    ask again, the gateway holds the answer back until there is. idle: there is nothing to play for a while, the epoch
+    is closed: exit 11. With wait and idle nothing else is to be read."""
     instructions: str | None = None
     """System prompt."""
     model: str
@@ -85,6 +87,8 @@ class Commit(ApiModel):
 
     k: Annotated[int, Field(ge=1)]
     """Turn that is closed."""
+    round: Annotated[int, Field(ge=1)] = 1
+    """Its round: turns of a later round have the same numbers."""
     outcome: Outcome
     """continue: tools ran, ask the model again. final: the last answer is the result. error: the epoch ends."""
     error: TurnError | None = None

@@ -141,7 +141,7 @@ KINDS: Final = (
         plural="agentsessions",
         short_name="ags",
         categories=("agents",),
-        selectable=(".spec.type", ".spec.role", ".status.phase"),
+        selectable=(".spec.type", ".spec.role", ".spec.owner", ".status.phase"),
         refine=_refine_session,
         columns=(
             Column("Type", ".spec.type"),
@@ -152,8 +152,10 @@ KINDS: Final = (
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Role", ".spec.role", is_wide=True),
             Column("Ready", f"{READY}.status", is_wide=True),
+            Column("Cost", ".status.usage.costMicroUSD", "integer", "Millionths of a US dollar.", is_wide=True),
             Column("Retries", ".status.retries", "integer", is_wide=True),
             Column("Pod", ".status.agents[0].podName", is_wide=True),
+            Column("Owner", ".spec.owner", is_wide=True),
         ),
     ),
     Kind(

@@ -159,11 +159,12 @@ class Lease:
         while True:
             await self._clock.sleep(self._timing.retry_seconds)
             left = self._renewed_at + self._timing.renew_deadline_seconds - self._clock.now()
+            if left <= 0:  # we were suspended; a renewal now would only keep the others waiting
+                raise self._not_renewed()
             renewing = asyncio.ensure_future(self._renew())
             await self._first_of(renewing, self._clock.sleep(left))
             if not renewing.done():
-                seconds = self._timing.renew_deadline_seconds
-                raise LeaseLostError(f"{self}: not renewed for {seconds:.3g} s; last problem: {self.problem or 'none'}")
+                raise self._not_renewed()
             renewing.result()
 
     async def release(self) -> None:
@@ -194,6 +195,10 @@ class Lease:
             if self.holder not in {"", self.identity}:
                 raise LeaseLostError(f"{self}: {self.holder} holds it now")
             await self._clock.sleep(self._timing.retry_seconds)
+
+    def _not_renewed(self) -> LeaseLostError:
+        seconds, problem = self._timing.renew_deadline_seconds, self.problem or "none"
+        return LeaseLostError(f"{self}: not renewed for {seconds:.3g} s; last problem: {problem}")
 
     async def _try_quietly(self) -> bool:
         """Make an attempt; what fails is told once."""

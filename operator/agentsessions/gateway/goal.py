@@ -21,15 +21,18 @@ MOST_REMEMBERED: Final = 50_000
 
 
 async def ensure_goal_message(gateway: "Gateway", session: SessionView) -> None:
-    """Write the session's first message, unless it is there.
+    """Write the session's first message, unless it is there, or it is people who begin.
 
     Raises:
         ProblemError: 503 as long as the frozen context cannot be read.
     """
-    if session.uid in gateway.with_goal:
+    is_given = session.spec.goal is not None or session.spec.context is not None
+    if session.uid in gateway.with_goal or not is_given:
         return
     referenced = await _fetch_context(gateway, session)
-    await gateway.store.set_goal_message(session.uid, build_goal_message(session.spec, referenced))
+    text = build_goal_message(session.spec, referenced)
+    if text:  # an empty context says nothing
+        await gateway.store.set_goal_message(session.uid, text)
     if len(gateway.with_goal) >= MOST_REMEMBERED:
         gateway.with_goal.clear()
     gateway.with_goal.add(session.uid)

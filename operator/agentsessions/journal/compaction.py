@@ -8,7 +8,6 @@
 - Each cut lies behind the one before and in front of the newest turn, so compactions come to an end.
 """
 
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from agentsessions.journal.entries import EntryRow, canonical_json
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.rows import TurnKind
 from agentsessions.journal.tables import turns
+from agentsessions.journal.window import split_turns
 from agentsessions.journal.writer import Work
 
 COMPACTED: Final = "compacted"
@@ -33,11 +33,17 @@ _TURN: Final = select(turns.c.kind, turns.c.history_seq, turns.c.cut_seq).where(
 )
 
 
-def begin(work: Work, turn: RowMapping) -> bool:
-    """Close a turn that is too long, and pin the one that summarises; return False when nothing can be summarised."""
+def begin(work: Work, turn: RowMapping, max_messages: int | None) -> bool:
+    """Close a turn that is too long, and pin the one that summarises; return False when nothing can be summarised.
+
+    Args:
+        work: The job's.
+        turn: The turn; it was shown at most `max_messages`.
+        max_messages: None: all.
+    """
     if turn["kind"] == TurnKind.COMPACT:
         return False
-    cut = find_cut(_conversation(work.conn, turn))
+    cut = find_cut(_conversation(work.conn, turn, max_messages))
     if cut is None:
         return False
     key = {name: turn[name] for name in ("session_uid", "agent", "round")}
@@ -73,18 +79,6 @@ def find_cut(said: history.Conversation) -> int | None:
     return parts[nearest][-1].seq
 
 
-def split_turns(rest: Sequence[EntryRow]) -> list[list[EntryRow]]:
-    """Group entries by turn: messages belong to the answer behind them, the last ones to the turn that is open."""
-    parts: list[list[EntryRow]] = []
-    step = 0
-    for entry in rest:
-        if not parts or (step and entry.step != step):
-            parts.append([])
-        parts[-1].append(entry)
-        step = entry.step
-    return parts
-
-
 def outcome_of(kind: str, asked: Outcome) -> Outcome:
     """Return what a commit does to a turn: a summary is a final text, and the turns go on."""
     return Outcome.CONTINUE if kind == TurnKind.COMPACT and asked is Outcome.FINAL else asked
@@ -108,9 +102,9 @@ def find_body(conn: Connection, call: RowMapping, text: str) -> dict[str, Any] |
     return {"text": text, "throughSeq": turn["cut_seq"], "droppedMessages": len(dropped)}
 
 
-def _conversation(conn: Connection, turn: Any) -> history.Conversation:
+def _conversation(conn: Connection, turn: Any, max_messages: int | None = None) -> history.Conversation:
     return history.read_conversation(
-        conn, turn["session_uid"], turn["agent"], turn["round"], through_seq=turn["history_seq"]
+        conn, turn["session_uid"], turn["agent"], turn["round"], turn["history_seq"], max_messages
     )
 
 

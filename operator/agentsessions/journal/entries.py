@@ -32,6 +32,7 @@ class EntryType(StrEnum):
     COMPACTION = "compaction"
     ERROR = "error"
     STATE = "state"
+    ROUND_COMPLETE = "round_complete"
     DONE = "done"
 
 

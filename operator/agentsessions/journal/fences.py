@@ -84,7 +84,6 @@ class Closing:
     outcome: Outcome
     code: str | None = None
     message: str | None = None
-    result_seq: int | None = None
     retry_at: datetime | None = None
 
 
@@ -126,7 +125,6 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
             outcome=closing.outcome.value,
             code=closing.code,
             message=closing.message,
-            result_seq=closing.result_seq,
             retry_at=closing.retry_at,
         )
     )

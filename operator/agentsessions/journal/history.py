@@ -13,7 +13,9 @@ from sqlalchemy import Connection, select
 
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.ledger import to_entry
+from agentsessions.journal.rows import PinnedTurn
 from agentsessions.journal.tables import entries, turns
+from agentsessions.journal.window import keep_newest
 
 _ITEM_TYPES = (
     EntryType.MESSAGE,
@@ -49,23 +51,32 @@ class Conversation:
         """Return it as it was said up to an entry."""
         return replace(self, rest=tuple(entry for entry in self.rest if entry.seq <= seq))
 
+    def newest(self, max_messages: int) -> Self:
+        """Return it without what is more than so many messages ago; the first one counts, and stays."""
+        return replace(self, rest=tuple(keep_newest(self.rest, max_messages - len(self.goal))))
+
 
 def read_history(
-    conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int, cut_seq: int | None = None
+    conn: Connection,
+    turn: PinnedTurn,
+    max_messages: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the items that an agent's turn starts from, when it was pinned at `through_seq`.
+    """Return the items that a turn starts from: those of its round alone, beginning with the goal.
 
-    With `cut_seq`, those of a turn that is to summarise what was said up to there.
+    A compact turn is to summarise what was said up to its cut. With `max_messages` a long conversation is cut.
     """
-    said = read_conversation(conn, session_uid, agent, round_, through_seq)
+    cut_seq = turn.cut_seq
+    said = read_conversation(conn, turn.session_uid, turn.agent, turn.round, turn.history_seq, max_messages)
     if cut_seq is not None:
         said = said.until(cut_seq)
     items = build_items([*said.goal, *said.summary, *said.rest])
     return items if cut_seq is None else [*items, {"role": "user", "content": REQUEST}]
 
 
-def read_conversation(conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int) -> Conversation:
-    """Return what an agent's turn starts from, when it was pinned at `through_seq`."""
+def read_conversation(
+    conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int, max_messages: int | None = None
+) -> Conversation:
+    """Return what an agent's turn starts from, when it was pinned at `through_seq`; at most so many messages."""
     steps = select(turns.c.answer_step).where(
         turns.c.session_uid == session_uid,
         turns.c.agent == agent,
@@ -78,12 +89,17 @@ def read_conversation(conn: Connection, session_uid: str, agent: str, round_: in
             entries.c.session_uid == session_uid,
             entries.c.seq <= through_seq,
             entries.c.type.in_(_ITEM_TYPES),
-            (entries.c.step == 0)
-            | ((entries.c.agent == agent) & (entries.c.round == round_) & entries.c.step.in_(steps)),
+            (entries.c.agent == "")  # the goal
+            | (
+                (entries.c.agent == agent)
+                & (entries.c.round == round_)
+                & ((entries.c.step == 0) | entries.c.step.in_(steps))
+            ),
         )
         .order_by(entries.c.seq)
     )
-    return condense([to_entry(row) for row in rows.mappings()])
+    said = condense([to_entry(row) for row in rows.mappings()])
+    return said if max_messages is None else said.newest(max_messages)
 
 
 def condense(said: Sequence[EntryRow]) -> Conversation:

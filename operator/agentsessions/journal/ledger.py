@@ -4,7 +4,7 @@ Load it, append and count, then save it: one INSERT and one UPDATE, whatever was
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import bindparam, func, insert, select, update
@@ -63,6 +63,11 @@ class Ledger:
         self._new: list[EntryRow] = []
 
     @property
+    def session_uid(self) -> str:
+        """Whose chain it is."""
+        return self._uid
+
+    @property
     def head(self) -> int:
         """Seq of the newest entry, those appended just now included."""
         return int(self._state["head"])
@@ -99,11 +104,34 @@ class Ledger:
         )
         self._new.append(replace(entry, hash=hash_of(entry)))
         self._state |= {"head": seq, "digest": self._new[-1].hash, "last_at": at}
+        if type_ is EntryType.OUTPUT:
+            self._state["result_seq"] = seq
         return seq
 
     def mark_goal(self) -> None:
         """Note that the goal message is in the chain."""
         self._state["has_goal"] = True
+
+    def mark_result(self, seq: int) -> None:
+        """Note which entry is the last text that was answered: not the newest one when an older one was served."""
+        self._state["result_seq"] = seq
+
+    def begin_idle(self) -> None:
+        """Note that from now on an epoch waits with nothing to do."""
+        if self._state["idle_since"] is None:
+            self._state["idle_since"] = self._work.now
+
+    def end_idle(self, at: datetime | None = None) -> None:
+        """Count the gap in which an epoch had nothing to do, if there is one.
+
+        Args:
+            at: When it ended; now by default.
+        """
+        since: datetime | None = self._state["idle_since"]
+        if since is not None:
+            gap = max(timedelta(), (at or self._work.now) - since)
+            self._state["idle_since"] = None
+            self._state["idle_milliseconds"] += gap // timedelta(milliseconds=1)
 
     def count(self, **amounts: int) -> None:
         """Add to the counters: steps, input_tokens, output_tokens, tool_calls, cost_micro_usd, turns."""

@@ -1,16 +1,25 @@
-"""Levels of sessions, read from the store: usage, the limit reached, how the newest epoch ended."""
+"""Levels of sessions, read from the store: usage, inbox, rounds, the limit reached, how the newest epoch ended."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.sessions import FINAL_PHASES
-from agentsessions.journal.tables import entries, epochs, model_calls, sessions, usage
+from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
+
+_INBOX_PENDING: Final = (
+    select(func.count())
+    .where(inbox.c.session_uid == sessions.c.uid, inbox.c.entry_seq.is_(None))
+    .correlate(sessions)
+    .scalar_subquery()
+)
+_ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 
 
 def read_level(conn: Connection, uid: str) -> Level | None:
@@ -58,11 +67,14 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             epochs.c.message,
             epochs.c.retry_at,
             entries.c.body.label("result"),
+            _INBOX_PENDING.label("inbox_pending"),
+            *_ROUND,
         )
         .join(usage, usage.c.session_uid == sessions.c.uid)
         .outerjoin(newest, newest.c.session_uid == sessions.c.uid)
         .outerjoin(epochs, and_(epochs.c.session_uid == sessions.c.uid, epochs.c.epoch == newest.c.epoch))
-        .outerjoin(entries, and_(entries.c.session_uid == sessions.c.uid, entries.c.seq == epochs.c.result_seq))
+        .outerjoin(entries, and_(entries.c.session_uid == sessions.c.uid, entries.c.seq == usage.c.result_seq))
+        .outerjoin(rounds, rounds.c.session_uid == sessions.c.uid)
         .where(condition)
         .order_by(sessions.c.uid)
     )
@@ -85,11 +97,26 @@ def _to_level(row: Any) -> Level:
         open_calls=row["open_calls"],
         turns=row["turns"],
         epoch_turns=row["epoch_turns"] or 0,
+        inbox_pending=row["inbox_pending"],
+        idle_seconds=row["idle_milliseconds"] // 1000,
+        idle_since=row["idle_since"],
+        round=_round(row),
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
         closing=_closing(row),
         result=result,
         result_truncated=is_truncated,
+    )
+
+
+def _round(row: Any) -> RoundStatus | None:
+    if row["round_number"] is None:
+        return None
+    return RoundStatus(
+        number=row["round_number"],
+        completed=row["round_completed"],
+        missed=row["round_missed"],
+        next_at=row["round_next_at"],
     )
 
 

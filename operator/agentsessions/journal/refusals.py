@@ -27,6 +27,29 @@ class AgentDone(NothingToPlay):
     """The agent gave its final answer: there is no next turn for anybody."""
 
 
+class AgentIdle(NothingToPlay):
+    """There is nothing to do for now, and the epoch is closed as idle: the next one comes with the next message."""
+
+
+class NothingYet(Refusal):
+    """There is nothing to play at this moment, and the epoch is to wait. Passes."""
+
+    def __init__(self, round_: int, k: int, seconds: float) -> None:
+        super().__init__(f"there is nothing to play yet; turn {k} of round {round_} comes next")
+        self.round = round_
+        self.k = k
+        self.seconds = seconds
+        """When to ask again, unless the session gets a commit before."""
+
+
+class SessionFinished(Refusal):
+    """The session takes no messages any more. Final."""
+
+
+class KeyReused(Refusal):
+    """Another message came with the same idempotency key. Final."""
+
+
 class GoalMissing(Refusal):
     """The goal with its context was not stored yet; `set_goal_message` first."""
 

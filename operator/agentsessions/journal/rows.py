@@ -1,7 +1,7 @@
 """Values that go in and out of the store."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -122,6 +122,73 @@ class TurnKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """When rounds of the goal are due: at the first one's start, and every `interval` after it."""
+
+    interval: timedelta
+    duration: timedelta
+    """Rounds begin before this is over, counted from the first one's start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a session goes on after an answer, by its spec. The default ends it, unless there are messages."""
+
+    is_open: bool = False
+    """Whether it waits for a message."""
+    idle: timedelta = timedelta(seconds=60)
+    """How long an epoch waits for one before it is closed."""
+    max_history: int | None = None
+    """Most messages in the history of a turn; None: all."""
+    schedule: Schedule | None = None
+    """With it the session runs its goal in rounds."""
+
+
+class MessageState(StrEnum):
+    """How far a message came."""
+
+    QUEUED = "queued"
+    TAKEN = "taken"
+    """A turn has it in its history."""
+    ANSWERED = "answered"
+    """That turn, or one after it, ended with a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """What somebody says to a session."""
+
+    id: str
+    """Unique among all messages."""
+    content: str
+    actor: str
+    """Name of the user who says it."""
+    idempotency_key: str | None = None
+    """The same key with the same content means the same message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """A message to a session, and what became of it."""
+
+    id: str
+    ordinal: int
+    """Its place among the session's messages, from 1."""
+    role: str
+    content: str
+    actor: str
+    created_at: datetime
+    state: MessageState
+    agent: str | None = None
+    """Who took it, and so on; None while it is queued."""
+    epoch: int | None = None
+    round: int | None = None
+    k: int | None = None
+    entry_seq: int | None = None
+    """Its entry in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
 class PinnedTurn:
     """A turn that is to be played; the same for every epoch until it is committed."""
 
@@ -142,7 +209,7 @@ class CommitResult:
 
     k: int
     is_last: bool
-    """True when there is no next turn for this pod: after final, and after an error that closed its epoch."""
+    """True after an error that closed its epoch, and after a final answer that ends the session: no turn follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None
     if row.goal and not row.spec.get("context"):
         write_goal(ledger, row.goal)
     if stored is None or (row.phase, row.phase_started_at) != (stored.phase, stored.phase_started_at):
+        if row.phase is not Phase.RUNNING:
+            ledger.end_idle(row.phase_started_at)  # the gap is one of the phase Running
         reason = row.stop_reason.value if row.stop_reason else row.reason
         ledger.append(EntryType.STATE, {"phase": row.phase.value, "reason": reason, "message": row.message})
         if row.phase in FINAL_PHASES:

@@ -7,24 +7,27 @@ that commits them. Every refusal is a `refusals.Refusal`.
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agentsessions.api.levels import Level
 from agentsessions.api.spending import DayUsage
-from agentsessions.api.wire import Commit, ToolBegin, ToolSettle, ToolVerdict
-from agentsessions.journal import calls, failures, fences, history, levels, sessions, spending, tools, turns
+from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
+from agentsessions.journal import calls, failures, fences, history, inbox, levels, sessions, spending, tools, turns
 from agentsessions.journal.changes import Bulletin, Changes
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
 from agentsessions.journal.ledger import to_entry
-from agentsessions.journal.refusals import AgentDone, CallInFlight
+from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet
 from agentsessions.journal.rows import (
     CallFailure,
     CallRequest,
     CommitResult,
+    Course,
+    MessageRow,
+    NewMessage,
     PartialAnswer,
     PinnedTurn,
     PodIdentity,
@@ -40,6 +43,9 @@ from agentsessions.journal.writer import Writer
 T = TypeVar("T")
 _VERIFY_PAGE = 100
 """Entries, of 64 KiB and more; they are hashed on the event loop, page by page."""
+
+ENDS: Final = Course()
+"""The first answer is the last one, unless there are messages."""
 
 
 def utc_now() -> datetime:
@@ -129,26 +135,55 @@ class Store:
 
     # Turns.
 
-    async def pin_turn(self, pod: PodIdentity, round: int = 1) -> PinnedTurn:  # noqa: A002 - the word of the API
-        """Return the turn to play: the open one, else the next, stored before it is returned.
+    async def pin_turn(self, pod: PodIdentity, course: Course = ENDS, *, may_begin: bool = True) -> PinnedTurn:
+        """Return the turn to play: the open one, else the next with all queued messages, stored before it is returned.
+
+        Args:
+            pod: Who asks.
+            course: How the session goes on after an answer.
+            may_begin: Whether a new turn may be begun; without, its time is not counted as idle either.
 
         Raises:
             StaleEpoch, GoalMissing.
-            AgentDone: There is no next turn.
+            AgentDone: There is no next turn. Recorded: the epoch is closed.
+            AgentIdle: There is none for now. Recorded: the epoch is closed.
+            NothingYet: There may be one soon, or it may not be begun.
             NothingToPlay: This pod closed its epoch.
         """
-        turn = await self._writer.run(lambda work: turns.pin(work, pod, round))
-        if turn is None:
+        found = await self._writer.run(lambda work: turns.pin(work, pod, course, may_begin=may_begin))
+        if isinstance(found, turns.Waiting):
+            raise NothingYet(found.round, found.k, found.seconds)
+        if found is Outcome.FINAL:
             raise AgentDone(f"agent {pod.agent} of {pod.namespace}/{pod.name} gave its final answer")
-        return turn
+        if found is Outcome.IDLE:
+            raise AgentIdle(f"agent {pod.agent} of {pod.namespace}/{pod.name} has nothing to do for now")
+        return found
 
-    async def commit_turn(self, pod: PodIdentity, commit: Commit) -> CommitResult:
+    async def commit_turn(self, pod: PodIdentity, commit: Commit, course: Course = ENDS) -> CommitResult:
         """Close a turn in one transaction; the same commit again is answered alike.
 
         Raises:
             StaleEpoch, TurnMismatch.
         """
-        return await self._writer.run(lambda work: turns.commit(work, pod, commit))
+        return await self._writer.run(lambda work: turns.commit(work, pod, commit, course))
+
+    # Messages.
+
+    async def put_message(self, session_uid: str, message: NewMessage) -> MessageRow:
+        """Store a message for the session; the same key and content again returns the first one.
+
+        Raises:
+            UnknownSession, KeyReused, SessionFinished.
+        """
+        return await self._writer.run(lambda work: inbox.put(work, session_uid, message))
+
+    async def messages(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[MessageRow]:
+        """Return the messages to a session in order, from the one behind ordinal `after`."""
+        return await self._read(inbox.list_messages, session_uid, after, limit)
+
+    async def message(self, session_uid: str, message_id: str) -> MessageRow | None:
+        """Return one message to a session."""
+        return await self._read(inbox.find, session_uid, message_id)
 
     # Model calls.
 
@@ -247,16 +282,9 @@ class Store:
         """Return entries in order of seq, from the one behind `after`."""
         return await self._read(_read_entries, session_uid, after, limit)
 
-    async def history(
-        self,
-        session_uid: str,
-        agent: str,
-        round: int,  # noqa: A002 - the word of the API
-        through_seq: int,
-        cut_seq: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return the input items of a turn that was pinned at `through_seq`, with the `cut_seq` of a compact turn."""
-        return await self._read(history.read_history, session_uid, agent, round, through_seq, cut_seq)
+    async def history(self, turn: PinnedTurn, max_messages: int | None = None) -> list[dict[str, Any]]:
+        """Return the input items of a pinned turn; at most so many messages."""
+        return await self._read(history.read_history, turn, max_messages)
 
     async def level(self, session_uid: str) -> Level | None:
         """Return how a session stands."""

@@ -113,6 +113,9 @@ usage: Final = Table(
     Column("limit_reached", String(63)),
     Column("limit_message", Text),
     Column("limit_needed", BigInteger),
+    Column("result_seq", BigInteger),
+    Column("idle_since", UtcDateTime),
+    _count("idle_milliseconds"),
 )
 """Head of each session's chain and its counters: one small row, because each write changes it."""
 
@@ -149,7 +152,6 @@ epochs: Final = Table(
     Column("code", String(63)),
     Column("message", Text),
     Column("retry_at", UtcDateTime),
-    Column("result_seq", BigInteger),
 )
 """The fence: which pod speaks for which epoch; and how that epoch ended (its closing record), once it did."""
 
@@ -166,12 +168,45 @@ turns: Final = Table(
     Column("pinned_at", UtcDateTime, nullable=False),
     Column("outcome", String(63)),
     Column("answer_step", Integer),
-    Column("result_seq", BigInteger),
     Column("closed_seq", BigInteger),
     Column("closed_at", UtcDateTime),
 )
 """Pinned turns; `outcome` and what follows are set by the commit. A failed epoch leaves its turn open. `cut_seq`, with
 kind compact, is the last entry that its summary stands for."""
+
+inbox: Final = Table(
+    "inbox",
+    metadata,
+    _session_key(primary_key=True),
+    Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("idempotency_key", String(256)),
+    Column("role", String(16), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("agent", String(63)),
+    Column("epoch", Integer),
+    Column("round", Integer),
+    Column("k", Integer),
+    Column("entry_seq", BigInteger),
+    UniqueConstraint("session_uid", "idempotency_key"),
+)
+"""Messages to a session, in order; `agent` and what follows name the turn that took it."""
+
+rounds: Final = Table(
+    "rounds",
+    metadata,
+    _session_key(primary_key=True),
+    Column("anchor_at", UtcDateTime, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("is_complete", Boolean, nullable=False),
+    Column("next_number", Integer, nullable=False),
+    Column("next_at", UtcDateTime),
+    _count("completed"),
+    _count("missed"),
+)
+"""Where each session of type Metrics is in its schedule. Only the newest round is here: the others are entries."""
 
 model_calls: Final = Table(
     "model_calls",

@@ -40,6 +40,8 @@ class TurnLoop:
                     return ExitCode.PAUSED
                 case Control.STOP:
                     return ExitCode.TERMINATED
+                case Control.IDLE:
+                    return ExitCode.IDLE
                 case Control.WAIT:
                     turn = await self._gateway.fetch_turn()
                     continue
@@ -63,7 +65,7 @@ class TurnLoop:
         except Exception as error:  # our bug, or the library's: it ends this epoch with its cause in the journal
             log.exception("turn failed")
             return to_failure(turn, ErrorCode.RUNNER_ERROR, f"{type(error).__name__}: {error}")
-        return Commit(k=turn.k, outcome=played.outcome)
+        return Commit(k=turn.k, round=turn.round, outcome=played.outcome)
 
     async def _play_patiently(self, turn: Turn) -> Played:
         """Play the turn, from its start again when the gateway went away: what was bought and run is recorded."""
@@ -77,4 +79,4 @@ class TurnLoop:
 def to_failure(turn: Turn, code: ErrorCode, message: str) -> Commit:
     """Return the commit of a turn that failed."""
     error = TurnError(code=code, message=message[:MAX_MESSAGE_CHARACTERS])
-    return Commit(k=turn.k, outcome=Outcome.ERROR, error=error)
+    return Commit(k=turn.k, round=turn.round, outcome=Outcome.ERROR, error=error)

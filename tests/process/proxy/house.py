@@ -28,12 +28,14 @@ from agentsessions.lifecycle.effective import resolve
 from tests.process.proxy.cluster import Cluster
 
 API_KEY = "sk-very-secret-0123456789"
+LONG_SECONDS = 120
+"""No wait is longer than this, on a machine that others use too."""
 MESSAGES: list[Any] = [{"role": "user", "content": "say hello"}]
 
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG_SECONDS):
         while not holds():  # noqa: ASYNC110 - what is waited for is another task's state, which has no event
             await asyncio.sleep(0.005)
 
@@ -46,7 +48,7 @@ class Provider:
         self._root = f"http://127.0.0.1:{port}"
 
     async def _send(self, method: str, path: str) -> httpx2.Response:
-        async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=LONG_SECONDS) as client:
             return await client.request(method, self._root + path)
 
     async def asked(self) -> list[dict[str, Any]]:
@@ -81,7 +83,7 @@ class House:
 
     def client(self, pod: str = "p1") -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer pod-{pod}"}
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=LONG_SECONDS)
 
     async def ask(self, model: str = "good", *, pod: str = "p1", **more: Any) -> httpx2.Response:
         async with self.client(pod) as client:
@@ -111,7 +113,7 @@ class House:
         """Wait until the journal knows the session as the watch does."""
         limits = None
         found = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG_SECONDS):
             while limits is None or found is None or not found.is_current:
                 view, row = self.gateway.session(uid), await self.store.get_session_by_uid(uid)
                 limits = row if row and view and row.limits == resolve(view.spec).limits else None
@@ -156,7 +158,7 @@ async def open_house(cluster: Cluster, database: Path) -> AsyncIterator[House]:
         listener.bind(("127.0.0.1", 0))
         server = create_server(create_app(gateway), "127.0.0.1", 0)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await asyncio.wait_for(gateway.watch.is_ready.wait(), 10)
+        await asyncio.wait_for(gateway.watch.is_ready.wait(), LONG_SECONDS)
         while not server.started:
             await asyncio.wait([serving], timeout=0.005)
         try:

@@ -5,11 +5,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from agentsessions.api.levels import Level
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Commit, Outcome, SideEffect, ToolBegin, ToolSettle
-from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, SessionRow, TokenUsage
-from agentsessions.journal.store import Store
+from agentsessions.journal.rows import (
+    CallRequest,
+    Course,
+    MessageRow,
+    NewMessage,
+    PinnedTurn,
+    PodIdentity,
+    Replay,
+    Reserved,
+    SessionRow,
+    TokenUsage,
+)
+from agentsessions.journal.store import ENDS, Store
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 NO_LIMITS = EffectiveLimits()
@@ -91,8 +103,25 @@ class Player:
     async def report(self, call_id: str, output: str) -> None:
         await self.store.settle_tool(self.pod, ToolSettle(call_id=call_id, output=output, duration_milliseconds=5))
 
-    async def commit(self, k: int, outcome: Outcome, **changes: Any) -> Any:
-        return await self.store.commit_turn(self.pod, Commit(k=k, outcome=outcome, **changes))
+    async def commit(self, k: int, outcome: Outcome, course: Course = ENDS, **changes: Any) -> Any:
+        return await self.store.commit_turn(self.pod, Commit(k=k, outcome=outcome, **changes), course)
+
+    async def answer(self, text: str, course: Course) -> PinnedTurn:
+        """Play the next turn to a text, and close it."""
+        turn = await self.store.pin_turn(self.pod, course)
+        await self.ask(an_answer(text), f"d{turn.round}.{turn.k}")
+        await self.commit(turn.k, Outcome.FINAL, course, round=turn.round)
+        return turn
+
+    async def say(self, content: str, key: str | None = None) -> MessageRow:
+        """Send a message, as a person does."""
+        message = NewMessage(f"m-{content}", content, "alice", key)
+        return await self.store.put_message(self.pod.session_uid, message)
+
+    async def level(self) -> Level:
+        level = await self.store.level(self.pod.session_uid)
+        assert level is not None
+        return level
 
     async def types(self) -> list[str]:
         return [entry.type.value for entry in await self.store.entries(self.pod.session_uid)]

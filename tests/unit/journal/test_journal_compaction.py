@@ -7,12 +7,13 @@ from agents.models.chatcmpl_converter import Converter
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Outcome, TurnError
-from agentsessions.journal.compaction import find_cut, split_turns
+from agentsessions.journal.compaction import find_cut
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.history import REQUEST, SUMMARY, condense
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
 from agentsessions.journal.rows import Replay, Reserved, TurnKind
 from agentsessions.journal.store import Store
+from agentsessions.journal.window import split_turns
 from tests.unit.journal.builders import T0, Player, a_player, an_answer, call_ids
 
 GOAL = {"role": "user", "content": "say hello"}
@@ -47,7 +48,7 @@ async def summarise(player: Player, k: int, text: str) -> Any:
 
 async def history(player: Player) -> list[dict[str, Any]]:
     turn = await player.store.pin_turn(player.pod)
-    return await player.store.history("s1", "agent", 1, turn.history_seq, turn.cut_seq)
+    return await player.store.history(turn)
 
 
 def outputs(items: list[dict[str, Any]]) -> list[str]:
@@ -228,10 +229,10 @@ async def test_the_history_of_turns_before_a_compaction_stays(store: Store) -> N
     await play(player, 1)
     await play(player, 2)
     turn = await store.pin_turn(player.pod)
-    before = await store.history("s1", "agent", 1, turn.history_seq)
+    before = await store.history(turn)
     await overflow(player, 3)
     await summarise(player, 4, "short")
-    assert await store.history("s1", "agent", 1, turn.history_seq) == before
+    assert await store.history(turn) == before
 
 
 # Where to cut.

@@ -18,8 +18,8 @@ async def test_history_holds_what_was_said_in_the_order_of_the_calls(store: Stor
     await player.commit(1, Outcome.CONTINUE)
     second = await store.pin_turn(player.pod)
 
-    assert await store.history("s1", "agent", 1, first.history_seq) == [GOAL]
-    items = await store.history("s1", "agent", 1, second.history_seq)
+    assert await store.history(first) == [GOAL]
+    items = await store.history(second)
     assert items == [
         GOAL,
         {
@@ -45,10 +45,10 @@ async def test_history_of_a_turn_never_changes(store: Store) -> None:
     await player.report(call_id, "x")
     await player.commit(1, Outcome.CONTINUE)
     turn = await store.pin_turn(player.pod)
-    before = await store.history("s1", "agent", 1, turn.history_seq)
+    before = await store.history(turn)
     await player.ask(an_answer("hello"), "d2")
     await player.commit(2, Outcome.FINAL)
-    assert await store.history("s1", "agent", 1, turn.history_seq) == before
+    assert await store.history(turn) == before
 
 
 async def test_an_answer_that_no_turn_was_closed_with_is_not_in_the_history(store: Store) -> None:
@@ -60,7 +60,7 @@ async def test_an_answer_that_no_turn_was_closed_with_is_not_in_the_history(stor
     await later.report(call_id, "x")
     await later.commit(1, Outcome.CONTINUE)
     turn = await store.pin_turn(later.pod)
-    items = await store.history("s1", "agent", 1, turn.history_seq)
+    items = await store.history(turn)
     assert [item.get("call_id") for item in items] == [None, call_id, call_id]
 
 

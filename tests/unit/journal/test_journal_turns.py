@@ -51,7 +51,7 @@ async def test_a_turn_is_not_pinned_before_the_goal_is_known(store: Store) -> No
     await store.set_goal_message("s1", "g and c")
     await store.set_goal_message("s1", "something else")
     turn = await store.pin_turn(player.pod)
-    assert await store.history("s1", "agent", 1, turn.history_seq) == [{"role": "user", "content": "g and c"}]
+    assert await store.history(turn) == [{"role": "user", "content": "g and c"}]
 
 
 async def test_the_same_commit_again_is_answered_alike_and_writes_nothing(store: Store) -> None:

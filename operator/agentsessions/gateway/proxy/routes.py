@@ -1,6 +1,6 @@
 """The routes of agent pods: turns, tools and models. A pod is known by its token alone."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -11,10 +11,13 @@ from agentsessions.gateway.proxy.checks import find_model, read_request
 from agentsessions.gateway.proxy.purchase import Wanted
 from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
-from agentsessions.gateway.proxy.turns import agent_of, find_provider, pin_turn, session_of
+from agentsessions.gateway.proxy.turns import agent_of, course_of, find_provider, next_turn, session_of
 from agentsessions.gateway.state import Gateway, gateway_of
 from agentsessions.journal.refusals import AgentDone
 from agentsessions.journal.rows import PodIdentity
+
+LONGEST_HOLD_SECONDS: Final = 20.0
+"""How long a pod's question for the next turn is held back at most; well within the runner's own patience."""
 
 router = APIRouter(route_class=RefusalRoute, tags=["runner"], include_in_schema=False)
 Pod = Annotated[PodIdentity, Depends(current_pod)]
@@ -23,18 +26,15 @@ Here = Annotated[Gateway, Depends(gateway_of)]
 
 @router.get(wire.TURN_PATH)
 async def get_turn(gateway: Here, pod: Pod) -> Response:
-    """Return the pinned turn; 204 when the agent is done."""
-    try:
-        return _json(await pin_turn(gateway, pod))
-    except AgentDone:
-        return Response(status_code=204)
+    """Return the pinned turn, held back while there is nothing to play; 204 when the agent is done."""
+    return await _answer(gateway, pod, hold_seconds=LONGEST_HOLD_SECONDS)
 
 
 @router.post(wire.COMMIT_PATH)
 async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
     """Close the pinned turn; answer with the next one, or 204 after the last."""
-    result = await gateway.store.commit_turn(pod, commit)
-    return Response(status_code=204) if result.is_last else _json(await pin_turn(gateway, pod))
+    result = await gateway.store.commit_turn(pod, commit, course_of(session_of(gateway, pod).spec))
+    return Response(status_code=204) if result.is_last else await _answer(gateway, pod)
 
 
 @router.post(wire.TOOL_BEGIN_PATH)
@@ -68,6 +68,13 @@ async def list_models(gateway: Here, pod: Pod) -> dict[str, Any]:
         {"id": model.name, "object": "model", "created": 0, "owned_by": provider.name} for model in provider.spec.models
     ]
     return {"object": "list", "data": models}
+
+
+async def _answer(gateway: Gateway, pod: PodIdentity, *, hold_seconds: float = 0.0) -> Response:
+    try:
+        return _json(await next_turn(gateway, pod, hold_seconds=hold_seconds))
+    except AgentDone:
+        return Response(status_code=204)
 
 
 def _json(value: wire.Turn | wire.ToolVerdict) -> Response:

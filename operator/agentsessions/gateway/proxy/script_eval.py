@@ -13,8 +13,8 @@ from agentsessions.lifecycle.scripts import QUOTE
 BYTES_PER_TOKEN: Final = 4
 MAX_QUOTED_CHARACTERS: Final = 4 * 1024 * 1024
 """All that one answer quotes. A text of quotes alone could else ask for a thousand times its own length."""
-_GOAL_END: Final = re.compile(r"\n\n(?:Context:\n|Files in your workspace )")
-"""What the first message says after the goal, as `gateway.goal` writes it; a test holds the two together."""
+_GOAL_END: Final = re.compile(r"(?:\A|\n\n)(?:Context:\n|Files in your workspace )")
+"""What the first message says after the goal, if there is one, as `gateway.goal` writes it; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True)

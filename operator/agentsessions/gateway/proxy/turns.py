@@ -1,15 +1,18 @@
 """The turn that a runner plays next, from the journal and the session's spec."""
 
-from typing import TYPE_CHECKING
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from agentsessions.api import wire
 from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel, ModelSettings, ProviderRef
-from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.providers import Provider
-from agentsessions.journal.rows import PinnedTurn, PodIdentity, TurnKind
+from agentsessions.journal.refusals import AgentIdle, NothingYet
+from agentsessions.journal.rows import Course, PinnedTurn, PodIdentity, Schedule, TurnKind
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -17,22 +20,72 @@ from agentsessions.lifecycle.phases import TERMINAL
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
 
+DEFAULT_IDLE_SECONDS: Final = 60
+DEFAULT_MAX_HISTORY: Final = 50
 
-async def pin_turn(gateway: "Gateway", pod: PodIdentity) -> wire.Turn:
-    """Return the turn that the pod is to play; the same until it is committed.
+
+async def next_turn(gateway: "Gateway", pod: PodIdentity, *, hold_seconds: float = 0.0) -> wire.Turn:
+    """Return what the pod is to do: play a turn, the same until it is committed, or wait, or end.
+
+    Args:
+        gateway: The parts.
+        pod: Who asks.
+        hold_seconds: How long to hold the answer back while there is nothing to play. A commit to the session, by a
+            message or by a change of its spec, ends the wait at once.
 
     Raises:
         ProblemError: 412 when the session is over, 503 for what passes.
+        AgentDone: There is no turn any more.
         Refusal: The journal has no turn for this pod.
     """
+    ends_at = time.monotonic() + hold_seconds
+    with gateway.changes.listen(pod.session_uid) as listener:
+        while True:
+            try:
+                return await _pin(gateway, pod)
+            except AgentIdle:
+                return _signal(session_of(gateway, pod), pod, wire.Control.IDLE)
+            except NothingYet as nothing:
+                session, left = session_of(gateway, pod), ends_at - time.monotonic()
+                control = await _control(gateway, session)
+                if control is not wire.Control.GO:
+                    return _signal(session, pod, control, nothing.k, nothing.round)
+                if gateway.changes.is_stopping:  # a pod that is told to wait would ask again at once
+                    raise unavailable("The gateway is stopping, and there is nothing to play yet.") from nothing
+                if left <= 0:
+                    return _signal(session, pod, wire.Control.WAIT, nothing.k, nothing.round)
+                await listener.wait(min(left, nothing.seconds))
+
+
+async def _pin(gateway: "Gateway", pod: PodIdentity) -> wire.Turn:
     session = session_of(gateway, pod)
     await ensure_goal_message(gateway, session)
-    pinned = await gateway.store.pin_turn(pod)
-    history = await gateway.store.history(session.uid, pod.agent, pinned.round, pinned.history_seq, pinned.cut_seq)
-    level = await gateway.store.level(session.uid)
-    control = control_of(session, is_limited=level is not None and level.limit_reached is not None)
+    course, control = course_of(session.spec), await _control(gateway, session)
+    pinned = await gateway.store.pin_turn(pod, course, may_begin=control is wire.Control.GO)
+    history = await gateway.store.history(pinned, course.max_history)
     provider = find_provider(gateway, pod, agent_of(session, pod))
     return build_turn(session, pod, pinned, history, control=control, provider=provider)
+
+
+async def _control(gateway: "Gateway", session: SessionView) -> wire.Control:
+    level = await gateway.store.level(session.uid)
+    return control_of(session, is_limited=level is not None and level.limit_reached is not None)
+
+
+def course_of(spec: SessionSpec) -> Course:
+    """Return how a session goes on after an answer."""
+    talk, asked = spec.conversation, spec.schedule
+    schedule = None
+    if asked is not None:
+        schedule = Schedule(timedelta(seconds=asked.interval_seconds), timedelta(seconds=asked.duration_seconds))
+    if talk is None:
+        return Course(schedule=schedule)
+    return Course(
+        is_open=bool(talk.open),
+        idle=timedelta(seconds=DEFAULT_IDLE_SECONDS if talk.idle_seconds is None else talk.idle_seconds),
+        max_history=talk.max_history or DEFAULT_MAX_HISTORY,
+        schedule=schedule,
+    )
 
 
 def session_of(gateway: "Gateway", pod: PodIdentity) -> SessionView:
@@ -82,7 +135,15 @@ def control_of(session: SessionView, *, is_limited: bool) -> wire.Control:
     mode = session.spec.operating_mode
     if mode is OperatingMode.CANCELLED or is_limited or session.status.phase in {*TERMINAL, Phase.CANCELLING}:
         return wire.Control.STOP
-    return wire.Control.PAUSE if mode is OperatingMode.PAUSED else wire.Control.GO
+    if mode is OperatingMode.PAUSED or session.status.phase in {Phase.PAUSING, Phase.PAUSED}:
+        return wire.Control.PAUSE
+    return wire.Control.GO
+
+
+def _signal(session: SessionView, pod: PodIdentity, control: wire.Control, k: int = 1, round_: int = 1) -> wire.Turn:
+    """Return an answer that says only what to do: there is no turn to play."""
+    name = f"{session.namespace}/{session.name}"
+    return wire.Turn(k=k, round=round_, agent=pod.agent, epoch=pod.epoch, session=name, control=control, model="")
 
 
 def build_turn(

@@ -81,10 +81,29 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=63), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("result_seq", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_epochs_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", "agent", "epoch", name=op.f("pk_epochs")),
         sa.UniqueConstraint("pod_uid", name=op.f("uq_epochs_pod_uid")),
+    )
+    op.create_table(
+        "inbox",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("idempotency_key", sa.String(length=256), nullable=True),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=True),
+        sa.Column("epoch", sa.Integer(), nullable=True),
+        sa.Column("round", sa.Integer(), nullable=True),
+        sa.Column("k", sa.Integer(), nullable=True),
+        sa.Column("entry_seq", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_inbox_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "ordinal", name=op.f("pk_inbox")),
+        sa.UniqueConstraint("id", name=op.f("uq_inbox_id")),
+        sa.UniqueConstraint("session_uid", "idempotency_key", name=op.f("uq_inbox_session_uid_idempotency_key")),
     )
     op.create_table(
         "model_calls",
@@ -139,6 +158,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_model_calls_session_uid_state"), "model_calls", ["session_uid", "state"], unique=False)
     op.create_table(
+        "rounds",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("anchor_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("is_complete", sa.Boolean(), nullable=False),
+        sa.Column("next_number", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("completed", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("missed", sa.BigInteger(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_rounds_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_rounds")),
+    )
+    op.create_table(
         "tool_calls",
         sa.Column("session_uid", sa.String(length=64), nullable=False),
         sa.Column("agent", sa.String(length=63), nullable=False),
@@ -169,7 +201,6 @@ def upgrade() -> None:
         sa.Column("pinned_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("outcome", sa.String(length=63), nullable=True),
         sa.Column("answer_step", sa.Integer(), nullable=True),
-        sa.Column("result_seq", sa.BigInteger(), nullable=True),
         sa.Column("closed_seq", sa.BigInteger(), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_turns_session_uid")),
@@ -191,6 +222,9 @@ def upgrade() -> None:
         sa.Column("limit_reached", sa.String(length=63), nullable=True),
         sa.Column("limit_message", sa.Text(), nullable=True),
         sa.Column("limit_needed", sa.BigInteger(), nullable=True),
+        sa.Column("result_seq", sa.BigInteger(), nullable=True),
+        sa.Column("idle_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("idle_milliseconds", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_usage_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_usage")),
     )

@@ -1,0 +1,110 @@
+"""What an agent plays next once no turn is open. Jobs of the writer.
+
+An agent goes on after tools, for a message, and when a round is due. Otherwise it waits, as long as a message or a
+round may come; a wait that has lasted too long, or would, closes the epoch as idle. Everything is decided in one
+transaction: an epoch is closed only by one that finds the inbox empty.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import RowMapping, select
+
+from agentsessions.api.wire import Outcome
+from agentsessions.journal import inbox, rounds
+from agentsessions.journal.ledger import Ledger
+from agentsessions.journal.refusals import GoalMissing
+from agentsessions.journal.rows import Course, PodIdentity, Schedule
+from agentsessions.journal.tables import sessions
+from agentsessions.journal.writer import Work
+
+LONGEST_GAP: Final = timedelta(seconds=60)
+"""Between rounds a pod waits so long; for longer it is released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A turn is to be pinned."""
+
+    round: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """There is nothing to play now."""
+
+    round: int
+    """Round and number of the turn that comes after the gap."""
+    k: int
+    left: timedelta
+    """How long to wait at most before asking again."""
+    closes: bool = False
+    """Whether the epoch is not to wait but to end."""
+
+
+def find_next(
+    work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, *, fenced_at: datetime
+) -> Begin | Gap | None:
+    """Return what comes after the newest turn, which is closed; None when nothing ever comes.
+
+    Raises:
+        GoalMissing: There is nothing to answer yet.
+    """
+    queued = inbox.count_queued(work.conn, pod.session_uid)
+    if newest is None:
+        return _find_first(work, pod, course, queued, fenced_at)
+    if newest["outcome"] == Outcome.CONTINUE:
+        return Begin(newest["round"], newest["k"] + 1)
+    if course.schedule is not None:
+        return _find_in_rounds(work, newest, course.schedule, queued)
+    if queued:
+        return Begin(newest["round"], newest["k"] + 1)
+    if not course.is_open:
+        return None
+    return _wait_for_message(newest["round"], newest["k"] + 1, work.now - newest["closed_at"], course)
+
+
+def _find_first(work: Work, pod: PodIdentity, course: Course, queued: int, fenced_at: datetime) -> Begin | Gap | None:
+    if Ledger(work, pod.session_uid).has_goal:
+        return Begin(1, 1)
+    if _has_goal_to_come(work, pod):
+        raise GoalMissing(f"the goal message of {pod.namespace}/{pod.name} is not stored yet; set_goal_message first")
+    if queued:
+        return Begin(1, 1)
+    return _wait_for_message(1, 1, work.now - fenced_at, course) if course.is_open else None
+
+
+def _has_goal_to_come(work: Work, pod: PodIdentity) -> bool:
+    row = work.conn.execute(select(sessions.c.goal, sessions.c.spec).where(sessions.c.uid == pod.session_uid)).one()
+    return bool(row.goal or row.spec.get("context"))
+
+
+def _wait_for_message(round_: int, k: int, waited: timedelta, course: Course) -> Gap:
+    left = course.idle - waited
+    return Gap(round_, k, left, closes=left <= timedelta())
+
+
+def _find_in_rounds(work: Work, newest: RowMapping, schedule: Schedule, queued: int) -> Begin | Gap | None:
+    ahead = rounds.look_ahead(work, newest["session_uid"], schedule)
+    going_on = Begin(newest["round"], newest["k"] + 1)
+    if queued and not ahead.is_complete:
+        return going_on
+    if ahead.due_at is not None and ahead.due_at <= work.now:
+        return Begin(ahead.number, 1)
+    if queued:
+        return going_on
+    if ahead.due_at is None:
+        return None
+    left = ahead.due_at - work.now
+    return Gap(ahead.number, 1, left, closes=left > LONGEST_GAP)
+
+
+def has_more(work: Work, pod: PodIdentity, course: Course) -> bool:
+    """Return whether a session goes on after a text that it just answered."""
+    if course.is_open or inbox.count_queued(work.conn, pod.session_uid):
+        return True
+    if course.schedule is None:
+        return False
+    return rounds.look_ahead(work, pod.session_uid, course.schedule).due_at is not None

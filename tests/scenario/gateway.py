@@ -52,6 +52,7 @@ class Gateway:
     spec: SessionSpec
     status: SessionStatus
     now: datetime
+    turns: int = TURNS
     fence: tuple[int, str] = (0, "")
     closing: Closing | None = None
     turn: Turn | None = None
@@ -164,7 +165,7 @@ class Gateway:
     def _begin_work(self) -> bool:
         """Tell whether there is a turn to pin, and take what belongs to it."""
         if not self.has_begun and self.spec.goal:
-            self.has_begun, self.left = True, TURNS
+            self.has_begun, self.left = True, self.turns
             self.rounds = Rounds(self.now) if self.spec.schedule else None
         elif self.left == 0 and self.rounds is not None:
             self._begin_round()
@@ -183,7 +184,7 @@ class Gateway:
             rounds.missed += 1
         if due is not None and due <= self.now:
             rounds.number += 1
-            self.left = TURNS
+            self.left = self.turns
 
     def _next_round_at(self) -> datetime | None:
         """Return when the next round is due; None after the last one."""

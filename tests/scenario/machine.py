@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.lifecycle.phases import TERMINAL
 from tests.scenario.promises import Witness, check_settled, settle
 from tests.scenario.world import Crash, World
 
@@ -26,6 +28,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "pausePolicy": {"boundary": "Immediate"},
     },
     "a conversation": {"conversation": {"open": True}},
+    "another conversation": {"conversation": {"open": True, "idleSeconds": 5}},
     "a conversation with a goal": {"goal": "count", "conversation": {"open": True, "idleSeconds": 10}},
     "a conversation that expires": {"conversation": {"open": True, "idleSeconds": 0}, "expireAfterSeconds": 300},
     "rounds without a pause": {
@@ -39,8 +42,21 @@ SPECS: dict[str, dict[str, Any]] = {
         "schedule": {"intervalSeconds": 150, "durationSeconds": 400},
     },
 }
+TURNS = 12
+MUCH = {"maxSteps": 100, "timeoutSeconds": 900}
+"""So that lives are long enough to meet something."""
 MOVES_OF_THE_YOUNG = 2
 """Starting and Running."""
+FAULTS: dict[str, Callable[[World], object]] = {
+    "the gateway goes": lambda world: world.set_gateway(up=False),
+    "the node is cut off": lambda world: world.set_node(up=False),
+    "the operator goes": lambda world: world.set_operator(up=False),
+    "news of the journal is late": lambda world: world.set_news(late=True),
+    "news of pods is late": lambda world: world.set_pod_watch(late=True),
+    "pods are refused": lambda world: world.refuse_pods("exceeded quota: pods") if world.status.phase else None,
+    "the namespace is held": lambda world: world.set_hold("quota team holds this namespace"),
+    "the quota is full": lambda world: world.set_room(has_room=False),
+}
 DEATHS = st.sampled_from([*ErrorCode, None])
 
 
@@ -54,8 +70,14 @@ class Life(RuleBasedStateMachine):
 
     @initialize(kind=st.sampled_from(sorted(SPECS)), stages=st.integers(0, 8))
     def create(self, kind: str, stages: int) -> None:
-        self.world = World(spec=SPECS[kind])
+        self.world, self.witness = World(spec={"limits": MUCH, **SPECS[kind]}, turns=TURNS), Witness()
         self.pods_go_on(stages)
+
+    @precondition(lambda self: self.world.is_deleted or self.world.phase in TERMINAL)
+    @rule(kind=st.sampled_from(sorted(SPECS)), stages=st.integers(1, 6))
+    def another_session_begins(self, kind: str, stages: int) -> None:
+        self.teardown()
+        self.create(kind, stages)
 
     @property
     def is_grown(self) -> bool:
@@ -72,18 +94,6 @@ class Life(RuleBasedStateMachine):
     @rule(crash=st.sampled_from([crash for crash in Crash if crash is not Crash.NOWHERE]))
     def operator_dies_in_a_pass(self, crash: Crash) -> None:
         self.world.reconcile(crash)
-
-    @rule()
-    def operator_goes_or_comes(self) -> None:
-        self.world.set_operator(up=not self.world.is_operator_up)
-
-    @rule(late=st.booleans())
-    def news_of_the_journal_is_late(self, late: bool) -> None:
-        self.world.set_news(late=late)
-
-    @rule(late=st.booleans())
-    def news_of_pods_is_late(self, late: bool) -> None:
-        self.world.set_pod_watch(late=late)
 
     # --- people
     @rule(mode=st.sampled_from([OperatingMode.PAUSED, OperatingMode.PAUSED, OperatingMode.RUNNING]))
@@ -114,14 +124,6 @@ class Life(RuleBasedStateMachine):
     def person_changes_the_clocks(self, seconds: int | None) -> None:
         self.world.change(expireAfterSeconds=seconds, ttlSecondsAfterFinished=seconds)
 
-    @rule(words=st.sampled_from(["", "quota team holds this namespace"]))
-    def person_holds_the_namespace_or_lets_go(self, words: str) -> None:
-        self.world.set_hold(words)
-
-    @rule(has_room=st.booleans())
-    def quota_fills_or_empties(self, has_room: bool) -> None:
-        self.world.set_room(has_room=has_room)
-
     @precondition(lambda self: self.is_grown)
     @rule()
     def person_deletes(self) -> None:
@@ -129,6 +131,11 @@ class Life(RuleBasedStateMachine):
 
     # --- pods
     @rule(stages=st.integers(1, 6))
+    def pods_are_lost_and_go_on(self, stages: int) -> None:
+        self.world.lose_pods()
+        self.pods_go_on(stages)
+
+    @rule(stages=st.integers(1, 8))
     def pods_go_on(self, stages: int) -> None:
         for _ in range(stages):
             self.world.operate()
@@ -150,20 +157,22 @@ class Life(RuleBasedStateMachine):
     def pods_are_lost(self) -> None:
         self.world.lose_pods()
 
-    # --- the cluster
-    @rule()
-    def gateway_goes_or_comes(self) -> None:
-        self.world.set_gateway(up=not self.world.is_gateway_up)
+    # --- what goes wrong
+    @rule(fault=st.sampled_from(sorted(FAULTS)))
+    def something_breaks(self, fault: str) -> None:
+        FAULTS[fault](self.world)
 
     @rule()
-    def node_goes_or_comes(self) -> None:
-        self.world.set_node(up=not self.world.is_node_up)
+    def everything_works_again(self) -> None:
+        self.world.end_faults()
 
-    @precondition(lambda self: self.world.status.phase is not None)
-    @rule(words=st.sampled_from(["", "exceeded quota: pods"]))
-    def pods_are_refused(self, words: str) -> None:
-        self.world.refuse_pods(words)
+    @rule()
+    def everything_but_the_node_works_again(self) -> None:
+        is_node_up = self.world.is_node_up
+        self.world.end_faults()
+        self.world.set_node(up=is_node_up)
 
+    # --- time
     @rule(seconds=st.sampled_from([1, 5, 31, 61, 95]))
     def time_passes(self, seconds: int) -> None:
         self.world.live(seconds)
@@ -172,12 +181,6 @@ class Life(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([601, 1100]))
     def much_time_passes(self, seconds: int) -> None:
         self.world.live(seconds)
-
-    @rule()
-    def all_faults_but_the_node_s_end(self) -> None:
-        is_node_up = self.world.is_node_up
-        self.world.end_faults()
-        self.world.set_node(up=is_node_up)
 
     @invariant()
     def promises_hold(self) -> None:

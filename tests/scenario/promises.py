@@ -44,7 +44,7 @@ class Witness:
         self._check_deletion(world)
         check_pods(world)
         check_journal(world)
-        if not world.is_disturbed and not world.is_deleted:
+        if not world.is_disturbed and not world.is_deleted and not world.is_due:
             check_deadlines(world)
             check_clocks(world)
 
@@ -99,9 +99,8 @@ def check_deadlines(world: World) -> None:
     deadlines = DEFAULT_DEADLINES
     since = max(world.status.phase_started_at or world.now, world.disturbed_at)
     age = world.now - since
-    # Nobody can end what runs on a node that is cut off: it is asked to end, and fenced.
-    running = [pod for pod in world.pods.values() if not pod.is_ended and (world.is_node_up or not pod.is_deleting)]
-    pods = [pod.name for pod in running]
+    # What is asked to end is the kubelet's; on a node that is cut off it is fenced.
+    pods = [pod.name for pod in world.pods.values() if not pod.is_ended and not pod.is_deleting]
     assert not (pods and world.phase in WITHOUT_PODS and age > GRACE + SLACK), f"{pods} run on in {world.phase}"
     effective = resolve(world.read_spec())
     cancelling = effective.shutdown_grace + deadlines.ending
@@ -173,6 +172,7 @@ def check_rest(world: World) -> None:
     else:
         assert phase is not Phase.PAUSED or world.status.stop_reason in LIMIT_STOPS, "nobody wanted it to pause"
     assert [pod.name for pod in world.pods.values() if not pod.is_ended] == []
+    assert len(world.pods) <= 1, f"pods {list(world.pods)} are left"
     if phase is Phase.IDLE:
         assert world.journal.inbox == []
     if phase is Phase.COMPLETED and world.journal.committed:

@@ -9,10 +9,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.scenario.machine import Life
 
 PROFILES = {
-    "ci": settings(max_examples=80, stateful_step_count=40, derandomize=True, deadline=None, database=None),
-    "full": settings(max_examples=500, stateful_step_count=50, deadline=None, database=None, print_blob=True),
+    "ci": settings(max_examples=50, stateful_step_count=100, derandomize=True, deadline=None, database=None),
+    "full": settings(max_examples=250, stateful_step_count=100, deadline=None, database=None, print_blob=True),
 }
-"""ci: some 3,000 events, the same each time. full: 20,000, others each time."""
+"""ci: some 5,000 events, the same each time. full: 20,000, others each time."""
 PROFILE = PROFILES[os.environ.get("AGENTSESSIONS_LIVES", "ci")]
 
 

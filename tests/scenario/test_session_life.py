@@ -122,3 +122,15 @@ def test_session_that_a_person_paused_does_not_expire() -> None:
     world = paused(expireAfterSeconds=60)
     world.live(3600)
     assert world.phase is Phase.PAUSED
+
+
+@pytest.mark.requirement("LIFE-5")
+def test_cancel_on_a_node_that_is_cut_off_ends_at_its_deadline_without_being_asked_again() -> None:
+    world = running()
+    world.set_node(up=False)
+    world.ask(OperatingMode.CANCELLED)
+    world.live(59)
+    assert world.phase is Phase.CANCELLING
+    world.live(2)
+    assert world.phase is Phase.CANCELLED
+    assert world.status.stop_reason in {StopReason.FORCE_TERMINATED, StopReason.USER_CANCELLED}

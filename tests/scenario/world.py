@@ -22,7 +22,7 @@ from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from tests.builders import SESSION_UID, T0
-from tests.scenario.gateway import Gateway
+from tests.scenario.gateway import TURNS, Gateway
 
 MOST_DECISIONS = 8
 """In one pass, as the controller allows."""
@@ -54,6 +54,8 @@ class World:
     """One session and all that acts on it."""
 
     spec: dict[str, Any] = field(default_factory=lambda: {"goal": "count"})
+    turns: int = TURNS
+    """Turns that the goal, and each round of it, takes."""
     status: SessionStatus = field(default_factory=SessionStatus)
     acceptance: Acceptance = field(default_factory=Acceptance)
     pods: dict[str, PodView] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class World:
     @cached_property
     def journal(self) -> Gateway:
         """The gateway."""
-        return Gateway(self.read_spec(), self.status, self.now)
+        return Gateway(self.read_spec(), self.status, self.now, self.turns)
 
     def read_spec(self) -> SessionSpec:
         """Return the spec as the product reads it."""
@@ -247,12 +249,14 @@ class World:
     def operate(self) -> None:
         """Let the operator look until it has nothing more to do now."""
         for _ in range(MOST_PASSES):
-            if not self.is_operator_up or not self._is_due():
+            if not self.is_operator_up or not self.is_due:
                 return
             self.reconcile()
         raise AssertionError(f"{MOST_PASSES} passes in a row, and it is not done: {self.phases}")
 
-    def _is_due(self) -> bool:
+    @property
+    def is_due(self) -> bool:
+        """Whether the operator has a reason to look now."""
         return self.is_dirty or (self.wake_at is not None and self.wake_at <= self.now)
 
     def live(self, seconds: float) -> None:

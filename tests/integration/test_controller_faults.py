@@ -71,8 +71,7 @@ async def test_an_undisturbed_story_has_one_pod_and_leaves_no_other(runs: Runs, 
 
 
 @pytest.mark.requirement("LIFE-11")
-@pytest.mark.parametrize("kill", KILLS)
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize(("story", "kill"), [(FIRST, "killed before"), *((story, "killed after") for story in STORIES)])
 async def test_an_operator_killed_at_a_change_of_pods_or_status_comes_to_the_same_end(
     runs: Runs, story: str, kill: str
 ) -> None:

@@ -98,7 +98,6 @@ class Gateway:
         if is_final or self.status.phase in TERMINAL or self._is_cancelled or self._is_talked_out:
             return False
         self.acknowledged.append(len(self.acknowledged) + 1)
-        self._end_gap()
         return True
 
     # --- pods
@@ -227,9 +226,10 @@ class Gateway:
 
     @property
     def _is_talked_out(self) -> bool:
-        """Whether a conversation that was closed holds no epoch that could still answer."""
-        is_idle = self.closing is not None and self.closing.outcome is Outcome.IDLE
-        return self.spec.conversation is not None and not self._is_open and (is_idle or self.fence[0] == 0)
+        """Whether a person closed the conversation while nothing was to be done: it is about to be completed."""
+        if self.spec.conversation is None or self._is_open or self.inbox:
+            return False
+        return self.closing.outcome is Outcome.IDLE if self.closing else not (self.spec.goal or self.fence[0])
 
     @property
     def _is_cancelled(self) -> bool:

@@ -8,6 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.agentsessions-dev
 CLUSTER := $(PYTHON) hack/cluster
+# Tests have clusters beside it, named after it: two checkouts that test at the same time each need a name.
+CLUSTER_NAME := $(or $(AGENTSESSIONS_CLUSTER),agentsessions)
 IN_VENV := PYTHONPATH=operator $(BIN)/python
 # Programs of the cluster (kubectl) come before those of the machine.
 WITH_CLUSTER := PATH="$$($(CLUSTER) path):$$PATH"
@@ -117,11 +119,12 @@ test-fast: $(STAMP) ## Run both of these
 # Clusters of their own: these tests play the operator and the gateway themselves, and the product must not interfere.
 # They give way to the end-to-end tests that `make test` runs beside them, some of which measure time.
 .PHONY: test-integration
-test-integration: export AGENTSESSIONS_CLUSTER = agentsessions-it
+test-integration: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
+test-integration: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
 test-integration: $(STAMP) ## Run the tests that need an API server, on clusters of their own
 	nice $(CLUSTER) up
 	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
-		for name in agentsessions-it operator-tests operator-tests-faults; do $(CLUSTER) down --name $$name; done; \
+		for name in it operators operators-faults; do $(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done; \
 		exit $$status
 
 .PHONY: test-e2e
@@ -147,10 +150,11 @@ test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each ti
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
 .PHONY: test-faults
+test-faults: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
 test-faults: $(STAMP) ## Strike the operator at each of its changes, in every way: minutes
 	$(WITH_CLUSTER) AGENTSESSIONS_FAULTS_PAGE="$(FAULTS_PAGE)" \
 		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py; status=$$?; \
-		$(CLUSTER) down --name operator-tests-faults; exit $$status
+		$(CLUSTER) down --name $(CLUSTER_NAME)-operators-faults; exit $$status
 
 # --- the cluster
 

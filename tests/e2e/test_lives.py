@@ -15,8 +15,8 @@ from tests.e2e.product import PATIENCE, SAMPLES, Forward, Json, Product
 pytestmark = pytest.mark.e2e
 
 LIVES = SAMPLES / "lives"
-WHOLE_PAUSE_SECONDS = 5
-"""On top of one step: what a pause may take."""
+PAUSE_GRACE_SECONDS, CANCEL_GRACE_SECONDS = 20, 5
+"""As the samples say."""
 
 
 def apply(product: Product, namespace: str, name: str) -> None:
@@ -48,7 +48,7 @@ def test_paused_counter_goes_on_at_the_next_step_and_counts_each_number_once(pro
     asked_at = time.monotonic()
     product.patch_session(namespace, "counter", operatingMode="Paused")
     paused = product.wait_phase(namespace, "counter", "Paused")
-    assert time.monotonic() - asked_at <= 1 + WHOLE_PAUSE_SECONDS, "a step takes less than a second here"
+    assert time.monotonic() - asked_at < PAUSE_GRACE_SECONDS, "the runner ended by itself, at the step's end"
     assert live_pods(product, namespace, paused) == []
     before = steps_of(product, namespace, "counter")
     assert before == list(range(1, len(before) + 1))
@@ -85,7 +85,7 @@ def test_cancel_in_the_middle_of_an_answer_ends_all_spending(product: Product, n
     asked_at = time.monotonic()
     product.patch_session(namespace, "endless", operatingMode="Cancelled")
     cancelled = product.wait_phase(namespace, "endless", "Cancelled")
-    assert time.monotonic() - asked_at <= 5 + 5, "its grace and 5 s"
+    assert time.monotonic() - asked_at < CANCEL_GRACE_SECONDS + 20, "the answer alone takes a minute"
     status = cancelled["status"]
     assert (status["stopReason"], status["podsRemaining"]) == ("UserCancelled", 0)
     assert status["stoppedAt"]

@@ -101,6 +101,7 @@ VIEW = {
     f"list {SESSIONS}": True,
     f"get {SESSIONS}/messages": True,
     f"get {SESSIONS}/events": True,
+    f"create {SESSIONS}/messages": False,
     f"create {SESSIONS}": False,
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,
@@ -110,6 +111,7 @@ VIEW = {
     f"own {SESSIONS}": False,
 }
 USER = VIEW | {
+    f"create {SESSIONS}/messages": True,
     f"create {SESSIONS}": True,
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,

@@ -25,6 +25,8 @@ from tests.integration.gateway_process import (
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 READER = "reader"
 STRANGER = "stranger"
+READS = ("", "/steps", "/messages", "/events", "/verify")
+"""What is read of one session, below its path."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def wait_for(client: httpx2.Client, name: str, **want: Any) -> dict[str, Any]:
 
 
 @pytest.mark.requirement("ID-1")
-@pytest.mark.parametrize("path", [PATH, f"{PATH}/any", f"{PATH}/any/steps", f"{PATH}/any/events", f"{PATH}/any/verify"])
+@pytest.mark.parametrize("path", [PATH, *(f"{PATH}/any{tail}" for tail in READS)])
 def test_no_user_route_answers_without_a_token(gateway: GatewayProcess, path: str) -> None:
     with gateway.client() as nobody, gateway.client("not-a-token") as forger:
         for response in (nobody.get(path), forger.get(path)):
@@ -95,6 +97,7 @@ def test_a_token_for_agent_pods_opens_no_user_route(gateway: GatewayProcess, hom
         pytest.param(PATH, "list agentsessions.agentsessions.dev", id="a list"),
         pytest.param(f"{PATH}/any", "get agentsessions.agentsessions.dev", id="a session"),
         pytest.param(f"{PATH}/any/steps", "get agentsessions/messages.agentsessions.dev", id="steps"),
+        pytest.param(f"{PATH}/any/messages", "get agentsessions/messages.agentsessions.dev", id="messages"),
         pytest.param(f"{PATH}/any/events", "get agentsessions/events.agentsessions.dev", id="events"),
     ],
 )
@@ -320,8 +323,39 @@ def test_the_openapi_document_describes_the_user_routes_in_camel_case(gateway: G
         found = client.get("/api/v1/openapi.json").json()
     assert set(found["paths"]) == {
         PATH,
-        *(f"{PATH}/{{session}}{tail}" for tail in ("", "/steps", "/events", "/verify")),
+        *(f"{PATH}/{{session}}{tail}" for tail in (*READS, "/messages/{message}")),
     }
     fields = {name for schema in found["components"]["schemas"].values() for name in schema.get("properties", ())}
     assert {"phaseStartedAt", "stopReason", "inputTokens"} <= fields
     assert not [name for name in fields if "_" in name]
+
+
+@pytest.mark.requirement("CONV-1")
+@pytest.mark.requirement("ID-1")
+def test_who_may_read_a_session_may_not_talk_with_it_until_allowed(
+    gateway: GatewayProcess, reader: httpx2.Client, home: Kubectl
+) -> None:
+    create_session(home, "talkative", conversation={"open": True})
+    wait_for(reader, "talkative")
+    path = f"{PATH}/talkative/messages"
+    refused = reader.post(path, json={"content": "hello"})
+    assert refused.status_code == 403
+    assert "create agentsessions/messages" in refused.json()["detail"]
+
+    create_account(home, "talker")
+    grant(home, "talker", "create", "agentsessions/messages")
+    with gateway.client(mint(home, "talker"), namespace=home.namespace) as talker:
+        hello = {"content": "hello", "idempotencyKey": "once"}
+        eventually(lambda: talker.post(path, json=hello).is_success, "the new right is known")
+        sent = talker.post(path, json=hello)
+    assert sent.status_code == 201
+    assert sent.json()["actor"] == f"system:serviceaccount:{home.namespace}:talker"
+    listed = reader.get(path).json()["items"]
+    assert [(item["content"], item["state"]) for item in listed] == [("hello", "queued")]
+    assert reader.get(f"{path}/{sent.json()['id']}").json() == listed[0]
+
+    write_status(home, "talkative", "Cancelled")
+    wait_for(reader, "talkative", phase="Cancelled")
+    with gateway.client(mint(home, "talker"), namespace=home.namespace) as talker:
+        late = talker.post(path, json={"content": "anybody?"})
+    assert (late.status_code, late.json()["code"]) == (409, "session_finished")

@@ -191,6 +191,7 @@ inbox: Final = Table(
     Column("k", Integer),
     Column("entry_seq", BigInteger),
     UniqueConstraint("session_uid", "idempotency_key"),
+    Index(None, "session_uid", "entry_seq"),  # finds the queued ones among many
 )
 """Messages to a session, in order; `agent` and what follows name the turn that took it."""
 

@@ -1,6 +1,7 @@
-"""Stands for the Kubernetes API server: lists, watches, Secrets and token reviews, over real HTTP.
+"""Stands for the Kubernetes API server: lists, watches, Secrets and reviews, over real HTTP.
 
-A pod's token is `pod-<uid>`. Objects are given and taken with `put` and `remove`; watches hear of it.
+A pod's token is `pod-<uid>`, a person's `user-<name>`; all but `stranger` may do everything. Objects are given and
+taken with `put` and `remove`; watches hear of it.
 """
 
 import asyncio
@@ -100,11 +101,18 @@ class Cluster:
 
     async def _review(self, request: web.Request) -> web.Response:
         spec = (await request.json())["spec"]
+        if spec["token"].startswith("user-") and not spec.get("audiences"):
+            user = {"username": spec["token"].removeprefix("user-")}
+            return web.json_response({"status": {"authenticated": True, "user": user}})
         if not spec["token"].startswith("pod-") or TOKEN_AUDIENCE not in spec.get("audiences", ()):
             return web.json_response({"status": {"authenticated": False}})
         extra = {"authentication.kubernetes.io/pod-uid": [spec["token"].removeprefix("pod-")]}
         user = {"username": "system:serviceaccount:team:agentsessions-runner", "extra": extra}
         return web.json_response({"status": {"authenticated": True, "audiences": [TOKEN_AUDIENCE], "user": user}})
+
+    async def _access(self, request: web.Request) -> web.Response:
+        spec = (await request.json())["spec"]
+        return web.json_response({"status": {"allowed": spec["user"] != "stranger"}})
 
     def _end_watches(self) -> None:
         for queues in self._watches.values():
@@ -120,6 +128,7 @@ class Cluster:
         app.router.add_get("/api/v1/namespaces", self._list)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
         app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review)
+        app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._access)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -85,6 +85,10 @@ class House:
         headers = {"Authorization": f"Bearer pod-{pod}"}
         return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=LONG_SECONDS)
 
+    def person(self, name: str = "alice") -> httpx2.AsyncClient:
+        headers = {"Authorization": f"Bearer user-{name}", "X-Namespace": "team"}
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=LONG_SECONDS)
+
     async def ask(self, model: str = "good", *, pod: str = "p1", **more: Any) -> httpx2.Response:
         async with self.client(pod) as client:
             body = {"model": model, "messages": MESSAGES} | more
@@ -138,8 +142,8 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(cluster: Cluster, database: Path) -> AsyncIterator[House]:
-    """Start a gateway on a database that may have been used before."""
+async def open_house(cluster: Cluster, database: Path, port: int = 0) -> AsyncIterator[House]:
+    """Start a gateway on a database, and a port, that may have been used before."""
     settings = Settings(allowed_provider_networks=(ip_network("127.0.0.0/8"),))
     client = Client(cluster.access(), field_manager="test")
     store = await Store.open(f"sqlite+aiosqlite:///{database}")
@@ -153,9 +157,10 @@ async def open_house(cluster: Cluster, database: Path) -> AsyncIterator[House]:
         changes=Changes(store),
     )
     gateway.proxy = await open_proxy(gateway)
-    watching = asyncio.create_task(gateway.watch.run())
+    endless = [asyncio.create_task(gateway.watch.run()), asyncio.create_task(gateway.changes.run())]
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         server = create_server(create_app(gateway), "127.0.0.1", 0)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await asyncio.wait_for(gateway.watch.is_ready.wait(), LONG_SECONDS)
@@ -164,10 +169,12 @@ async def open_house(cluster: Cluster, database: Path) -> AsyncIterator[House]:
         try:
             yield House(gateway, cluster, f"http://127.0.0.1:{listener.getsockname()[1]}")
         finally:
+            gateway.changes.stop()
             server.should_exit = True
             await serving
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            for task in endless:
+                task.cancel()
+            await asyncio.gather(*endless, return_exceptions=True)
             await gateway.proxy.close()
             await store.close()
             await client.close()

@@ -107,6 +107,7 @@ class Peer:
     control: wire.Control = wire.Control.GO
     max_output_tokens: int | None = 4000
     k: int = 1
+    round: int = 1
     is_over: bool = False
     goes_on_after_errors: bool = False
     """Whether an error is answered by another turn, as a gateway does that makes a long conversation shorter."""
@@ -179,6 +180,7 @@ class Peer:
     def turn(self) -> wire.Turn:
         return wire.Turn(
             k=self.k,
+            round=self.round,
             agent="analyst",
             epoch=1,
             session="default/sales",

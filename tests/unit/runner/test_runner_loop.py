@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from agentsessions.api import wire
 from agentsessions.api.reasons import ErrorCode, ExitCode
@@ -12,7 +13,7 @@ from agentsessions.runner.errors import FencedError, GatewayError, LimitReachedE
 from agentsessions.runner.settings import Patience
 from agentsessions.runner.tools.results import Result, Results
 from tests.unit.runner.conftest import Runner
-from tests.unit.runner.peer import GOAL, TOKEN, Answer, Peer, call, problem
+from tests.unit.runner.peer import GOAL, TOKEN, Answer, Hold, Peer, call, problem
 from tests.unit.runner.processes import has_ended
 
 CHAT_PATH = f"{wire.OPENAI_PATH}/chat/completions"
@@ -306,3 +307,40 @@ async def test_loop_starts_nothing_more_when_cancelled_in_a_model_call(
 
 def write_token(path: Path, token: str) -> None:
     path.write_text(token)
+
+
+@pytest.mark.requirement("LIFE-8")
+async def test_loop_asks_again_for_what_it_is_to_wait_for(runner: Runner, peer: Peer) -> None:
+    peer.control = wire.Control.WAIT
+    hold = peer.hold("turn")
+    running = asyncio.create_task(runner.run(peer))
+    await hold.reached.wait()
+    for _ in range(3):
+        hold, before = Hold(), hold
+        peer.holds["turn"] = hold
+        before.released.set()
+        await hold.reached.wait()
+    assert not peer.asked
+    peer.control = wire.Control.GO
+    peer.let_go()
+    assert await running == ExitCode.DONE
+    assert len(peer.commits) == 1
+
+
+@pytest.mark.requirement("LIFE-8")
+async def test_loop_ends_as_idle_when_its_epoch_is_closed_so(runner: Runner, peer: Peer) -> None:
+    peer.control = wire.Control.IDLE
+    assert await runner.run(peer) == ExitCode.IDLE
+    assert not peer.asked
+
+
+async def test_loop_waits_out_a_gateway_that_is_away_while_it_waits(runner: Runner, peer: Peer) -> None:
+    wait = web.json_response(peer.turn().model_copy(update={"control": wire.Control.WAIT}).to_json())
+    peer.failures[wire.TURN_PATH] += [wait, problem(503, "unavailable"), problem(425, "not_fenced")]
+    assert await runner.run(peer) == ExitCode.DONE
+
+
+async def test_loop_commits_the_turn_of_its_round(runner: Runner, peer: Peer) -> None:
+    peer.round = 7
+    await runner.run(peer)
+    assert [(commit.round, commit.k) for commit in peer.commits] == [(7, 1)]

@@ -50,10 +50,10 @@ async def next_turn(gateway: "Gateway", pod: PodIdentity, *, hold_seconds: float
                 control = await _control(gateway, session)
                 if control is not wire.Control.GO:
                     return _signal(session, pod, control, nothing.k, nothing.round)
-                if gateway.changes.is_stopping:  # a pod that is told to wait would ask again at once
-                    raise unavailable("The gateway is stopping, and there is nothing to play yet.") from nothing
                 if left <= 0:
                     return _signal(session, pod, wire.Control.WAIT, nothing.k, nothing.round)
+                if gateway.changes.is_stopping:  # a pod that is told to wait would ask again at once
+                    raise unavailable("The gateway is stopping, and there is nothing to play yet.") from nothing
                 await listener.wait(min(left, nothing.seconds))
 
 

@@ -130,3 +130,26 @@ def test_play_refuses_to_quote_without_bound() -> None:
     rules: list[dict[str, Any]] = [{"answer": {"text": "${result[1]}" * 5000}}]
     with pytest.raises(TooMuchQuotedError, match="quotes more than"):
         say(rules, [GOAL, ASKED, result("x" * 65_536)])
+
+
+WITH_CONTEXT: dict[str, Any] = {"conversation": {"open": True}, "context": {"text": "c"}}
+TALKED: list[dict[str, Any]] = [
+    GOAL,
+    {"role": "assistant", "content": "it is 3"},
+    {"role": "user", "content": "and the product?"},
+    {"role": "user", "content": "in words"},
+]
+
+
+def test_play_of_a_conversation_knows_the_goal_the_newest_message_and_the_number_of_the_answer() -> None:
+    rules = [{"when": {"step": 2, "text": "^in words$"}, "answer": {"text": "${goal} / ${text}"}}]
+    played = say(rules, TALKED)
+    assert played is not None
+    assert played.text == "find the sum / in words"
+
+
+def test_play_of_a_session_without_goal_takes_its_first_message_for_it() -> None:
+    rules = [{"answer": {"text": "${goal}!"}}]
+    hello = {"role": "user", "content": "hello"}
+    context = {"role": "user", "content": build_goal_message(SessionSpec.model_validate(WITH_CONTEXT))}
+    assert [played.text for played in (say(rules, [hello]), say(rules, [context, hello])) if played] == ["hello!", "!"]

@@ -105,6 +105,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_inbox_id")),
         sa.UniqueConstraint("session_uid", "idempotency_key", name=op.f("uq_inbox_session_uid_idempotency_key")),
     )
+    op.create_index(op.f("ix_inbox_session_uid_entry_seq"), "inbox", ["session_uid", "entry_seq"], unique=False)
     op.create_table(
         "model_calls",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

@@ -224,7 +224,9 @@ async def test_twelve_sessions_with_quota_three_run_three_at_a_time_in_order_acr
         await world.wait_phases("Completed", *expected[: number + 1])
         await world.wait_phases("Starting", *expected[number + 1 : number + 4])
     assert world.history.most_at_once() == 3
-    assert world.history.starts() == expected
+    first, later = world.history.starts()[:3], world.history.starts()[3:]
+    assert sorted(first) == names[:3], "there was room for all of them: none went before another"
+    assert later == expected[3:]
 
 
 async def test_a_burst_of_sessions_never_exceeds_the_quota(world: World) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.store import Key
-from agentsessions.engine.errors import ApiError, Conflict
+from agentsessions.engine.errors import ApiError, Conflict, NotFound
 from agentsessions.engine.queue import Backoff, KeyedQueue
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ class Passes:
         started = time.perf_counter()
         try:
             wake_at = await self._reconcile(key)
-        except Conflict:
+        except (Conflict, NotFound):  # changed or gone since: a stream may be late, a list at the start old
             await self._retry_fresh(key)
             result = "conflict"
         except ApiError as error:

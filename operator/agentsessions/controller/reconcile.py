@@ -27,7 +27,7 @@ from agentsessions.controller.skew import mark_unreadable, skew_message
 from agentsessions.controller.store import Key, Sessions
 from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
-from agentsessions.engine.errors import ApiError, NotFound
+from agentsessions.engine.errors import ApiError
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Deadlines, Facts, JournalView, PodView, SessionView
@@ -206,18 +206,16 @@ class Reconciler:
 
         Raises:
             Conflict: The session has changed since.
+            NotFound: It is gone.
             ApiError: The write failed.
         """
         patch = merge_diff(session.status.to_json(), status.to_json())
         if not patch:
             return False
         body = {"metadata": {"resourceVersion": session.resource_version}, "status": patch}
-        try:
-            answer = await self._parts.client.merge_patch(
-                AGENT_SESSIONS, session.namespace, session.name, body, subresource="status"
-            )
-        except NotFound:
-            return False  # deleted; its stream says so too
+        answer = await self._parts.client.merge_patch(
+            AGENT_SESSIONS, session.namespace, session.name, body, subresource="status"
+        )
         self._parts.sessions.put(answer)
         self._parts.metrics.writes.labels("status").inc()
         return True

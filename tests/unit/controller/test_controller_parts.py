@@ -14,7 +14,7 @@ from agentsessions.controller.providers import ready_condition
 from agentsessions.controller.reconcile import draw_jitter
 from agentsessions.controller.skew import mark_unreadable
 from agentsessions.controller.views import to_provider, to_session
-from agentsessions.engine.errors import Conflict, Unreachable
+from agentsessions.engine.errors import Conflict, NotFound, Unreachable
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.lifecycle.decision import EventWanted
 from tests.builders import T0
@@ -119,6 +119,7 @@ class Failing:
         pytest.param(None, "done", id="it went well"),
         pytest.param(Unreachable("no answer"), "passing", id="the API server is away"),
         pytest.param(Conflict(409, "Conflict", "changed"), "conflict", id="the object has changed"),
+        pytest.param(NotFound(404, "NotFound", "gone"), "conflict", id="the object is gone, and no stream said so"),
         pytest.param(KeyError("bug"), "bug", id="a bug of ours"),
     ],
 )
@@ -130,7 +131,7 @@ async def test_a_pass_is_tried_again_whatever_happened(error: Exception | None, 
     now += 60
     assert len(queue) == 1
     assert metrics.registry.get_sample_value("agentsession_passes_total", {"result": result}) == 1
-    assert bool(failing.refreshed) is isinstance(error, Conflict)
+    assert bool(failing.refreshed) is isinstance(error, Conflict | NotFound)
 
 
 @pytest.mark.parametrize(

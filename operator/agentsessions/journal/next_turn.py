@@ -7,7 +7,6 @@ transaction: an epoch is closed only by one that finds the inbox empty.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import RowMapping, select
 
@@ -18,9 +17,7 @@ from agentsessions.journal.refusals import GoalMissing
 from agentsessions.journal.rows import Course, PodIdentity, Schedule
 from agentsessions.journal.tables import sessions
 from agentsessions.journal.writer import Work
-
-LONGEST_GAP: Final = timedelta(seconds=60)
-"""Between rounds a pod waits so long; for longer it is released."""
+from agentsessions.lifecycle.effective import LONGEST_GAP
 
 
 @dataclass(frozen=True, slots=True)

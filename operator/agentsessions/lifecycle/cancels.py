@@ -6,7 +6,7 @@ from agentsessions.lifecycle import epochs
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import can_move
-from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.situation import Situation
 
 
 def is_cancel_requested(case: Situation) -> Outcome | None:
@@ -75,7 +75,7 @@ def _cancelled(case: Situation) -> Outcome:
         "cancelled as asked; no pod is left" + _why(case),
         stop_reason=stop_reason,
         pods_remaining=0,
-        row=case.row and case.row.model_copy(update={"state": EpochState.ENDED.value}),
+        row=case.ended_row,
     )
 
 

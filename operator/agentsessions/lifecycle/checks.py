@@ -15,7 +15,7 @@ from agentsessions.lifecycle import epochs
 from agentsessions.lifecycle.cancels import is_cancel_requested
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.limits import is_over_limit
-from agentsessions.lifecycle.outcome import Outcome, failed
+from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.pauses import is_pause_requested
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.situation import EpochState, Situation
@@ -35,7 +35,6 @@ def is_final(case: Situation) -> Outcome | None:
     ends_at, ttl = finished_at + LINGER, case.facts.session.spec.ttl_seconds_after_finished
     is_over = case.now >= ends_at or case.phase is not Phase.COMPLETED
     deleted_at = None if ttl is None else finished_at + timedelta(seconds=ttl)
-    wakes = (ends_at if pods and not is_over else None, deleted_at)
     return Outcome(
         case.phase,
         epochs.reason_now(case),
@@ -44,7 +43,7 @@ def is_final(case: Situation) -> Outcome | None:
         error=case.status.error,
         pods_remaining=None if case.status.pods_remaining is None else len(pods),
         delete=unwanted(pods) if is_over else (),
-        wake_at=min((at for at in wakes if at is not None), default=None),
+        wake_at=earliest(ends_at if pods and not is_over else None, deleted_at),
         delete_session=deleted_at is not None and case.now >= deleted_at,
     )
 
@@ -80,13 +79,12 @@ def is_goal_reached(case: Situation) -> Outcome | None:
     )
     if not (is_closed or is_foreign_done):
         return None
-    row = case.row.model_copy(update={"state": EpochState.ENDED.value})
     return Outcome(
         Phase.COMPLETED,
         StopReason.GOAL_REACHED,
         "the agent gave its final answer",
         stop_reason=StopReason.GOAL_REACHED,
-        row=row,
+        row=case.ended_row,
         needs_level=not is_closed and case.is_level_wanted,
     )
 

@@ -4,6 +4,7 @@ It decides from scratch on every wake-up: what to create and delete, the status 
 when to look again. It keeps nothing between calls, so a crash between any two writes is harmless.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +13,7 @@ from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.checks import CHECKS
 from agentsessions.lifecycle.decision import Decision, EventWanted
 from agentsessions.lifecycle.facts import Facts
-from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.outcome import Outcome, earliest
 from agentsessions.lifecycle.situation import Situation, read
 from agentsessions.lifecycle.stalls import mark_stalled
 from agentsessions.lifecycle.status import build_status
@@ -33,7 +34,7 @@ def decide(facts: Facts, now: datetime) -> Decision:
     outcome = first_outcome(case)
     if outcome.needs_level or outcome.needs_admission:
         return Decision(status=session.status, needs_level=outcome.needs_level, needs_admission=outcome.needs_admission)
-    outcome = mark_stalled(case, outcome)
+    outcome = _wake_to_expire(case, mark_stalled(case, outcome))
     if outcome.is_quiet:
         return Decision(status=session.status, wake_at=outcome.wake_at)
     status = build_status(case, outcome)
@@ -54,6 +55,17 @@ def first_outcome(case: Situation) -> Outcome:
         if outcome is not None:
             return outcome
     raise AssertionError("the last check always concludes")
+
+
+def _wake_to_expire(case: Situation, outcome: Outcome) -> Outcome:
+    """Return the outcome of a session that stays where it is, with a look at it when it may expire.
+
+    One that is past that and does not expire is kept by something that a change will tell.
+    """
+    at = case.expires_at
+    if at is None or at <= case.now or outcome.phase is not case.phase:
+        return outcome
+    return replace(outcome, wake_at=earliest(outcome.wake_at, at))
 
 
 def _events(old: SessionStatus, new: SessionStatus, outcome: Outcome) -> tuple[EventWanted, ...]:

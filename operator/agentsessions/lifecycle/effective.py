@@ -26,6 +26,10 @@ DEFAULT_TOOLS: Final = (AgentTool(builtin=Builtin.SHELL), AgentTool(builtin=Buil
 
 DEFAULT_PAUSE_GRACE_SECONDS: Final = 60
 DEFAULT_SHUTDOWN_GRACE_SECONDS: Final = 30
+DEFAULT_IDLE_SECONDS: Final = 60
+DEFAULT_MAX_HISTORY: Final = 50
+LONGEST_GAP: Final = timedelta(seconds=60)
+"""Between rounds a pod waits so long; for longer it is released."""
 
 NOT_DIGESTED: Final = MUTABLE_SPEC_FIELDS | {"sessionId", "owner"}
 """Fields that change nothing in what an agent is asked; the limits in force stand in status beside the digest."""
@@ -54,6 +58,10 @@ class Effective:
     """Whether a pause breaks off the step under way."""
     pause_grace: timedelta
     shutdown_grace: timedelta
+    idle: timedelta
+    """How long an epoch waits for a message."""
+    max_history: int | None
+    """Most messages shown to the model; None: all, where nobody talks."""
     max_retries: int
     initial_backoff: timedelta
     max_backoff: timedelta
@@ -63,7 +71,7 @@ class Effective:
 
 def resolve(spec: SessionSpec) -> Effective:
     """Return what `spec` means once product defaults fill what it leaves open."""
-    retry, pause, shutdown = spec.retry, spec.pause_policy, spec.shutdown
+    retry, pause, shutdown, talk = spec.retry, spec.pause_policy, spec.shutdown, spec.conversation
     initial = retry.initial_backoff_seconds if retry else None
     longest = retry.max_backoff_seconds if retry else None
     wanted = retry.max_retries if retry else None
@@ -73,6 +81,8 @@ def resolve(spec: SessionSpec) -> Effective:
         pauses_at_once=pause is not None and pause.boundary is PauseBoundary.IMMEDIATE,
         pause_grace=_seconds(pause.grace_period_seconds if pause else None, DEFAULT_PAUSE_GRACE_SECONDS),
         shutdown_grace=_seconds(shutdown.grace_period_seconds if shutdown else None, DEFAULT_SHUTDOWN_GRACE_SECONDS),
+        idle=_seconds(talk.idle_seconds if talk else None, DEFAULT_IDLE_SECONDS),
+        max_history=(talk.max_history or DEFAULT_MAX_HISTORY) if talk else None,
         max_retries=DEFAULT_MAX_RETRIES if wanted is None else wanted,
         initial_backoff=timedelta(seconds=initial or DEFAULT_INITIAL_BACKOFF_SECONDS),
         max_backoff=timedelta(seconds=longest or DEFAULT_MAX_BACKOFF_SECONDS),

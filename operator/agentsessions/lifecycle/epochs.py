@@ -5,24 +5,21 @@ did resets the count. The old pod is fenced by the next epoch's row, so it need 
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agentsessions.api.reasons import ConditionType, ErrorCode, Phase, Reason
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.decision import PodWanted, unwanted
+from agentsessions.lifecycle.effective import LONGEST_GAP
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
 from agentsessions.lifecycle.queueing import keep_place
 from agentsessions.lifecycle.retry import LOST, Action, next_try_at, rule_of
-from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.situation import INACTIVE, EpochState, Situation
 from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
 
-WITHOUT_ROOM = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
-"""Phases without a pod: who leaves them for a pod asks the namespace's queue first."""
-LONGEST_GAP = timedelta(seconds=60)
-"""For which a pod waits for the next round, or for a message when the spec says nothing else."""
 OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 
@@ -30,7 +27,7 @@ def conclude(case: Situation) -> Outcome:
     """Say what the agent's current epoch means for the session."""
     if not case.has_work and can_move(case.phase, Phase.IDLE):
         return _idle(case)
-    if case.phase in {Phase.PAUSED, Phase.PAUSING, Phase.IDLE, Phase.WAITING, Phase.QUEUED} or _is_idle_over(case):
+    if case.phase in INACTIVE or case.phase is Phase.PAUSING or _is_idle_over(case):
         return _start_next(case)
     match case.epoch_state:
         case EpochState.NONE:
@@ -48,17 +45,16 @@ def _is_idle_over(case: Situation) -> bool:
 
 def _idle(case: Situation) -> Outcome:
     """Nothing to do: no pod is held. A message or the time of the next round begins the next epoch."""
-    row, due_at = case.row, case.next_round_at
+    due_at = case.next_round_at
     message = "waits for a message" if due_at is None else f"the next round begins at {due_at:%Y-%m-%d %H:%M:%S} UTC"
-    wakes = (due_at, case.expires_at)
     return Outcome(
         Phase.IDLE,
         Reason.IDLE,
         message,
-        row=row and row.model_copy(update={"state": EpochState.ENDED.value}),
-        retries=0 if row else None,
+        row=case.ended_row,
+        retries=0 if case.row else None,
         delete=unwanted(case.facts.pods),
-        wake_at=min((at for at in wakes if at is not None and at > case.now), default=None),
+        wake_at=due_at,
     )
 
 
@@ -72,8 +68,9 @@ def _watch(case: Situation) -> Outcome:
     if case.epoch_state is EpochState.RUNNING:
         row = row.model_copy(update={"state": EpochState.RUNNING.value})
         is_waiting = case.level is not None and case.level.idle_since is not None  # costs no active time
-        outcome = _wait(case, row.name, pod) if is_waiting else _work(case, row.name, pod)
-        return replace(outcome, row=row, delete=older)
+        message = f"agent {row.name} runs in pod {pod.name}, epoch {row.epoch}"
+        outcome = Outcome(Phase.RUNNING, Phase.RUNNING, message, row=row, delete=older)
+        return _wait(case, pod, outcome) if is_waiting else replace(outcome, wake_at=_time_is_up_at(case))
     reason, message = Reason.AWAITING_POD.value, f"pod {pod.name} starts"
     if is_same_wait(pod, reason_now(case)):
         reason, message = reason_now(case), message_now(case)
@@ -83,25 +80,24 @@ def _watch(case: Situation) -> Outcome:
     return Outcome(Phase.STARTING, reason, message[:1024], delete=older, wake_at=wake_at)
 
 
-def _work(case: Situation, agent: str, pod: PodView) -> Outcome:
-    message, timeout = f"agent {agent} runs in pod {pod.name}, epoch {pod.epoch}", case.effective.limits.timeout_seconds
-    left = timedelta(seconds=timeout) - case.active if timeout is not None else None
-    wake_at = case.now + max(left, timedelta(seconds=1)) if left is not None else None
-    return Outcome(Phase.RUNNING, Phase.RUNNING, message, wake_at=wake_at)
+def _time_is_up_at(case: Situation) -> datetime | None:
+    """Return when active time is used up, if the agent works on."""
+    timeout = case.effective.limits.timeout_seconds
+    if timeout is None:
+        return None
+    return case.now + max(timedelta(seconds=timeout) - case.active, timedelta(seconds=1))
 
 
-def _wait(case: Situation, agent: str, pod: PodView) -> Outcome:
+def _wait(case: Situation, pod: PodView, running: Outcome) -> Outcome:
     """The agent has nothing to do now. A runner that hangs never lets the gateway end that, so it is told here."""
-    message, talk = f"agent {agent} runs in pod {pod.name}, epoch {pod.epoch}", case.facts.session.spec.conversation
     since = (case.level.idle_since if case.level else None) or case.now
-    wait = timedelta(seconds=(talk.idle_seconds if talk else None) or 0)
-    late_at = since + max(wait, LONGEST_GAP) + case.facts.deadlines.awaiting_journal
+    late_at = since + max(case.effective.idle, LONGEST_GAP) + case.facts.deadlines.awaiting_journal
     if case.now < late_at:
-        return Outcome(Phase.RUNNING, Phase.RUNNING, message, wake_at=late_at)
+        return replace(running, wake_at=late_at)
     message = (
-        f"agent {agent} waits, and pod {pod.name} does not end though it should: delete the pod to go on in another"
+        f"agent {pod.agent} waits, and pod {pod.name} does not end though it should: delete the pod to go on in another"
     )
-    return Outcome(Phase.RUNNING, Phase.RUNNING, message, is_stalled=True)
+    return replace(running, message=message, is_stalled=True)
 
 
 def _judge_end(case: Situation) -> Outcome:
@@ -192,7 +188,7 @@ def _start_next(case: Situation, *, retries: int | None = None, error: SessionEr
         return stay(case)
     epoch = case.row.epoch + 1 if case.row else 1
     pod = case.newer_pod
-    if pod is None and case.phase in WITHOUT_ROOM:
+    if pod is None and case.phase in INACTIVE:
         refused = _ask_for_room(case)
         if refused is not None:
             return refused
@@ -219,13 +215,7 @@ def _ask_for_room(case: Situation) -> Outcome | None:
         return stay(case, needs_admission=True)
     if admission.is_admitted:
         return None
-    wakes = (admission.wake_at, case.expires_at)
-    return Outcome(
-        Phase.QUEUED,
-        admission.reason,
-        keep_place(message_now(case), admission.message[:1024]),
-        wake_at=min((at for at in wakes if at is not None), default=None),
-    )
+    return Outcome(Phase.QUEUED, admission.reason, keep_place(message_now(case), admission.message[:1024]))
 
 
 def _tell_refusal(case: Situation, *, retries: int | None, error: SessionError | None) -> Outcome:

@@ -84,8 +84,6 @@ class Admission:
     """Why there is none: QuotaExceeded, UsageUnknown."""
     message: str = ""
     """Which quota, what is full, the place in the queue, and what to do."""
-    wake_at: datetime | None = None
-    """When to ask again, if nothing frees room before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,10 @@ from typing import Final
 
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.life import OnLimit
-from agentsessions.api.v1alpha1.status import Usage
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
-from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.situation import Situation
 
 TIMEOUT: Final = "timeout"
 """Name of the limit of active time in `onLimit`: the operator measures it, all others the gateway."""
@@ -55,8 +54,7 @@ def _is_beyond(case: Situation, seconds: int) -> bool:
     """Tell whether the phase has lasted far beyond the active time, whatever became of the gateway."""
     if case.phase is not Phase.RUNNING:
         return False
-    free = timedelta(seconds=case.idle_seconds - (case.status.usage or Usage()).idle_seconds)
-    return case.in_phase - free >= timedelta(seconds=seconds) + case.facts.deadlines.outer_bound
+    return case.in_phase - case.idle_in_phase >= timedelta(seconds=seconds) + case.facts.deadlines.outer_bound
 
 
 def is_over_limit(case: Situation) -> Outcome | None:
@@ -73,7 +71,7 @@ def is_over_limit(case: Situation) -> Outcome | None:
             reached.stop_reason,
             f"completed with what there is: {reached.message}"[:1024],
             stop_reason=reached.stop_reason,
-            row=case.row.model_copy(update={"state": EpochState.ENDED.value}),
+            row=case.ended_row,
             delete=pods,
             needs_level=case.is_level_wanted,
         )

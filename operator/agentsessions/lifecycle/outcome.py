@@ -37,6 +37,11 @@ class Outcome:
     """Whether nothing is written, whatever else is said."""
 
 
+def earliest(*instants: datetime | None) -> datetime | None:
+    """Return the first of the instants that there are."""
+    return min((at for at in instants if at is not None), default=None)
+
+
 def failed(stop_reason: StopReason, message: str, **more: object) -> Outcome:
     """Return the outcome of a session that fails for `stop_reason`."""
     return Outcome(Phase.FAILED, stop_reason, message, stop_reason=stop_reason, **more)  # type: ignore[arg-type]  # checked by callers' keywords

@@ -14,7 +14,7 @@ from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.limits import find_reached
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import can_move
-from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.situation import INACTIVE, Situation
 
 AT_ONCE = timedelta(0)
 
@@ -56,11 +56,9 @@ def is_pause_requested(case: Situation) -> Outcome | None:
     pause = find_pause(case)
     if pause is None:
         return _finish_pause(case)
-    if pause.stop_reason is StopReason.EMERGENCY and case.phase in {Phase.PENDING, Phase.QUEUED}:
-        wanted = Phase.PENDING if not case.facts.acceptance.is_accepted else Phase.QUEUED
-        return Outcome(wanted, Reason.NAMESPACE_HELD, pause.done, wake_at=case.expires_at)
-    if pause.stop_reason is StopReason.EMERGENCY and case.phase in {Phase.IDLE, Phase.WAITING}:
-        return Outcome(case.phase, Reason.NAMESPACE_HELD, pause.done, wake_at=case.expires_at)
+    if pause.stop_reason is StopReason.EMERGENCY and case.phase in INACTIVE - {Phase.PAUSED}:
+        is_new = case.phase is Phase.PENDING and case.facts.acceptance.is_accepted
+        return Outcome(Phase.QUEUED if is_new else case.phase, Reason.NAMESPACE_HELD, pause.done)
     return _end_pods(case, pause) if case.remaining_pods else _stand_still(case, pause)
 
 
@@ -94,13 +92,11 @@ def _stand_still(case: Situation, pause: Pause) -> Outcome:
     message = pause.done
     if case.facts.session.spec.workspace is None and case.row is not None:
         message += " (without spec.workspace its files are lost)"
-    row = case.row and case.row.model_copy(update={"state": EpochState.ENDED.value})
     return Outcome(
         Phase.PAUSED,
         pause.stop_reason,
         message[:1024],
         stop_reason=pause.stop_reason,
-        row=row,
+        row=case.ended_row,
         delete=unwanted(case.facts.pods),
-        wake_at=case.expires_at,
     )

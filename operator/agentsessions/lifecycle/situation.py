@@ -19,7 +19,7 @@ from agentsessions.lifecycle.effective import Effective, resolve
 from agentsessions.lifecycle.facts import Facts, PodView
 
 INACTIVE: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
-"""Phases in which nothing happens until somebody does something, or there is room."""
+"""Phases without a pod, in which nothing happens until somebody does something, or there is room."""
 
 
 class EpochState(StrEnum):
@@ -64,6 +64,11 @@ class Situation:
     def row(self) -> AgentStatus | None:
         """The agent's row in status."""
         return next((row for row in self.status.agents or [] if row.name == self.agent.name), None)
+
+    @property
+    def ended_row(self) -> AgentStatus | None:
+        """The agent's row, with its epoch ended."""
+        return self.row and self.row.model_copy(update={"state": EpochState.ENDED.value})
 
     @property
     def level(self) -> Level | None:
@@ -146,13 +151,17 @@ class Situation:
         return max(level.idle_seconds + int(now.total_seconds()), before)
 
     @property
+    def idle_in_phase(self) -> timedelta:
+        """Time of the present phase in which epochs waited with nothing to do."""
+        return timedelta(seconds=self.idle_seconds - (self.status.usage or Usage()).idle_seconds)
+
+    @property
     def active(self) -> timedelta:
         """Time of work in phase Running while the gateway could be reached."""
-        before = self.status.usage or Usage()
-        worked = timedelta(seconds=before.active_seconds)
+        worked = timedelta(seconds=(self.status.usage or Usage()).active_seconds)
         if self.phase is not Phase.RUNNING:
             return worked
-        free = self.facts.journal.away + timedelta(seconds=self.idle_seconds - before.idle_seconds)
+        free = self.facts.journal.away + self.idle_in_phase
         return worked + max(self.in_phase - free, timedelta(0))
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from agentsessions.api.reasons import Phase
-from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.outcome import Outcome, earliest
 from agentsessions.lifecycle.situation import Situation
 
 
@@ -35,5 +35,4 @@ def mark_stalled(case: Situation, outcome: Outcome) -> Outcome:
     late_at = since + deadline
     if case.now >= late_at:
         return replace(outcome, is_stalled=True)
-    wakes = (late_at, outcome.wake_at)
-    return replace(outcome, wake_at=min(at for at in wakes if at is not None))
+    return replace(outcome, wake_at=earliest(late_at, outcome.wake_at))

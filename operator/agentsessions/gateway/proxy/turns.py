@@ -2,7 +2,7 @@
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agentsessions.api import wire
 from agentsessions.api.reasons import Phase, RefusalCode
@@ -19,9 +19,6 @@ from agentsessions.lifecycle.phases import TERMINAL
 
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
-
-DEFAULT_IDLE_SECONDS: Final = 60
-DEFAULT_MAX_HISTORY: Final = 50
 
 
 async def next_turn(gateway: "Gateway", pod: PodIdentity, *, hold_seconds: float = 0.0) -> wire.Turn:
@@ -41,15 +38,17 @@ async def next_turn(gateway: "Gateway", pod: PodIdentity, *, hold_seconds: float
     ends_at = time.monotonic() + hold_seconds
     with gateway.changes.listen(pod.session_uid) as listener:
         while True:
+            session = session_of(gateway, pod)
+            await ensure_goal_message(gateway, session)
+            control = await _control(gateway, session)
             try:
-                return await _pin(gateway, pod)
+                return await _pin(gateway, pod, session, control)
             except AgentIdle:
-                return _signal(session_of(gateway, pod), pod, wire.Control.IDLE)
+                return _signal(session, pod, wire.Control.IDLE)
             except NothingYet as nothing:
-                session, left = session_of(gateway, pod), ends_at - time.monotonic()
-                control = await _control(gateway, session)
                 if control is not wire.Control.GO:
                     return _signal(session, pod, control, nothing.k, nothing.round)
+                left = ends_at - time.monotonic()
                 if left <= 0:
                     return _signal(session, pod, wire.Control.WAIT, nothing.k, nothing.round)
                 if gateway.changes.is_stopping:  # a pod that is told to wait would ask again at once
@@ -57,10 +56,8 @@ async def next_turn(gateway: "Gateway", pod: PodIdentity, *, hold_seconds: float
                 await listener.wait(min(left, nothing.seconds))
 
 
-async def _pin(gateway: "Gateway", pod: PodIdentity) -> wire.Turn:
-    session = session_of(gateway, pod)
-    await ensure_goal_message(gateway, session)
-    course, control = course_of(session.spec), await _control(gateway, session)
+async def _pin(gateway: "Gateway", pod: PodIdentity, session: SessionView, control: wire.Control) -> wire.Turn:
+    course = course_of(session.spec)
     pinned = await gateway.store.pin_turn(pod, course, may_begin=control is wire.Control.GO)
     history = await gateway.store.history(pinned, course.max_history)
     provider = find_provider(gateway, pod, agent_of(session, pod))
@@ -74,16 +71,14 @@ async def _control(gateway: "Gateway", session: SessionView) -> wire.Control:
 
 def course_of(spec: SessionSpec) -> Course:
     """Return how a session goes on after an answer."""
-    talk, asked = spec.conversation, spec.schedule
+    talk, asked, effective = spec.conversation, spec.schedule, resolve(spec)
     schedule = None
     if asked is not None:
         schedule = Schedule(timedelta(seconds=asked.interval_seconds), timedelta(seconds=asked.duration_seconds))
-    if talk is None:
-        return Course(schedule=schedule)
     return Course(
-        is_open=bool(talk.open),
-        idle=timedelta(seconds=DEFAULT_IDLE_SECONDS if talk.idle_seconds is None else talk.idle_seconds),
-        max_history=talk.max_history or DEFAULT_MAX_HISTORY,
+        is_open=talk is not None and bool(talk.open),
+        idle=effective.idle,
+        max_history=effective.max_history,
         schedule=schedule,
     )
 

@@ -14,7 +14,6 @@ from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.store import Key, Providers
 from agentsessions.controller.views import ProviderRecord
 from agentsessions.engine.client import Client
-from agentsessions.engine.errors import NotFound
 from agentsessions.lifecycle.scripts import script_problems
 
 log = structlog.get_logger(__name__)
@@ -83,13 +82,9 @@ class ProviderReconciler:
         if not patch:
             return
         body = {"metadata": {"resourceVersion": provider.resource_version}, "status": patch}
-        try:
-            answer = await self._client.merge_patch(
-                MODEL_PROVIDERS, provider.namespace, provider.name, body, subresource="status"
-            )
-        except NotFound:
-            self._providers.remove(key, provider.uid)
-            return
+        answer = await self._client.merge_patch(
+            MODEL_PROVIDERS, provider.namespace, provider.name, body, subresource="status"
+        )
         self._providers.put(answer)
         self._metrics.writes.labels("provider_status").inc()
         log.info("provider checked", provider=key, is_ready=condition.status == "True", reason=condition.reason)

@@ -20,7 +20,6 @@ from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.store import Key, Quotas
 from agentsessions.controller.views import QuotaRecord
 from agentsessions.engine.client import Client
-from agentsessions.engine.errors import NotFound
 from agentsessions.lifecycle.quotas import find_hold, needs_usage
 
 WRITE_PAUSE: Final = timedelta(seconds=3)
@@ -113,13 +112,7 @@ class QuotaReconciler:
     async def _write(self, quota: QuotaRecord, patch: dict[str, object]) -> None:
         body = {"metadata": {"resourceVersion": quota.resource_version}, "status": patch}
         self._written[quota.uid] = self._clock(), quota.generation
-        try:
-            answer = await self._client.merge_patch(
-                SESSION_QUOTAS, quota.namespace, quota.name, body, subresource="status"
-            )
-        except NotFound:
-            self._written.pop(quota.uid, None)  # deleted; its stream says so too
-            return
+        answer = await self._client.merge_patch(SESSION_QUOTAS, quota.namespace, quota.name, body, subresource="status")
         self._quotas.put(answer)
         self._metrics.writes.labels("quota_status").inc()
 

@@ -38,7 +38,7 @@ from agentsessions.journal.rows import (
     TokenUsage,
 )
 from agentsessions.journal.tables import entries, tool_calls, usage
-from agentsessions.journal.writer import Writer
+from agentsessions.journal.writer import Work, Writer
 
 T = TypeVar("T")
 _VERIFY_PAGE = 100
@@ -81,9 +81,14 @@ class Store:
         await self._reader_engine.dispose()
         await asyncio.to_thread(self._writer_engine.dispose)
 
-    async def _read(self, query: Callable[..., T], *args: Any) -> T:
+    async def read(self, query: Callable[..., T], *args: Any) -> T:
+        """Return what a query (`query(connection, *args)`) finds; all of it sees one state of the journal."""
         async with self._reader_engine.connect() as connection:
             return await connection.run_sync(query, *args)
+
+    async def write(self, job: Callable[[Work], T]) -> T:
+        """Return what a job returns, once what it wrote is committed; a job that raises leaves no trace."""
+        return await self._writer.run(job)
 
     # Sessions, from the watch of the resources.
 
@@ -93,23 +98,23 @@ class Store:
         Journals session_start when its status first has a phase, a `state` entry for each phase, `done` once at a final
         one, and the goal message when the spec has no context (else `set_goal_message` must).
         """
-        await self._writer.run(lambda work: sessions.put_session(work, session))
+        await self.write(lambda work: sessions.put_session(work, session))
 
     async def set_goal_message(self, uid: str, text: str) -> None:
         """Journal the goal with its context as the first message; later calls change nothing."""
-        await self._writer.run(lambda work: sessions.set_goal_message(work, uid, text))
+        await self.write(lambda work: sessions.set_goal_message(work, uid, text))
 
     async def mark_deleted(self, uid: str, at: datetime) -> None:
         """Note that the resource is gone; its rows stay."""
-        await self._writer.run(lambda work: sessions.mark_deleted(work, uid, at))
+        await self.write(lambda work: sessions.mark_deleted(work, uid, at))
 
     async def get_session(self, id_: str, namespace: str) -> SessionRow | None:
         """Return a namespace's session by uid, or the newest one of that name; deleted ones too."""
-        return await self._read(sessions.find, id_, namespace)
+        return await self.read(sessions.find, id_, namespace)
 
     async def get_session_by_uid(self, uid: str) -> SessionRow | None:
         """Return the session with this uid, whatever its namespace."""
-        return await self._read(sessions.find_by_uid, uid)
+        return await self.read(sessions.find_by_uid, uid)
 
     async def list_sessions(self, query: SessionQuery) -> SessionPage:
         """Return one page of sessions.
@@ -117,7 +122,7 @@ class Store:
         Raises:
             ValueError: The page's limit or offset is out of range.
         """
-        return await self._read(sessions.list_page, query)
+        return await self.read(sessions.list_page, query)
 
     # The fence.
 
@@ -127,11 +132,11 @@ class Store:
         Raises:
             UnknownSession: `put_session` comes first.
         """
-        return await self._writer.run(lambda work: fences.raise_fence(work, session_uid, agent, epoch, pod_uid))
+        return await self.write(lambda work: fences.raise_fence(work, session_uid, agent, epoch, pod_uid))
 
     async def identify_pod(self, pod_uid: str) -> PodIdentity | None:
         """Return whom a pod speaks for; None while no status has named it."""
-        return await self._read(fences.find_pod, pod_uid)
+        return await self.read(fences.find_pod, pod_uid)
 
     # Turns.
 
@@ -150,7 +155,7 @@ class Store:
             NothingYet: There may be one soon, or it may not be begun.
             NothingToPlay: This pod closed its epoch.
         """
-        found = await self._writer.run(lambda work: turns.pin(work, pod, course, may_begin=may_begin))
+        found = await self.write(lambda work: turns.pin(work, pod, course, may_begin=may_begin))
         if isinstance(found, turns.Waiting):
             raise NothingYet(found.round, found.k, found.seconds)
         if found is Outcome.FINAL:
@@ -165,7 +170,7 @@ class Store:
         Raises:
             StaleEpoch, TurnMismatch.
         """
-        return await self._writer.run(lambda work: turns.commit(work, pod, commit, course))
+        return await self.write(lambda work: turns.commit(work, pod, commit, course))
 
     # Messages.
 
@@ -175,15 +180,15 @@ class Store:
         Raises:
             UnknownSession, KeyReused, SessionFinished.
         """
-        return await self._writer.run(lambda work: inbox.put(work, session_uid, message))
+        return await self.write(lambda work: inbox.put(work, session_uid, message))
 
     async def messages(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[MessageRow]:
         """Return the messages to a session in order, from the one behind ordinal `after`."""
-        return await self._read(inbox.list_messages, session_uid, after, limit)
+        return await self.read(inbox.list_messages, session_uid, after, limit)
 
     async def message(self, session_uid: str, message_id: str) -> MessageRow | None:
         """Return one message to a session."""
-        return await self._read(inbox.find, session_uid, message_id)
+        return await self.read(inbox.find, session_uid, message_id)
 
     # Model calls.
 
@@ -195,7 +200,7 @@ class Store:
             PriceMissing: The session has a cost limit, and the model no price.
             CallInFlight: The same request is being bought; join that purchase and relay its answer.
         """
-        outcome = await self._writer.run(lambda work: calls.reserve(work, pod, request))
+        outcome = await self.write(lambda work: calls.reserve(work, pod, request))
         if isinstance(outcome, calls.InFlight):
             raise CallInFlight(outcome.call_id)
         return outcome
@@ -214,9 +219,7 @@ class Store:
             UnknownCall: There is no such purchase under way.
             ValueError: It is not an answer.
         """
-        settled = await self._writer.run(
-            lambda work: calls.settle(work, pod, call_id, answer, usage, estimated=estimated)
-        )
+        settled = await self.write(lambda work: calls.settle(work, pod, call_id, answer, usage, estimated=estimated))
         if settled.refusal is not None:
             raise settled.refusal
         return settled.answer
@@ -237,7 +240,7 @@ class Store:
         `retry_at` is the time before which the provider does not want to be asked again.
         """
         failure = CallFailure(code=code, message=message, charged=charged, usage=usage, retry_at=retry_at)
-        await self._writer.run(lambda work: failures.fail(work, call_id, failure))
+        await self.write(lambda work: failures.fail(work, call_id, failure))
 
     async def break_off_call(self, call_id: int, code: str, message: str, received: Sequence[PartialAnswer]) -> None:
         """Record that a purchase was broken off, and charge what was used of it, marked as estimated.
@@ -248,15 +251,15 @@ class Store:
             message: Why, in a sentence.
             received: Of each request that reached the provider; without any, nothing is charged.
         """
-        await self._writer.run(lambda work: failures.break_off(work, call_id, code, message, received))
+        await self.write(lambda work: failures.break_off(work, call_id, code, message, received))
 
     async def original_call_ids(self, session_uid: str, agent: str) -> dict[str, str]:
         """Return the provider's id of each call id of ours."""
-        return await self._read(_read_original_ids, session_uid, agent)
+        return await self.read(_read_original_ids, session_uid, agent)
 
     async def recover(self) -> int:
         """Charge in full what was under way when the process died; return how many calls. Once, before serving."""
-        return await self._writer.run(failures.recover)
+        return await self.write(failures.recover)
 
     # Tools.
 
@@ -266,7 +269,7 @@ class Store:
         Raises:
             StaleEpoch, NothingToPlay, UnknownCall.
         """
-        return await self._writer.run(lambda work: tools.begin(work, pod, begin))
+        return await self.write(lambda work: tools.begin(work, pod, begin))
 
     async def settle_tool(self, pod: PodIdentity, settle: ToolSettle) -> None:
         """Record a tool's result; the first report stands.
@@ -274,38 +277,38 @@ class Store:
         Raises:
             StaleEpoch, NothingToPlay, UnknownCall.
         """
-        await self._writer.run(lambda work: tools.settle(work, pod, settle))
+        await self.write(lambda work: tools.settle(work, pod, settle))
 
     # Reading.
 
     async def entries(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[EntryRow]:
         """Return entries in order of seq, from the one behind `after`."""
-        return await self._read(_read_entries, session_uid, after, limit)
+        return await self.read(_read_entries, session_uid, after, limit)
 
     async def history(self, turn: PinnedTurn, max_messages: int | None = None) -> list[dict[str, Any]]:
         """Return the input items of a pinned turn; at most so many messages."""
-        return await self._read(history.read_history, turn, max_messages)
+        return await self.read(history.read_history, turn, max_messages)
 
     async def level(self, session_uid: str) -> Level | None:
         """Return how a session stands."""
-        return await self._read(levels.read_level, session_uid)
+        return await self.read(levels.read_level, session_uid)
 
     async def level_if_there(self, session_uid: str) -> Level | None:
         """Return how a session stands, unless its resource is gone."""
-        return await self._read(levels.read_level_if_there, session_uid)
+        return await self.read(levels.read_level_if_there, session_uid)
 
     async def open_levels(self) -> list[Level]:
         """Return how all sessions stand that exist and are in no final phase."""
-        return await self._read(levels.read_open_levels)
+        return await self.read(levels.read_open_levels)
 
     async def spent_today(self, namespaces: Sequence[str]) -> DayUsage:
         """Return what namespaces were charged since midnight UTC."""
         today = self._clock().astimezone(UTC).date()
-        return DayUsage(day=today, namespaces=await self._read(spending.read_spent, namespaces, today))
+        return DayUsage(day=today, namespaces=await self.read(spending.read_spent, namespaces, today))
 
     async def verify(self, session_uid: str) -> list[str]:
         """Recompute a session's chain; return what does not fit, nothing when it is sound."""
-        return await self._read(_verify, session_uid)
+        return await self.read(_verify, session_uid)
 
     def changes(self) -> Changes:
         """Return a subscription to commits: subscribe first, then read, then iterate it, and nothing is missed."""

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from agentsessions.gateway import metrics, problems
+from agentsessions.gateway import metrics, openapi, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
 from agentsessions.gateway.routes import events, levels, messages, sessions, usage
@@ -24,16 +24,24 @@ OPENAPI_PATH: Final = "/api/v1/openapi.json"
 
 def create_app(gateway: Gateway) -> FastAPI:
     """Return the API of a gateway."""
+    app = create_api()
+    app.state.gateway = gateway
+    app.add_middleware(BodyLimit)
+    app.add_middleware(metrics.RequestMetrics)
+    return app
+
+
+def create_api() -> FastAPI:
+    """Return the routes and their description, without anything behind them."""
     app = FastAPI(
         title="agentsessions gateway",
-        summary="Reads what AI-agent sessions did, live and afterwards.",
+        summary="AI-agent sessions: start them, talk to them, and see what they did, live and afterwards.",
         version=VERSION,
         openapi_url=OPENAPI_PATH,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.gateway = gateway
     problems.install(app)
     app.include_router(sessions.router)
     app.include_router(messages.router)
@@ -41,8 +49,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(metrics.RequestMetrics)
+    openapi.install(app)
     return app
 
 

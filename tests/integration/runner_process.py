@@ -30,13 +30,13 @@ TRAPS = {
 class RunnerProcess:
     """Runners on one workspace, one process after the other."""
 
-    def __init__(self, folder: Path, ca: Path | None = None, patience_seconds: float = 20) -> None:
+    def __init__(self, folder: Path, ca: Path | None = None, patience_seconds: float = 20, token: str = TOKEN) -> None:
         self.workspace = folder / "workspace"
         self.workspace.mkdir()
         self.dialled = folder / "dialled"
         self.dialled.touch()
         self._token = folder / "token"
-        self._token.write_text(TOKEN)
+        self._token.write_text(token)
         self._ca = ca or folder / "no-ca"
         self._patience_seconds = patience_seconds
 

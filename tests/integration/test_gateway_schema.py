@@ -98,5 +98,4 @@ def run_schemathesis(gateway: GatewayProcess, home: Kubectl, folder: Path, *, ex
         "AGENTSESSIONS_TEST_SESSIONS": ",".join(SESSIONS),
     }
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

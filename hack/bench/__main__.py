@@ -1,4 +1,4 @@
-"""Measure the product: `make bench`, or `python hack/bench latency|many|kwok|commits|writes`; alone: all of them."""
+"""Measure the product: `make bench`, or `python hack/bench latency`; alone: all of them."""
 
 import sys
 

@@ -1,6 +1,7 @@
 """The cluster and the product on it, as a bench needs them."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import uuid
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agentsessions.api import names
 from agentsessions.engine.client import Client
@@ -38,10 +40,23 @@ def ask_cluster(*words: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def install_product() -> None:
-    """Install the product as built from this checkout: what is measured must be what is here."""
-    command = [sys.executable, str(ROOT / "hack" / "product"), "install"]
+def install_product(*words: str) -> None:
+    """Install the product as built from this checkout: what is measured must be what is here.
+
+    Args:
+        words: Options of `hack/product install`.
+    """
+    command = [sys.executable, str(ROOT / "hack" / "product"), "install", *words]
     subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def find_machine() -> str:
+    """Return this machine's address as pods see it."""
+    server = urlsplit(load_access(ask_cluster("kubeconfig")).server)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((server.hostname, server.port))  # sends nothing, chooses a route
+        address: str = way.getsockname()[0]
+    return address
 
 
 @dataclass(frozen=True)

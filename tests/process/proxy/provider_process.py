@@ -119,7 +119,7 @@ async def hold_back(receive: Receive) -> None:
 async def complete(request: Request) -> Response:
     body = await request.json()
     model = body["model"]
-    log.append({"body": body, "headers": dict(request.headers)})
+    log.append({"body": body, "headers": dict(request.headers), "port": request.client.port if request.client else 0})
     asked[model] += 1
     arrived.set()
     if model == "slow":

@@ -77,6 +77,13 @@ async def test_request_goes_upstream_streamed_capped_and_under_the_providers_nam
     assert asked["headers"]["authorization"] == f"Bearer {API_KEY}"
 
 
+async def test_the_connection_to_a_provider_is_used_again(house: House, provider: Provider) -> None:
+    for question in ("one", "two", "three"):
+        said(await house.ask(messages=[{"role": "user", "content": question}]))
+
+    assert len({asked["port"] for asked in await provider.asked()}) == 1
+
+
 @pytest.mark.parametrize("is_streamed", [False, True])
 @pytest.mark.parametrize(
     ("model", "want", "tries"),

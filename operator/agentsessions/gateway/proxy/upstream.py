@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ KEPT_SECONDS: Final = 30.0
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 MAX_REFUSAL_BYTES: Final = 65_536
 DONE: Final = "[DONE]"
+END_SECONDS: Final = 0.2
+"""How long the end of a stream may come after its last event, before its connection is closed instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,21 @@ async def _chunks(response: httpx2.Response) -> AsyncIterator[Any]:
     if response.headers.get("content-type", "").startswith("application/json"):
         yield _parse((await _read_some(response, MAX_EVENT_BYTES)).decode("utf-8", "replace"))
         return
-    async for event in httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES):
+    events = aiter(httpx2.EventSource(response, max_event_size=MAX_EVENT_BYTES))
+    async for event in events:
         if event.data == DONE:
-            return
+            break
         if event.data:
             yield _parse(event.data)
+    await _read_to_end(events)
+
+
+async def _read_to_end(events: AsyncIterator[object]) -> None:
+    """Read what follows the last event, mostly nothing: only a connection that was read to its end is used again."""
+    with suppress(TimeoutError, httpx2.HTTPError, httpx2.SSEError):
+        async with asyncio.timeout(END_SECONDS):
+            async for _ in events:
+                pass
 
 
 def _parse(text: str) -> Any:

@@ -318,13 +318,13 @@ class AsyncConversation:
         """Uid or name of the session; None before the first message made it."""
         return self._talk.session
 
-    async def send(self, text: str, *, timeout: float = 120.0) -> Reply:
-        """Say something, and return the answer.
+    async def send(self, text: str, *, timeout: float = 120.0, key: str | None = None) -> Reply:
+        """Say something, and return the answer. Under a key it is said once.
 
         Raises:
             TimedOut: There is none after `timeout` seconds; it comes later, and is among `messages`.
         """
-        return await self._client._run(self._talk.say(text, timeout))  # noqa: SLF001  # two halves of one thing
+        return await self._client._run(self._talk.say(text, timeout, key))  # noqa: SLF001  # two halves of one thing
 
     async def messages(self) -> Messages:
         """What was said so far."""

@@ -68,3 +68,13 @@ def _reader(hint: Any) -> Read:
         kind: Any = hint
         return lambda value: decode(kind, value)
     return lambda value: value
+
+
+def encode(value: Any) -> Any:
+    """Return a value as the JSON that it came from: what is absent is left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        items = ((one.name, getattr(value, one.name)) for one in fields(value))
+        return {to_key(name): encode(item) for name, item in items if item is not None}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value

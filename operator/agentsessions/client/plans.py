@@ -102,13 +102,13 @@ class Talk:
     new: Json
     """Fields of the request that count when a session is made."""
 
-    def say(self, text: str, timeout: float) -> Plan[Reply]:
+    def say(self, text: str, timeout: float, given_key: str | None = None) -> Plan[Reply]:
         """Say something and wait for the answer.
 
         Raises:
             TimedOut: There was no answer in time. What was said stays said; the answer comes later.
         """
-        key, ends_at = str(uuid.uuid4()), time.monotonic() + timeout
+        key, ends_at = given_key or str(uuid.uuid4()), time.monotonic() + timeout
         while True:
             left = ends_at - time.monotonic()
             where = {"session": self.session} if self.session else self.new

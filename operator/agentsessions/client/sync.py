@@ -306,13 +306,13 @@ class Conversation:
         """Uid or name of the session; None before the first message made it."""
         return self._talk.session
 
-    def send(self, text: str, *, timeout: float = 120.0) -> Reply:
-        """Say something, and return the answer.
+    def send(self, text: str, *, timeout: float = 120.0, key: str | None = None) -> Reply:
+        """Say something, and return the answer. Under a key it is said once.
 
         Raises:
             TimedOut: There is none after `timeout` seconds; it comes later, and is among `messages`.
         """
-        return self._client._run(self._talk.say(text, timeout))  # noqa: SLF001  # two halves of one thing
+        return self._client._run(self._talk.say(text, timeout, key))  # noqa: SLF001  # two halves of one thing
 
     @property
     def messages(self) -> Messages:

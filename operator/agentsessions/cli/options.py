@@ -1,0 +1,124 @@
+"""Options and arguments that verbs share, and how a verb finds what they said."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+
+from agentsessions.cli.connection import Connection, Given
+from agentsessions.cli.failures import UsageFailure
+
+KEY: Final = "agentsessions"
+
+
+class Output(StrEnum):
+    """Form of the output."""
+
+    WIDE = "wide"
+    NAME = "name"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class DataOutput(StrEnum):
+    """Form of output that has no wide table and no names."""
+
+    JSON = "json"
+    YAML = "yaml"
+
+
+def remember(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    """Keep a shared option for `connect` (a typer callback)."""
+    given = context.meta.setdefault(KEY, {})
+    if value is not None and param.name:
+        given[param.name] = value
+    return value
+
+
+def complete_session(context: typer.Context, incomplete: str) -> list[str]:
+    """Return names of sessions that begin so (for shell completion); nothing when the cluster does not answer."""
+    from agentsessions.cli.completion import session_names  # noqa: PLC0415  # only when a shell asks
+
+    return session_names(context.meta.get(KEY, {}), incomplete)
+
+
+def shared(  # typer passes them by name
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", help="Namespace; by default the context's.", callback=remember)
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", help="Context of the kubeconfig.", callback=remember)
+    ] = None,
+    kubeconfig: Annotated[
+        str | None, typer.Option("--kubeconfig", help="Kubeconfig file; by default as kubectl.", callback=remember)
+    ] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway",
+            envvar="AGENTSESSIONS_GATEWAY",
+            help="Address of the gateway; by default a port-forward.",
+            callback=remember,
+        ),
+    ] = None,
+    gateway_ca: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway-ca", envvar="AGENTSESSIONS_GATEWAY_CA", help="File with the gateway's CA.", callback=remember
+        ),
+    ] = None,
+    as_account: Annotated[
+        str | None,
+        typer.Option(
+            "--as-account",
+            envvar="AGENTSESSIONS_AS_ACCOUNT",
+            help="Service account (namespace/name) to be at the gateway.",
+            callback=remember,
+        ),
+    ] = None,
+    system_namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--system-namespace",
+            envvar="AGENTSESSIONS_SYSTEM_NAMESPACE",
+            help="Namespace of the product; agentsessions-system by default.",
+            callback=remember,
+        ),
+    ] = None,
+) -> None:
+    """Take the options that every verb has."""
+
+
+def connect(context: typer.Context) -> Connection:
+    """Return the cluster that the user means; it is left in good order when the command ends."""
+    connection = Connection(Given(**context.meta.get(KEY, {})))
+    context.find_root().call_on_close(connection.close)
+    return connection
+
+
+SessionArgument = Annotated[
+    str, typer.Argument(metavar="SESSION", help="Name of a session, or @latest.", autocompletion=complete_session)
+]
+RecordArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SESSION",
+        help="Name or uid of a session, also of a deleted one, or @latest.",
+        autocompletion=complete_session,
+    ),
+]
+OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="Form of the output.")]
+DataOption = Annotated[DataOutput | None, typer.Option("-o", "--output", help="Form of the output.")]
+EverywhereOption = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Sessions of all namespaces.")]
+TimeoutOption = Annotated[str, typer.Option("--timeout", help="How long at most: 90s, 5m; 0 is without limit.")]
+
+
+def refuse_together(**given: object) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        UsageFailure: More than one was given.
+    """
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if len(named) > 1:
+        raise UsageFailure(f"{' and '.join(named)} exclude each other: give one")

@@ -12,6 +12,7 @@ import httpx2
 from agentsessions.client import calls, plans
 from agentsessions.client.calls import Call
 from agentsessions.client.errors import ApiError
+from agentsessions.client.figures import Comparison, Health, Imported, Metrics, Performance, Stats
 from agentsessions.client.settings import Settings, Token
 from agentsessions.client.tries import Request, Stream
 from agentsessions.client.values import (
@@ -109,6 +110,10 @@ class AsyncClient:
     async def list(self, *, namespace: str | None = None, **filters: Any) -> list[SessionItem]:
         """List sessions (`phase`, `type`, `role`, `owner`, `text`, `sort`, `deleted` filter); namespace `*` is all."""
         return await self._run(plans.all_sessions(self._in(namespace), filters))
+
+    async def count(self, *, namespace: str | None = None, **filters: Any) -> int:
+        """Count sessions."""
+        return (await self._send(calls.list_sessions(self._in(namespace), {**filters, "limit": 1}))).total
 
     async def get(self, session: str, *, namespace: str | None = None) -> Session:
         """Read one session, also after its resource was deleted."""
@@ -221,39 +226,33 @@ class AsyncClient:
 
     # --- figures, and whole sessions
 
-    async def stats(self, *, namespace: str | None = None) -> Json:
+    async def stats(self, *, namespace: str | None = None) -> Stats:
         """Count sessions by type, role and phase."""
-        return await self._send(calls.get_json(f"{calls.ROOT}/stats", {"namespace": self._in(namespace)}))
+        return await self._send(calls.get_stats(self._in(namespace)))
 
-    async def metrics(self, period: str = "7d", *, namespace: str | None = None) -> Json:
-        """Figures over a period."""
-        query = {"namespace": self._in(namespace), "period": period}
-        return await self._send(calls.get_json(f"{calls.ROOT}/metrics", query))
+    async def metrics(self, period: str = "7d", *, namespace: str | None = None) -> Metrics:
+        """Sum up the sessions of a period such as `24h` or `7d`."""
+        return await self._send(calls.get_metrics(self._in(namespace), period))
 
-    async def health(self, session: str, *, namespace: str | None = None) -> Json:
-        """How a session is."""
-        return await self._send(
-            calls.get_json(calls.session_path(session, "health"), {"namespace": self._in(namespace)})
-        )
+    async def health(self, session: str, *, namespace: str | None = None) -> Health:
+        """Say how a session fares, and why."""
+        return await self._send(calls.get_health(self._in(namespace), session))
 
-    async def session_metrics(self, session: str, *, namespace: str | None = None) -> Json:
-        """Figures of one session."""
-        return await self._send(
-            calls.get_json(calls.session_path(session, "metrics"), {"namespace": self._in(namespace)})
-        )
+    async def performance(self, session: str, *, namespace: str | None = None) -> Performance:
+        """Say what a session achieved, and how fast."""
+        return await self._send(calls.get_performance(self._in(namespace), session))
 
-    async def compare(self, left: str, right: str, *, namespace: str | None = None) -> Json:
-        """Compare two sessions step by step."""
-        query = {"namespace": self._in(namespace), "left": left, "right": right}
-        return await self._send(calls.get_json(f"{calls.ROOT}/compare", query))
+    async def compare(self, left: str, right: str, *, namespace: str | None = None) -> Comparison:
+        """Lay two sessions side by side; one of another namespace is `namespace/name`."""
+        return await self._send(calls.compare(self._in(namespace), left, right))
 
     async def export(self, session: str, *, namespace: str | None = None) -> bytes:
         """Read a whole session as a document that `import_` takes."""
         return await self._send(calls.export_session(self._in(namespace), session))
 
-    async def import_(self, document: bytes, *, media_type: str = calls.EXPORT, namespace: str | None = None) -> Json:
+    async def import_(self, document: bytes, *, namespace: str | None = None) -> Imported:
         """Store an exported session."""
-        return await self._send(calls.import_session(self._in(namespace), document, media_type))
+        return await self._send(calls.import_session(self._in(namespace), document))
 
     # --- how
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from agentsessions.client.decode import DecodeError, decode
 from agentsessions.client.errors import AgentSessionsError, ApiError
+from agentsessions.client.figures import Comparison, Health, Imported, Metrics, Performance, Stats
 from agentsessions.client.values import Json, Message, MessagePage, Reply, Session, SessionPage, StepPage, Verification
 
 T = TypeVar("T")
@@ -16,7 +17,7 @@ T = TypeVar("T")
 ROOT: Final = "/api/v1"
 SESSIONS: Final = f"{ROOT}/agent-sessions"
 EVENT_STREAM: Final = "text/event-stream"
-EXPORT: Final = "application/x-ndjson"
+EXPORT: Final = "application/zstd"
 """Form of an exported session."""
 MOST: Final = 1000
 """Items of a page at most."""
@@ -177,7 +178,7 @@ def stream_events(namespace: str, session: str, after: int) -> Call[None]:
 
 def stream_replay(namespace: str, session: str, after: int, speed: float | None) -> Call[None]:
     """See a session again, at its own pace or another."""
-    return _stream(session_path(session, "replay"), {"namespace": namespace, "after": after, "speed": speed})
+    return _stream(session_path(session, "replay"), {"namespace": namespace, "from": after + 1, "speed": speed})
 
 
 def _stream(path: str, query: Json) -> Call[None]:
@@ -187,9 +188,33 @@ def _stream(path: str, query: Json) -> Call[None]:
 # --- figures, and whole sessions
 
 
-def get_json(path: str, query: Json) -> Call[Json]:
-    """Read figures whose form docs/api.md describes: stats, metrics, health, compare."""
-    return Call(method="GET", path=path, query=query, read=json.loads)
+def get_stats(namespace: str) -> Call[Stats]:
+    """Count sessions."""
+    return Call(method="GET", path=f"{ROOT}/stats", query={"namespace": namespace}, read=_of(Stats))
+
+
+def get_metrics(namespace: str, period: str) -> Call[Metrics]:
+    """Sum up a period."""
+    query = {"namespace": namespace, "period": period}
+    return Call(method="GET", path=f"{ROOT}/metrics", query=query, read=_of(Metrics))
+
+
+def get_health(namespace: str, session: str) -> Call[Health]:
+    """Say how a session fares."""
+    path = session_path(session, "health")
+    return Call(method="GET", path=path, query={"namespace": namespace}, read=_of(Health))
+
+
+def get_performance(namespace: str, session: str) -> Call[Performance]:
+    """Say what a session achieved."""
+    path = session_path(session, "metrics")
+    return Call(method="GET", path=path, query={"namespace": namespace}, read=_of(Performance))
+
+
+def compare(namespace: str, left: str, right: str) -> Call[Comparison]:
+    """Lay two sessions side by side; one of another namespace is `namespace/name`."""
+    sides = {side: one if "/" in one else f"{namespace}/{one}" for side, one in (("left", left), ("right", right))}
+    return Call(method="GET", path=f"{ROOT}/compare", query=sides, read=_of(Comparison))
 
 
 def export_session(namespace: str, session: str) -> Call[bytes]:
@@ -197,14 +222,14 @@ def export_session(namespace: str, session: str) -> Call[bytes]:
     return Call(method="GET", path=session_path(session, "export"), query={"namespace": namespace}, read=bytes)
 
 
-def import_session(namespace: str, document: bytes, media_type: str) -> Call[Json]:
+def import_session(namespace: str, document: bytes) -> Call[Imported]:
     """Store an exported session."""
     return Call(
         method="POST",
         path=f"{ROOT}/import",
         query={"namespace": namespace},
         content=document,
-        headers={"Content-Type": media_type},
-        read=json.loads,
+        headers={"Content-Type": EXPORT},
+        read=_of(Imported),
         is_repeatable=False,
     )

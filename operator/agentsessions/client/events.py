@@ -7,7 +7,8 @@ from typing import Any, Final
 from agentsessions.client.decode import decode
 from agentsessions.client.values import Event
 
-DONE: Final = "done"
+LAST: Final = frozenset({"done", "end"})
+"""Events after which nothing comes: of a session, of a replay."""
 
 
 @dataclass(slots=True)
@@ -39,9 +40,10 @@ class EventDecoder:
         data: dict[str, Any] = json.loads(frame["data"])
         name, seq = frame.get("event", "message"), int(frame["id"]) if "id" in frame else None
         if seq is None:
+            self.is_done = name in LAST
             return Event(type=name, body=data)
         if seq <= self.last_seq:
             return None
         self.last_seq = seq
-        self.is_done = name == DONE
+        self.is_done = name in LAST
         return decode(Event, {"type": name, **data, "seq": seq})

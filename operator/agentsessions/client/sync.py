@@ -12,6 +12,7 @@ import httpx2
 from agentsessions.client import calls, plans
 from agentsessions.client.calls import Call
 from agentsessions.client.errors import ApiError
+from agentsessions.client.figures import Comparison, Health, Imported, Metrics, Performance, Stats
 from agentsessions.client.settings import Settings, Token
 from agentsessions.client.tries import Request, Stream
 from agentsessions.client.values import (
@@ -107,6 +108,10 @@ class Client:
     def list(self, *, namespace: str | None = None, **filters: Any) -> list[SessionItem]:
         """List sessions (`phase`, `type`, `role`, `owner`, `text`, `sort`, `deleted` filter); namespace `*` is all."""
         return self._run(plans.all_sessions(self._in(namespace), filters))
+
+    def count(self, *, namespace: str | None = None, **filters: Any) -> int:
+        """Count sessions."""
+        return (self._send(calls.list_sessions(self._in(namespace), {**filters, "limit": 1}))).total
 
     def get(self, session: str, *, namespace: str | None = None) -> Session:
         """Read one session, also after its resource was deleted."""
@@ -213,35 +218,33 @@ class Client:
 
     # --- figures, and whole sessions
 
-    def stats(self, *, namespace: str | None = None) -> Json:
+    def stats(self, *, namespace: str | None = None) -> Stats:
         """Count sessions by type, role and phase."""
-        return self._send(calls.get_json(f"{calls.ROOT}/stats", {"namespace": self._in(namespace)}))
+        return self._send(calls.get_stats(self._in(namespace)))
 
-    def metrics(self, period: str = "7d", *, namespace: str | None = None) -> Json:
-        """Figures over a period."""
-        query = {"namespace": self._in(namespace), "period": period}
-        return self._send(calls.get_json(f"{calls.ROOT}/metrics", query))
+    def metrics(self, period: str = "7d", *, namespace: str | None = None) -> Metrics:
+        """Sum up the sessions of a period such as `24h` or `7d`."""
+        return self._send(calls.get_metrics(self._in(namespace), period))
 
-    def health(self, session: str, *, namespace: str | None = None) -> Json:
-        """How a session is."""
-        return self._send(calls.get_json(calls.session_path(session, "health"), {"namespace": self._in(namespace)}))
+    def health(self, session: str, *, namespace: str | None = None) -> Health:
+        """Say how a session fares, and why."""
+        return self._send(calls.get_health(self._in(namespace), session))
 
-    def session_metrics(self, session: str, *, namespace: str | None = None) -> Json:
-        """Figures of one session."""
-        return self._send(calls.get_json(calls.session_path(session, "metrics"), {"namespace": self._in(namespace)}))
+    def performance(self, session: str, *, namespace: str | None = None) -> Performance:
+        """Say what a session achieved, and how fast."""
+        return self._send(calls.get_performance(self._in(namespace), session))
 
-    def compare(self, left: str, right: str, *, namespace: str | None = None) -> Json:
-        """Compare two sessions step by step."""
-        query = {"namespace": self._in(namespace), "left": left, "right": right}
-        return self._send(calls.get_json(f"{calls.ROOT}/compare", query))
+    def compare(self, left: str, right: str, *, namespace: str | None = None) -> Comparison:
+        """Lay two sessions side by side; one of another namespace is `namespace/name`."""
+        return self._send(calls.compare(self._in(namespace), left, right))
 
     def export(self, session: str, *, namespace: str | None = None) -> bytes:
         """Read a whole session as a document that `import_` takes."""
         return self._send(calls.export_session(self._in(namespace), session))
 
-    def import_(self, document: bytes, *, media_type: str = calls.EXPORT, namespace: str | None = None) -> Json:
+    def import_(self, document: bytes, *, namespace: str | None = None) -> Imported:
         """Store an exported session."""
-        return self._send(calls.import_session(self._in(namespace), document, media_type))
+        return self._send(calls.import_session(self._in(namespace), document))
 
     # --- how
 

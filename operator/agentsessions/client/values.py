@@ -45,7 +45,13 @@ class SessionItem:
     goal: str
     phase: str
     reason: str | None = None
+    limit_reached: str | None = None
+    steps: int = 0
+    total_tokens: int = 0
+    cost_micro_usd: int = 0
     created_at: datetime
+    updated_at: datetime | None = None
+    last_activity: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -76,6 +82,8 @@ class SessionPage:
 
     items: list[SessionItem]
     total: int
+    limit: int = 0
+    offset: int = 0
     next: str | None = None
 
 
@@ -113,12 +121,19 @@ class Message:
     """One message of a conversation."""
 
     id: str
+    number: int | None = None
     role: str
-    content: str | None = None
+    content: str = ""
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    extra_data: Json | None = None
     actor: str | None = None
     created_at: datetime
+    updated_at: datetime | None = None
     state: str | None = None
     agent: str | None = None
+    round: int | None = None
+    turn: int | None = None
     seq: int | None = None
 
 
@@ -159,12 +174,14 @@ class Event:
 class Reply:
     """What came of something that was said."""
 
+    session_id: str | None = None
     session: str
     uid: str
     namespace: str
     message_id: str
     reply: str | None = None
     """The answer; None as long as there is none."""
+    messages_count: int = 0
     phase: str
     usage: Usage
 

@@ -28,9 +28,8 @@ def list_sessions(  # typer passes them by name
         raise UsageFailure(f"--sort {sort}: sort by {', '.join(sessions.SORTS)}")
     connection = connect(ctx)
     namespace = None if is_everywhere else connection.namespace
-    found, version = connection.kube.list_objects(
-        SESSIONS, namespace, **({"labelSelector": selector} if selector else {})
-    )
+    labels = {"labelSelector": selector} if selector else {}
+    found, version = connection.kube.list_objects(SESSIONS, namespace, **labels)
     wanted = {word.lower() for word in phase or ()}
     chosen = [one for one in found if not wanted or sessions.phase_of(one).lower() in wanted]
     ordered = sessions.needs_somebody_first(chosen)

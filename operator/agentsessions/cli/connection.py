@@ -14,6 +14,8 @@ from agentsessions.cli.kubeconfig import load_access
 from agentsessions.client.sync import Client
 
 LATEST: Final = "@latest"
+PREFIX: Final = "agentsession/"
+"""In front of names that `-o name` prints."""
 SYSTEM_NAMESPACE: Final = "agentsessions-system"
 RETRY_SECONDS: Final = 20.0
 
@@ -85,7 +87,7 @@ class Connection:
             Failure: There is none.
         """
         if session != LATEST:
-            return session
+            return session.removeprefix(PREFIX)
         found = self.kube.list_metadata(SESSIONS, self.namespace)
         if not found:
             raise Failure(

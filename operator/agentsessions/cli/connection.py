@@ -111,6 +111,9 @@ class Connection:
 
     def close(self) -> None:
         """Leave nothing behind."""
+        for part in ("gateway", "kube"):
+            if part in self.__dict__:  # else closing would open it
+                getattr(self, part).close()
         if self._forward is not None:
             self._forward.stop()
 

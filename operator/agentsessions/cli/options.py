@@ -1,12 +1,14 @@
 """Options and arguments that verbs share, and how a verb finds what they said."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from agentsessions.cli.connection import Connection, Given
 from agentsessions.cli.failures import UsageFailure
+
+if TYPE_CHECKING:
+    from agentsessions.cli.connection import Connection
 
 KEY: Final = "agentsessions"
 
@@ -89,8 +91,10 @@ def shared(  # typer passes them by name
     """Take the options that every verb has."""
 
 
-def connect(context: typer.Context) -> Connection:
+def connect(context: typer.Context) -> "Connection":
     """Return the cluster that the user means; it is left in good order when the command ends."""
+    from agentsessions.cli.connection import Connection, Given  # noqa: PLC0415  # `--help` connects to nothing
+
     connection = Connection(Given(**context.meta.get(KEY, {})))
     context.find_root().call_on_close(connection.close)
     return connection

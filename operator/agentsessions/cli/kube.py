@@ -21,6 +21,7 @@ WATCH_SECONDS: Final = 240
 REQUEST_SECONDS: Final = 30.0
 AWAY_SECONDS: Final = 60.0
 """How long an API server that was there may be away while something is watched."""
+AGAIN_SECONDS: Final = 1.0
 NOT_FOUND: Final = 404
 GONE: Final = 410
 
@@ -32,6 +33,10 @@ class KubeError(Failure):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+
+class KubeAway(Failure):
+    """The API server does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,24 +135,25 @@ class Kube:
         An API server that goes away is waited for.
         """
         away_since: float | None = None
+        is_known = False
         while True:
             try:
                 found = self.find(kind, namespace, name)
+                is_known, away_since = True, None
                 yield found
                 if found is None:
                     return
                 uid, version = found["metadata"]["uid"], found["metadata"]["resourceVersion"]
                 for type_, changed in self.watch(kind, namespace, version, fieldSelector=f"metadata.name={name}"):
-                    away_since = None
                     if type_ == "DELETED" or changed["metadata"]["uid"] != uid:
                         yield None
                         return
                     yield changed
-            except httpx2.TransportError as error:
+            except (httpx2.TransportError, KubeAway) as error:
                 away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > AWAY_SECONDS:
-                    raise self._unreachable(error) from error
-                time.sleep(1)
+                if not is_known or time.monotonic() - away_since > AWAY_SECONDS:
+                    raise error if isinstance(error, KubeAway) else self._away(error) from error
+                time.sleep(AGAIN_SECONDS)
             except KubeError as error:
                 if error.status != GONE:
                     raise
@@ -167,14 +173,14 @@ class Kube:
 
         Raises:
             KubeError: It refused.
-            Failure: It cannot be reached.
+            KubeAway: It cannot be reached.
         """
         headers = {**self._headers(), "Accept": accept, **({"Content-Type": media} if body is not None else {})}
         content = None if body is None else json.dumps(body).encode()
         try:
             answer = self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
+            raise self._away(error) from error
         if not answer.is_success:
             raise _to_error(answer)
         found: Json = answer.json()
@@ -195,8 +201,8 @@ class Kube:
         token = self.access.token()
         return {"Authorization": f"Bearer {token}"} if token else {}
 
-    def _unreachable(self, error: Exception) -> Failure:
-        return Failure(
+    def _away(self, error: Exception) -> KubeAway:
+        return KubeAway(
             f"the API server at {self.access.server} does not answer ({error}): check `kubectl cluster-info`, "
             "or choose another cluster with --context"
         )

@@ -10,7 +10,7 @@ from agentsessions.cli import sessions
 from agentsessions.cli.connection import Connection
 from agentsessions.cli.deadlines import deadline, to_seconds
 from agentsessions.cli.failures import QuietExit
-from agentsessions.cli.kube import GONE, SESSIONS, KubeError
+from agentsessions.cli.kube import GONE, SESSIONS, KubeAway, KubeError
 from agentsessions.cli.options import EverywhereOption, TimeoutOption, connect
 from agentsessions.cli.terminal import note, say, screen, to_table
 
@@ -29,15 +29,19 @@ class Sessions:
 
     def changes(self) -> Any:
         """Yield each session that changed, and None when many did; for ever."""
+        is_known = False
         while True:
-            found, version = self._connection.kube.list_objects(SESSIONS, self._namespace)
-            self.known = {one["metadata"]["uid"]: one for one in found}
-            yield None
             try:
+                found, version = self._connection.kube.list_objects(SESSIONS, self._namespace)
+                self.known = {one["metadata"]["uid"]: one for one in found}
+                is_known = True
+                yield None
                 for type_, session in self._connection.kube.watch(SESSIONS, self._namespace, version):
                     self._note(type_, session)
                     yield session
-            except httpx2.TransportError:
+            except (httpx2.TransportError, KubeAway):
+                if not is_known:
+                    raise
                 time.sleep(AGAIN_SECONDS)
             except KubeError as error:
                 if error.status != GONE:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -71,6 +73,36 @@ class Running:
         return "".join(self.said)
 
 
+@dataclass
+class Terminal:
+    """A command at a terminal, as a person has it."""
+
+    process: subprocess.Popen[bytes]
+    way: int
+    text: str = ""
+
+    def type(self, text: str) -> None:
+        """Write a line."""
+        os.write(self.way, f"{text}\n".encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def await_text(self, text: str) -> None:
+        """Wait until it shows a text, behind all that was waited for before."""
+        ends_at = time.monotonic() + LONG_SECONDS
+        while text not in self.text:
+            ready, _, _ = select.select([self.way], [], [], max(0.0, ends_at - time.monotonic()))
+            assert ready, f"no {text!r} in {self.text!r}"
+            self.text += os.read(self.way, 4096).decode(errors="replace")
+        self.text = self.text.partition(text)[2]
+
+    def end(self) -> int:
+        """Wait for its end; return its exit code."""
+        return self.process.wait(LONG_SECONDS)
+
+
 class CommandLine:
     """`agentsession` in one namespace."""
 
@@ -128,6 +160,22 @@ class CommandLine:
             for way in (process.stdin, process.stdout):
                 if way is not None:
                     way.close()
+
+    @contextmanager
+    def at_terminal(self, *words: str) -> Iterator[Terminal]:
+        """Run a command line at a terminal beside the block."""
+        way, other = pty.openpty()
+        process = subprocess.Popen(
+            [*PROGRAM, *words, "-n", self.namespace], stdin=other, stdout=other, stderr=other, env=self.environment
+        )
+        os.close(other)
+        try:
+            yield Terminal(process, way)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            os.close(way)
 
     def script(self, *rules: dict[str, Any], name: str = "script") -> None:
         """Create a scripted model."""

@@ -21,6 +21,7 @@ LIST_FILES = {
 }
 TALK = {"answer": {"text": "You said: ${text}"}}
 SLOW = {"when": {"text": "slow"}, "answer": {"text": "At last.", "delayMilliseconds": 60_000}}
+LATER = {"when": {"text": "later"}, "answer": {"text": "Later.", "delayMilliseconds": 8_000}}
 FAIL = {"when": {"text": "fail"}, "answer": {"error": {"status": 400, "message": "no such thing"}}}
 NOBODY = "nobody-has-this-name"
 
@@ -29,7 +30,7 @@ NOBODY = "nobody-has-this-name"
 def cli(product: Product) -> Iterator[CommandLine]:
     """Return the command line in a namespace with a scripted model."""
     with a_place(product) as found:
-        found.script(SLOW, FAIL, LIST_FILES, TALK, name="default")
+        found.script(SLOW, LATER, FAIL, LIST_FILES, TALK, name="default")
         yield found
 
 
@@ -142,6 +143,21 @@ def test_chat_from_a_pipe_answers_each_line(cli: CommandLine, done: str) -> None
 def test_chat_gives_up_on_an_answer_in_time(cli: CommandLine) -> None:
     assert "no answer within" in cli.refused("chat", "--name", "mute", "--timeout", "8s", stdin="slow\n", code=124)
     cli("cancel", "mute", "--wait")
+
+
+def test_ctrl_c_breaks_an_answer_off_and_not_the_chat(cli: CommandLine, product: Product) -> None:
+    with cli.at_terminal("chat", "--name", "broken-off") as terminal:
+        terminal.type("later")
+        product.wait_phase(cli.namespace, "broken-off", "Running")
+        terminal.await_text("broken-off")
+        terminal.interrupt()
+        terminal.await_text("broken off: the session is paused")
+        product.wait_phase(cli.namespace, "broken-off", "Paused")
+        terminal.type("Hello again")
+        terminal.await_text("You said: Hello again")
+        terminal.type("/close")
+        assert terminal.end() == 0
+    cli("wait", "broken-off", "--timeout", "2m")
 
 
 def test_session_is_paused_resumed_and_ended(cli: CommandLine, done: str) -> None:

@@ -125,7 +125,7 @@ def _of_pod() -> Access:
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         trust=ssl.create_default_context(cafile=str(SERVICE_ACCOUNT / "ca.crt")),
         namespace=SERVICE_ACCOUNT.joinpath("namespace").read_text().strip() or "default",
-        token=lambda: token.read_text().strip(),
+        token=lambda: _read_token(token),
         user="the pod's service account",
     )
 
@@ -199,6 +199,13 @@ def _token(user: Json, credential: ExecCredential | None) -> Callable[[], str | 
         return credential.current
     if name := user.get("tokenFile"):
         path = Path(user["folder"], str(name))
-        return lambda: path.read_text(encoding="ascii").strip() or None
+        return lambda: _read_token(path) or None
     token: str | None = user.get("token")
     return lambda: token
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"the bearer token in {path} cannot be read: {error}") from error

@@ -87,6 +87,12 @@ def test_token_file_is_relative_to_the_kubeconfig_and_read_each_time(tmp_path: P
     assert access.token() == "two"
 
 
+def test_missing_token_file_is_told(tmp_path: Path) -> None:
+    access = load_access(write(tmp_path / "config", kubeconfig(SERVER, {"tokenFile": "none"})), None)
+    with pytest.raises(Failure, match="bearer token in .*none cannot be read"):
+        access.token()
+
+
 def test_certificate_user_has_no_token(tmp_path: Path) -> None:
     config = kubeconfig(SERVER, {})
     assert load_access(write(tmp_path / "config", config), None).token() is None

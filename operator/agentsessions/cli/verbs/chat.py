@@ -100,6 +100,11 @@ def _read(*, is_person: bool) -> str | None:
         return input(PROMPT if is_person else "")
     except EOFError:
         return None
+    except KeyboardInterrupt:
+        if not is_person:
+            raise
+        note(f"\n{COMMANDS}")
+        return ""
 
 
 def _ask(talk: Talk, said: str, seconds: float, timeout: str, *, is_person: bool) -> None:

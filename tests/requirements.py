@@ -43,6 +43,7 @@ PARTIAL: Final = {
     "ID-1": "OIDC tokens are the API server's part; changes over HTTP",
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
     "OPS-4": "webhooks",
+    "OPS-5": "approve",
     "OPS-7": "kustomize, upgrade",
     "OPS-8": "400, 409 and 429 of routes that change things",
     "OPS-9": "lists of what is not there yet: templates, approvals",

@@ -44,49 +44,35 @@ def complete_session(context: typer.Context, incomplete: str) -> list[str]:
     return session_names(context.meta.get(KEY, {}), incomplete)
 
 
-def shared(  # typer passes them by name
-    namespace: Annotated[
-        str | None, typer.Option("-n", "--namespace", help="Namespace; by default the context's.", callback=remember)
-    ] = None,
-    context: Annotated[
-        str | None, typer.Option("--context", help="Context of the kubeconfig.", callback=remember)
-    ] = None,
-    kubeconfig: Annotated[
-        str | None, typer.Option("--kubeconfig", help="Kubeconfig file; by default as kubectl.", callback=remember)
-    ] = None,
-    gateway: Annotated[
-        str | None,
-        typer.Option(
-            "--gateway",
-            envvar="AGENTSESSIONS_GATEWAY",
-            help="Address of the gateway; by default a port-forward.",
-            callback=remember,
-        ),
-    ] = None,
-    gateway_ca: Annotated[
-        str | None,
-        typer.Option(
-            "--gateway-ca", envvar="AGENTSESSIONS_GATEWAY_CA", help="File with the gateway's CA.", callback=remember
-        ),
-    ] = None,
-    as_account: Annotated[
-        str | None,
-        typer.Option(
-            "--as-account",
-            envvar="AGENTSESSIONS_AS_ACCOUNT",
-            help="Service account (namespace/name) to be at the gateway.",
-            callback=remember,
-        ),
-    ] = None,
-    system_namespace: Annotated[
-        str | None,
-        typer.Option(
-            "--system-namespace",
-            envvar="AGENTSESSIONS_SYSTEM_NAMESPACE",
-            help="Namespace of the product; agentsessions-system by default.",
-            callback=remember,
-        ),
-    ] = None,
+def _shared(help_: str, *names: str, envvar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_, envvar=envvar, callback=remember)
+
+
+NAMESPACE: Final = _shared("Namespace; by default the context's.", "-n", "--namespace")
+CONTEXT: Final = _shared("Context of the kubeconfig.", "--context")
+KUBECONFIG: Final = _shared("Kubeconfig file; by default as kubectl.", "--kubeconfig")
+GATEWAY: Final = _shared(
+    "Address of the gateway; by default a port-forward.", "--gateway", envvar="AGENTSESSIONS_GATEWAY"
+)
+GATEWAY_CA: Final = _shared("File with the gateway's CA.", "--gateway-ca", envvar="AGENTSESSIONS_GATEWAY_CA")
+AS_ACCOUNT: Final = _shared(
+    "Service account (namespace/name) to be at the gateway.", "--as-account", envvar="AGENTSESSIONS_AS_ACCOUNT"
+)
+SYSTEM_NAMESPACE: Final = _shared(
+    "Namespace of the product; agentsessions-system by default.",
+    "--system-namespace",
+    envvar="AGENTSESSIONS_SYSTEM_NAMESPACE",
+)
+
+
+def shared(
+    namespace: Annotated[str | None, NAMESPACE] = None,
+    context: Annotated[str | None, CONTEXT] = None,
+    kubeconfig: Annotated[str | None, KUBECONFIG] = None,
+    gateway: Annotated[str | None, GATEWAY] = None,
+    gateway_ca: Annotated[str | None, GATEWAY_CA] = None,
+    as_account: Annotated[str | None, AS_ACCOUNT] = None,
+    system_namespace: Annotated[str | None, SYSTEM_NAMESPACE] = None,
 ) -> None:
     """Take the options that every verb has."""
 

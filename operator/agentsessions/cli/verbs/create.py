@@ -64,9 +64,12 @@ def create(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes th
     manifest = newsession.build_manifest(name, spec, newsession.read_manifest(file) if file else None)
     if is_dry:
         print_object(manifest, output or Output.YAML)
-        return
-    connection = connect(ctx)
-    made = create_object(connection, manifest)
+    else:
+        _send(ctx, manifest, output)
+
+
+def _send(ctx: typer.Context, manifest: Json, output: Output | None) -> None:
+    made = create_object(connect(ctx), manifest)
     print_object(made, output)
     if output is None:
         where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"

@@ -7,7 +7,7 @@ import typer
 from agentsessions.cli import newsession
 from agentsessions.cli.connection import Connection
 from agentsessions.cli.deadlines import deadline, to_seconds
-from agentsessions.cli.failures import Failure, QuietExit
+from agentsessions.cli.failures import INTERRUPTED, Failure, QuietExit
 from agentsessions.cli.following import events_of_new, teller
 from agentsessions.cli.newsession import (
     ContextOption,
@@ -61,19 +61,22 @@ def run(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes them 
         max_tokens=max_tokens,
         max_seconds=max_seconds,
     )
-    connection = connect(ctx)
     with deadline(seconds, f"the session was not over within {timeout}; it goes on"):
-        made = create_object(connection, newsession.build_manifest(name, spec))
-        where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"
-        say(f"agentsession/{made['metadata']['name']}")
-        if not is_followed:
-            note(f"follow it: kubectl agentsession logs -f {where}")
-            return
-        try:
-            see_through(connection, made)
-        except KeyboardInterrupt:
-            note(f"\nthe session goes on; end it: kubectl agentsession cancel {where}")
-            raise QuietExit(130) from None
+        _begin(connect(ctx), newsession.build_manifest(name, spec), is_followed=is_followed)
+
+
+def _begin(connection: Connection, manifest: Json, *, is_followed: bool) -> None:
+    made = create_object(connection, manifest)
+    where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"
+    say(f"agentsession/{made['metadata']['name']}")
+    if not is_followed:
+        note(f"follow it: kubectl agentsession logs -f {where}")
+        return
+    try:
+        see_through(connection, made)
+    except KeyboardInterrupt:
+        note(f"\nthe session goes on; end it: kubectl agentsession cancel {where}")
+        raise QuietExit(INTERRUPTED) from None
 
 
 def see_through(connection: Connection, made: Json) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from . import commits, idle, latency, many, proxy, scale, writes
+from . import commits, conversation, idle, latency, many, proxy, scale, writes
 from .machine import describe_machine
 
 BENCHES = {
@@ -11,6 +11,7 @@ BENCHES = {
     "many": many,
     "kwok": scale,
     "idle": idle,
+    "conversation": conversation,
     "commits": commits,
     "proxy": proxy,
     "writes": writes,

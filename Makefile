@@ -91,7 +91,7 @@ test: $(STAMP) ## Run all checks and tests that a change must pass
 
 .PHONY: test-full
 test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
-	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults)
+	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults test-lives)
 
 # What is one process at a time leaves a core to something else; each prints when it is through.
 TEST_PARTS := verify-and-fast-tests test-e2e-beside integration-and-e2e-alone
@@ -156,6 +156,13 @@ test-faults: $(STAMP) ## Strike the operator at each of its changes, in every wa
 	$(WITH_CLUSTER) AGENTSESSIONS_FAULTS_PAGE="$(FAULTS_PAGE)" \
 		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py; status=$$?; \
 		$(CLUSTER) down --name $(CLUSTER_NAME)-operators-faults; exit $$status
+
+# Other lives each time; a failure names the seed: `make test-lives AGENTSESSIONS_LIFE_SEED=…` plays them again.
+.PHONY: test-lives
+test-lives: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
+test-lives: $(STAMP) ## Play 300 events of sessions' lives on a real API server
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m slow tests/integration/test_controller_lives.py; status=$$?; \
+		$(CLUSTER) down --name $(CLUSTER_NAME)-operators; exit $$status
 
 # --- the cluster
 

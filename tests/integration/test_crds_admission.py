@@ -7,7 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -185,3 +185,77 @@ def test_a_session_with_an_owner_is_changed_by_the_owner_or_with_the_verb_own(
     ben("patch", "ags", "unowned", *pause)
     member("patch", "ags", "owned", *pause)
     cleo("patch", "ags", "owned", "--type=merge", "--patch", '{"spec": {"operatingMode": "Running"}}')
+
+
+@dataclass(frozen=True)
+class Denial:
+    """What a policy denies, and all that it then says, as one who reads it sees it."""
+
+    policy: str
+    wrong: Manifest
+    """What mia applies."""
+    words: str
+    """With `{namespace}` for the namespace."""
+    right: Manifest | None = None
+    """What is there before."""
+
+
+FILES = [{"path": "a", "configMapKeyRef": {"name": "other", "key": "k"}}]
+OWN = "the verb own on agentsessions in namespace {namespace}"
+DENIALS = {
+    "a pod with our labels": Denial(
+        "agentsessions-pods",
+        ours("denied"),
+        "labels agentsessions.dev/* are reserved for pods of AgentSessions, which only "
+        "system:serviceaccount:{namespace}:agentsessions-operator may create and change, not mia: leave these labels "
+        "out, or create an AgentSession",
+    ),
+    "a ConfigMap of others": Denial(
+        "agentsessions-context",
+        a_session("denied", context={"files": FILES}),
+        "spec.context names ConfigMaps that mia may not read: name one that you may get, or ask for the right to get "
+        "all ConfigMaps of namespace {namespace}",
+    ),
+    "a Secret of others": Denial(
+        "agentsessions-provider-keys",
+        a_provider(
+            "denied",
+            type="OpenAICompatible",
+            url="https://example.com/v1",
+            apiKeySecretRef={"name": "key", "key": "token"},
+        ),
+        "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key in namespace "
+        "{namespace}",
+    ),
+    "another owner": Denial(
+        "agentsessions-owner",
+        a_session("denied", owner="somebody"),
+        "spec.owner is somebody, and you are mia: name yourself, leave it out, or ask for " + OWN,
+    ),
+    "a session of others": Denial(
+        "agentsessions-owner",
+        a_session("of-others", owner="somebody", title="Mine"),
+        "this session belongs to somebody, and you are mia: ask its owner, or for " + OWN,
+        right=a_session("of-others", owner="somebody"),
+    ),
+}
+
+
+def test_every_policy_has_a_denial_word_for_word() -> None:
+    policies = [thing for thing in chart_objects("x") if thing["kind"] == "ValidatingAdmissionPolicy"]
+    assert [len(policy["spec"]["validations"]) for policy in policies] == [1] * len(policies)
+    assert {policy["metadata"]["name"] for policy in policies} == {denial.policy for denial in DENIALS.values()}
+
+
+@pytest.mark.requirement("OBJ-6")
+@pytest.mark.parametrize("denial", DENIALS.values(), ids=DENIALS.keys())
+def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, member: Kubectl, denial: Denial) -> None:
+    if denial.right is not None:
+        kubectl("apply", "--filename", "-", manifest=denial.right)
+    if denial.wrong["kind"] == "Pod":
+        kubectl("create", "role", "pods", "--verb=create,get", "--resource=pods")
+        kubectl("create", "rolebinding", "mia-pods", "--role=pods", "--user=mia")
+    message = member.refusal("apply", "--filename", "-", manifest=denial.wrong)
+    name = f"{kubectl.namespace}-{denial.policy}"
+    _, _, said = message.partition(f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: ")
+    assert said.strip() == denial.words.format(namespace=kubectl.namespace)

@@ -149,6 +149,7 @@ class Operator:
         self.role = Role.STANDBY
         log.info("standing by", sessions=len(self._session_store), providers=len(self._provider_store))
         await leadership.await_turn()
+        self.sessions.distrust()
         self.role = Role.LEADING
         for key in self._session_store.all_keys():
             self._mark_session(key)
@@ -225,6 +226,7 @@ class Operator:
         return Parts(
             client=self._client,
             sessions=self._session_store,
+            confirm=self.sessions.confirm,
             pods=self._pods,
             feed=self._feed,
             acceptor=Acceptor(

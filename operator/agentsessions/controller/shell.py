@@ -21,6 +21,11 @@ from agentsessions.engine.resources import Resource
 PAGE: Final = 500
 WATCH_SECONDS: Final = 280
 CONNECT_SECONDS: Final = 10
+REQUEST_SECONDS: Final = 30
+"""For one page of a list. kopf's own 300 s would let a list that is never answered hide every new session so long."""
+RETRIES_SECONDS: Final = (0.5, 1.0, *[2.0] * 90)
+"""Pauses while a list or a watch fails; after the last one the process ends, and starts anew. kopf's own grow to 21 s:
+the streams would be back so long after the API server is."""
 EXIT_SECONDS: Final = 60
 
 log = structlog.get_logger(__name__)
@@ -70,6 +75,9 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = PAGE
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.connect_timeout = CONNECT_SECONDS
+    settings.networking.connect_timeout = CONNECT_SECONDS
+    settings.networking.request_timeout = REQUEST_SECONDS
+    settings.networking.error_backoffs = RETRIES_SECONDS
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     return settings
 

@@ -13,7 +13,7 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
-from agentsessions.journal.refusals import KeyReused, SessionFinished, UnknownSession
+from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, UnknownSession
 from agentsessions.journal.rows import MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
 from agentsessions.journal.writer import Work
@@ -21,6 +21,8 @@ from agentsessions.journal.writer import Work
 USER: Final = "user"
 TEXT_OUTCOMES: Final = frozenset({Outcome.FINAL.value, Outcome.IDLE.value})
 """Outcomes of turns that ended with a text."""
+MOST_QUEUED: Final = 1000
+"""Messages of a session that may wait; the turn that takes them shows them all to the model."""
 
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
@@ -32,6 +34,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
         UnknownSession: There is no such session.
         KeyReused: Its key belongs to a message with another content.
         SessionFinished: Nobody will answer any more.
+        InboxFull: Too many wait already.
     """
     known = _find_by_key(work.conn, session_uid, message.idempotency_key)
     if known is not None:
@@ -42,6 +45,10 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
             )
         return known
     _require_unfinished(work, session_uid)
+    if count_queued(work.conn, session_uid) >= MOST_QUEUED:
+        raise InboxFull(
+            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
+        )
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
         id=message.id,

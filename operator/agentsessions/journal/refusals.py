@@ -50,6 +50,10 @@ class KeyReused(Refusal):
     """Another message came with the same idempotency key. Final."""
 
 
+class InboxFull(Refusal):
+    """As many messages wait as may. Passes: the next turn takes them all."""
+
+
 class GoalMissing(Refusal):
     """The goal with its context was not stored yet; `set_goal_message` first."""
 

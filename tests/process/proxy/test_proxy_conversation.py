@@ -11,6 +11,7 @@ from agentsessions.api import wire
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import ExitCode
 from agentsessions.api.v1alpha1.status import RoundStatus
+from agentsessions.journal import inbox
 from agentsessions.journal.entries import EntryType
 from tests.integration.runner_process import RunnerProcess
 from tests.process.proxy.cluster import Cluster
@@ -301,6 +302,17 @@ async def test_messages_need_a_right(talk: Talk) -> None:
     assert "create agentsessions/messages" in answers[0].json()["detail"]
     async with talk.house.client() as pod:
         assert (await pod.post(MESSAGES, json={"content": "hello"})).status_code == 401
+
+
+async def test_message_to_a_full_inbox_is_told_when_to_come_back(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "MOST_QUEUED", 1)
+    await talk.house.put_session(**OPEN)
+    async with talk.house.person() as person:
+        first, second = [await person.post(MESSAGES, json={"content": text}) for text in ("one", "two")]
+    assert first.status_code == 201
+    assert (second.status_code, second.json()["code"]) == (429, "inbox_full")
+    assert second.headers["retry-after"] == "10"
+    assert "send again once a turn took them" in second.json()["detail"]
 
 
 async def test_message_to_nobody_and_to_who_is_done_is_refused(talk: Talk) -> None:

@@ -45,6 +45,16 @@ def test_kopf_keeps_no_state_and_posts_nothing() -> None:
     assert settings.persistence.diffbase_storage.build(body=essence) == {}
 
 
+def test_kopf_is_back_soon_after_the_api_server_and_gives_up_on_no_short_outage() -> None:
+    networking = build_settings().networking
+    pauses = networking.error_backoffs
+    assert isinstance(pauses, tuple), "an iterator would serve one request only"
+    assert max(pauses) <= 2, "kopf's own grow to 21 s, in which no new session is seen"
+    assert sum(pauses) >= 120
+    assert networking.request_timeout == 30
+    assert networking.connect_timeout == 10
+
+
 async def test_events_of_the_stream_reach_the_stores(operator: Operator) -> None:
     registry = build_registry(operator, NOWHERE, asyncio.Event())
     notes = {str(h.id): h.fn for h in registry._watching.get_all_handlers()}  # noqa: SLF001  # kopf has no public list

@@ -8,7 +8,8 @@ import pytest
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
-from agentsessions.journal.refusals import KeyReused, SessionFinished, TurnMismatch, UnknownSession
+from agentsessions.journal import inbox
+from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, TurnMismatch, UnknownSession
 from agentsessions.journal.rows import Course, MessageState, NewMessage
 from agentsessions.journal.store import Store
 from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
@@ -68,6 +69,23 @@ async def test_keys_are_those_of_one_session(store: Store) -> None:
 async def test_message_to_no_session_is_refused(store: Store) -> None:
     with pytest.raises(UnknownSession):
         await store.put_message("nobody", NewMessage("m", "hello", "alice"))
+
+
+async def test_a_full_inbox_takes_no_more_until_a_turn_has_taken_what_waits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MOST_QUEUED", 2)
+    player = await a_player(store)
+    await a_player(store, "s2")
+    one = await player.say("one", key="k")
+    await player.say("two")
+    with pytest.raises(InboxFull, match="2 messages to session s1 wait"):
+        await player.say("three")
+    assert await player.say("one", key="k") == one, "known already, so not one more"
+    await store.put_message("s2", NewMessage("m2", "hello", "bob"))
+    await store.pin_turn(player.pod)
+    await player.say("three")
+    assert await states(store) == [("one", "taken"), ("two", "taken"), ("three", "queued")]
 
 
 @pytest.mark.requirement("CONV-4")

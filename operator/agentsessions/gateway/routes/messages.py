@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query
 from pydantic import Field
@@ -11,10 +11,13 @@ from agentsessions.api.model import ApiModel
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX, Limit
-from agentsessions.journal.refusals import KeyReused, SessionFinished
+from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished
 from agentsessions.journal.rows import MessageRow, MessageState, NewMessage
 
 router = APIRouter(prefix=f"{PREFIX}/{{session}}/messages", tags=["messages"])
+
+FULL_SECONDS: Final = 10
+"""When to try again with a session whose inbox is full; a turn takes some seconds."""
 
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -87,6 +90,9 @@ async def create_message(
         raise ProblemError(409, "key_reused", "Key was used before", f"{refusal}.") from refusal
     except SessionFinished as refusal:
         raise ProblemError(409, "session_finished", "Session is over", f"{refusal}.") from refusal
+    except InboxFull as refusal:
+        later = {"Retry-After": str(FULL_SECONDS)}
+        raise ProblemError(429, "inbox_full", "Too many messages wait", f"{refusal}.", headers=later) from refusal
 
 
 @router.get("", response_model_exclude_none=True)

@@ -3,10 +3,18 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from . import commits, idle, latency, many, scale, writes
+from . import commits, idle, latency, lists, many, scale, writes
 from .machine import describe_machine
 
-BENCHES = {"latency": latency, "many": many, "kwok": scale, "idle": idle, "commits": commits, "writes": writes}
+BENCHES = {
+    "latency": latency,
+    "many": many,
+    "kwok": scale,
+    "idle": idle,
+    "commits": commits,
+    "writes": writes,
+    "list": lists,
+}
 
 
 def main(argv: Sequence[str]) -> int:

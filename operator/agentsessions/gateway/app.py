@@ -14,7 +14,7 @@ from starlette.routing import Route
 from agentsessions.gateway import metrics, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import events, levels, messages, sessions, usage
+from agentsessions.gateway.routes import events, levels, lists, messages, sessions, usage
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -35,6 +35,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     app.state.gateway = gateway
     problems.install(app)
+    app.include_router(lists.router)
     app.include_router(sessions.router)
     app.include_router(messages.router)
     app.include_router(events.router)

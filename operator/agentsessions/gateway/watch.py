@@ -22,7 +22,8 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
 from agentsessions.gateway import metrics
-from agentsessions.journal.rows import SessionQuery, SessionRow, SessionSort
+from agentsessions.journal import lists
+from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
@@ -33,7 +34,6 @@ log = structlog.get_logger(__name__)
 AGENT_SESSION: Final = Resource(GROUP, VERSION, "agentsessions", "AgentSession")
 WORKERS: Final = 8
 RETRY_SECONDS: Final = 2.0
-PAGE: Final = 1000
 
 
 class SessionWatch:
@@ -95,22 +95,13 @@ class SessionWatch:
         return str(found["metadata"]["uid"])
 
     async def _start(self) -> None:
-        in_journal = await self._list_journal()
+        in_journal = await self._store.read(lists.read_present_uids)
         self._first = in_journal | {view.uid for view in self.sessions.values()}
         log.info("watch synced", sessions=len(self._first), in_journal=len(in_journal))
         self._has_started = True
         for uid in self._first:
             self._queue.add(uid)
         self._check_ready()
-
-    async def _list_journal(self) -> set[str]:
-        found: set[str] = set()
-        while True:
-            query = SessionQuery(sort=SessionSort.CREATED_AT, descending=False, limit=PAGE, offset=len(found))
-            page = await self._store.list_sessions(query)
-            found.update(row.uid for row in page.items)
-            if len(page.items) < PAGE:
-                return found
 
     def _note(self, old: SessionView | None, new: SessionView | None) -> None:
         for view, step in ((old, -1), (new, 1)):
@@ -197,6 +188,7 @@ def to_view(raw: Mapping[str, Any]) -> SessionView:
         is_deleting="deletionTimestamp" in metadata,
         spec=spec,
         status=status,
+        labels=metadata.get("labels") or {},
     )
 
 
@@ -215,6 +207,11 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         mode=spec.mode,
         operating_mode=spec.operating_mode,
         title=spec.title or "",
+        description=spec.description or "",
+        owner=spec.owner or "",
+        session_id=spec.session_id or "",
+        labels=dict(view.labels),
+        metadata=dict(spec.metadata or {}),
         goal=spec.goal or "",
         spec=spec.to_json(),
         phase=status.phase,
@@ -226,6 +223,8 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         created_at=view.created_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
+        anchor_head=status.journal.head if status.journal else 0,
+        anchor_digest=status.journal.digest if status.journal else "",
     )
 
 

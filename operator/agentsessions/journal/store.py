@@ -32,8 +32,6 @@ from agentsessions.journal.rows import (
     PinnedTurn,
     PodIdentity,
     Reservation,
-    SessionPage,
-    SessionQuery,
     SessionRow,
     TokenUsage,
 )
@@ -115,14 +113,6 @@ class Store:
     async def get_session_by_uid(self, uid: str) -> SessionRow | None:
         """Return the session with this uid, whatever its namespace."""
         return await self.read(sessions.find_by_uid, uid)
-
-    async def list_sessions(self, query: SessionQuery) -> SessionPage:
-        """Return one page of sessions.
-
-        Raises:
-            ValueError: The page's limit or offset is out of range.
-        """
-        return await self.read(sessions.list_page, query)
 
     # The fence.
 

@@ -15,6 +15,8 @@ class Stream(StrEnum):
     """Answers without known end."""
 
     EVENTS = "events"
+    SOCKET = "socket"
+    REPLAY = "replay"
     LEVELS = "levels"
 
 

@@ -34,6 +34,8 @@ class Settings:
     """Port of the API, TLS."""
     health_port: int = 8080
     """Port of health and metrics, plain."""
+    streams_per_user: int = 100
+    """Live streams that one user may have open on one gateway."""
     drain_seconds: int = 120
     """How long a stop waits for purchases under way."""
     log_level: str = "info"
@@ -55,6 +57,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         host=env.get(f"{PREFIX}HOST", ""),
         port=_integer(env, "PORT", Settings.port, lowest=0, highest=65_535),
         health_port=_integer(env, "HEALTH_PORT", Settings.health_port, lowest=0, highest=65_535),
+        streams_per_user=_integer(env, "STREAMS_PER_USER", Settings.streams_per_user, lowest=1, highest=100_000),
         drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
     )

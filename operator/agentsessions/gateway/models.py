@@ -214,7 +214,7 @@ def to_detail(row: SessionRow) -> SessionDetail:
         message=row.message or None,
         stop_reason=row.stop_reason,
         limits=row.limits,
-        usage=_to_usage(row.usage),
+        usage=to_usage(row.usage),
         head=row.usage.head,
         created_at=row.created_at,
         started_at=row.started_at,
@@ -226,7 +226,8 @@ def to_detail(row: SessionRow) -> SessionDetail:
     )
 
 
-def _to_usage(usage: SessionUsage) -> UsageAnswer:
+def to_usage(usage: SessionUsage) -> UsageAnswer:
+    """Return what a session spent, as it is shown."""
     return UsageAnswer(
         steps=usage.steps,
         input_tokens=usage.input_tokens,

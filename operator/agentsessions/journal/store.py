@@ -298,7 +298,7 @@ class Store:
 
     async def verify(self, session_uid: str) -> list[str]:
         """Recompute a session's chain; return what does not fit, nothing when it is sound."""
-        return await self.read(_verify, session_uid)
+        return await self.read(verify_chain, session_uid)
 
     def changes(self) -> Changes:
         """Return a subscription to commits: subscribe first, then read, then iterate it, and nothing is missed."""
@@ -317,7 +317,8 @@ def _read_original_ids(conn: Connection, session_uid: str, agent: str) -> dict[s
     return {row.call_id: row.original_id for row in conn.execute(query)}
 
 
-def _verify(conn: Connection, session_uid: str) -> list[str]:
+def verify_chain(conn: Connection, session_uid: str) -> list[str]:
+    """Recompute a session's chain; return one sentence for each thing that does not fit."""
     check = ChainCheck()
     problems: list[str] = []
     try:

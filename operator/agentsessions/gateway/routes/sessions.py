@@ -8,6 +8,9 @@ from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.models import SessionDetail, StepList, Verification, to_detail
 from agentsessions.gateway.steps import read_steps
+from agentsessions.journal.rows import SessionRow
+from agentsessions.journal.verification import Anchor, read_anchor_problems
+from agentsessions.lifecycle.facts import SessionView
 
 PREFIX: Final = "/api/v1/agent-sessions"
 MESSAGES: Final = f"{SESSIONS}/messages"
@@ -42,9 +45,18 @@ async def list_steps(
 async def verify_session(
     gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId
 ) -> Verification:
-    """Check the hash chain of the session's journal from its first entry to its newest."""
+    """Check the hash chain of the session's journal, and that it holds what the session's status said of it."""
     row = await find_session(gateway, user, session, namespace)
     problems = await gateway.store.verify(row.uid)
+    problems += await gateway.store.read(read_anchor_problems, row.uid, anchors_of(row, gateway.session(row.uid)))
     level = await gateway.store.level(row.uid)
     head, digest = (level.head, level.digest) if level else (0, "")
     return Verification(ok=not problems, head=head, digest=digest, problems=problems)
+
+
+def anchors_of(row: SessionRow, view: SessionView | None) -> list[Anchor]:
+    """Return where the chain was by the status: as the journal copied it, and as the cluster has it now."""
+    found = [Anchor(row.anchor_head, row.anchor_digest)] if row.anchor_digest else []
+    if view is not None and view.status.journal is not None:
+        found.append(Anchor(view.status.journal.head, view.status.journal.digest))
+    return found

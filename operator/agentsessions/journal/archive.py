@@ -45,7 +45,7 @@ class SessionKnown(Refusal):
 def read_header(conn: Connection, uid: str, now: datetime) -> dict[str, Any]:
     """Return the first line: what the file is, and the session's own row."""
     row = conn.execute(select(sessions).where(sessions.c.uid == uid)).mappings().one()
-    return {"format": FORMAT, "version": VERSION, "exportedAt": now, "session": dict(row)}
+    return {"format": FORMAT, "version": VERSION, "exportedAt": now, "session": _plain(row)}
 
 
 def read_lines(conn: Connection, uid: str, table: Table, after: Sequence[Any] | None) -> list[dict[str, Any]]:
@@ -56,8 +56,12 @@ def read_lines(conn: Connection, uid: str, table: Table, after: Sequence[Any] | 
         query = query.where(_behind(keys, after))
     elif after is not None:
         return []
-    rows = (dict(row) for row in conn.execute(query).mappings())
-    return [{"table": table.name, "row": {k: v for k, v in row.items() if k not in _OWN}} for row in rows]
+    return [{"table": table.name, "row": _plain(row)} for row in conn.execute(query).mappings()]
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row as JSON has it: its keys are more than texts."""
+    return {str(name): value for name, value in row.items() if name not in _OWN}
 
 
 def place_of(table: Table, line: Mapping[str, Any]) -> list[Any]:

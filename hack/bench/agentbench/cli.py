@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from . import commits, idle, latency, lists, many, scale, writes
+from . import commits, idle, latency, lists, many, scale, viewers, writes
 from .machine import describe_machine
 
 BENCHES = {
@@ -14,6 +14,7 @@ BENCHES = {
     "commits": commits,
     "writes": writes,
     "list": lists,
+    "viewers": viewers,
 }
 
 

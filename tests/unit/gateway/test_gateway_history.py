@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -211,6 +210,10 @@ async def test_each_namespace_keeps_as_long_as_it_says(store: Store, clock: Cloc
     assert left == ["long", "wrong", "there"]
 
 
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(".backup-*"))
+
+
 def command(tmp_path: Path, *words: str, text: bool = True) -> "subprocess.CompletedProcess[Any]":
     """Run the gateway's program with a command, as `kubectl exec` does."""
     program = "from agentsessions.gateway.main import main; main()"
@@ -225,7 +228,7 @@ async def test_a_backup_is_taken_while_the_journal_is_in_use_and_verifies(store:
     await play(store, "s1", "42")
     held = await asyncio.to_thread(command, tmp_path, "backup", "-", text=False)
     assert held.returncode == 0, held.stderr
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".backup")]
+    assert not await asyncio.to_thread(leftovers, tmp_path)
     (tmp_path / "restored").mkdir()
     (tmp_path / "restored" / "journal.db").write_bytes(held.stdout)
     await store.put_session(a_session("later"))

@@ -167,6 +167,8 @@ def _find(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
         total = conn.scalar(counting) or 0
     else:
         total = query.after.total
+    if query.offset >= total:
+        return [], total
     return list(conn.execute(_paged(_matching(query, total), query))), total
 
 

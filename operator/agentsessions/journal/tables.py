@@ -100,6 +100,7 @@ sessions: Final = Table(
     Column("anchor_head", BigInteger, nullable=False, server_default="0"),
     Column("anchor_digest", String(64), nullable=False, server_default=""),
     Index(None, "namespace", "name", "created_at"),
+    Index(None, "created_at", "deleted_at", "uid"),  # the order of most lists
 )
 """Read model of the resources; rows outlive them. `search` is what a list looks for texts in, in lower case; the anchor
 is the journal's head as the session's status last told it."""

@@ -44,6 +44,9 @@ def upgrade() -> None:
         sa.Column("anchor_digest", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_sessions")),
     )
+    op.create_index(
+        op.f("ix_sessions_created_at_deleted_at_uid"), "sessions", ["created_at", "deleted_at", "uid"], unique=False
+    )
     listed = (
         "namespace deleted_at created_at uid type role mode phase owner session_id "
         "started_at finished_at updated_at name namespace_uid search"

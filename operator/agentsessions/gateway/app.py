@@ -14,7 +14,7 @@ from starlette.routing import Route
 from agentsessions.gateway import metrics, openapi, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import events, levels, messages, sessions, usage
+from agentsessions.gateway.routes import archives, events, figures, history, levels, lists, messages, sessions, usage
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -43,9 +43,13 @@ def create_api() -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
+    app.include_router(lists.router)
     app.include_router(sessions.router)
     app.include_router(messages.router)
     app.include_router(events.router)
+    app.include_router(history.router)
+    app.include_router(archives.router)
+    app.include_router(figures.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

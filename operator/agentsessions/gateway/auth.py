@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request
+from fastapi.requests import HTTPConnection
 
 from agentsessions.api.names import GROUP, MANAGER, TOKEN_AUDIENCE
 from agentsessions.api.reasons import Phase, RefusalCode
@@ -81,7 +82,7 @@ class Auth:
         self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(_lifetime)
         self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(_lifetime)
 
-    async def user(self, request: Request) -> User:
+    async def user(self, request: HTTPConnection) -> User:
         """Return the person or program that asks.
 
         Raises:
@@ -99,7 +100,7 @@ class Auth:
         """Return whether `user` has the right to `access`."""
         return await self._access.get((user, access), lambda: self._ask_access(user, access))
 
-    async def may_go_on(self, request: Request, access: Access) -> bool:
+    async def may_go_on(self, request: HTTPConnection, access: Access) -> bool:
         """Return whether the caller of a long answer is still known and still has the right.
 
         While the API server cannot be asked, what was allowed goes on.
@@ -204,7 +205,7 @@ class Auth:
         return status
 
 
-def bearer_token(request: Request) -> str:
+def bearer_token(request: HTTPConnection) -> str:
     """Return the request's bearer token.
 
     Raises:

@@ -16,10 +16,12 @@ import structlog
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import CredentialsError, load_access
 from agentsessions.engine.errors import ApiError
+from agentsessions.gateway import commands
 from agentsessions.gateway.app import create_app, create_health_app
 from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.logs import configure_logs
 from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.retention import Retention
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings, SettingsError, read_settings
 from agentsessions.gateway.state import Gateway
@@ -34,11 +36,13 @@ FIELD_MANAGER: Final = "agentsessions-gateway"
 
 
 def main() -> None:
-    """Run the gateway until SIGTERM or SIGINT; exit 1 when it cannot start or one of its parts fails."""
+    """Run the gateway until SIGTERM or SIGINT, or a command; exit 1 when it cannot start or one of its parts fails."""
     try:
         settings = read_settings()
     except SettingsError as error:
         sys.exit(f"agentsessions-gateway: {error}")
+    if len(sys.argv) > 1:
+        sys.exit(commands.run(sys.argv[1:], settings))
     configure_logs(settings.log_level)
     try:
         asyncio.run(run(settings))
@@ -64,7 +68,7 @@ async def run(settings: Settings) -> None:
         # A part that fails takes the others with it: better a new process than half of one.
         async with asyncio.TaskGroup() as tasks:
             parts = (gateway.changes.run(), gateway.watch.run(), gateway.proxy.watch(), certificates.keep())
-            endless = [tasks.create_task(part) for part in parts]
+            endless = [tasks.create_task(part) for part in (*parts, keep_short(gateway))]
             tasks.create_task(health.serve())
             serving = tasks.create_task(api.serve())
             log.info("gateway started", port=settings.port, health_port=settings.health_port)
@@ -75,6 +79,12 @@ async def run(settings: Settings) -> None:
             health.should_exit = True
             for task in endless:
                 task.cancel()
+
+
+async def keep_short(gateway: Gateway) -> None:
+    """Remove what is too old from the journal, once it is known what namespaces want kept."""
+    await gateway.watch.is_ready.wait()
+    await Retention(gateway.store, gateway.watch.retentions, gateway.settings.journal_retention, utc_now).run()
 
 
 async def drain(gateway: Gateway) -> None:

@@ -15,6 +15,9 @@ class Stream(StrEnum):
     """Answers without known end."""
 
     EVENTS = "events"
+    SOCKET = "socket"
+    REPLAY = "replay"
+    EXPORT = "export"
     LEVELS = "levels"
 
 
@@ -28,6 +31,9 @@ REQUEST_SECONDS: Final = Histogram(
 OPEN_STREAMS: Final = Gauge("agentsessions_gateway_open_streams", "Streams that are open.", ["stream"])
 DROPPED_STREAMS: Final = Counter(
     "agentsessions_gateway_dropped_streams", "Streams ended because the reader was too slow.", ["stream"]
+)
+REMOVED_SESSIONS: Final = Counter(
+    "agentsessions_gateway_removed_sessions", "Sessions removed from the journal because they were too old."
 )
 WATCH_AGE_SECONDS: Final = Gauge(
     "agentsessions_gateway_watch_age_seconds", "Seconds since the API server was last heard of on the watch."

@@ -3,8 +3,11 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
+
+from agentsessions.gateway.spans import to_span
 
 PREFIX: Final = "AGENTSESSIONS_"
 DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
@@ -34,6 +37,10 @@ class Settings:
     """Port of the API, TLS."""
     health_port: int = 8080
     """Port of health and metrics, plain."""
+    streams_per_user: int = 100
+    """Live streams that one user may have open on one gateway."""
+    journal_retention: timedelta | None = None
+    """How long sessions whose resource is gone are kept, where their namespace does not say; None: for ever."""
     drain_seconds: int = 120
     """How long a stop waits for purchases under way."""
     log_level: str = "info"
@@ -55,6 +62,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         host=env.get(f"{PREFIX}HOST", ""),
         port=_integer(env, "PORT", Settings.port, lowest=0, highest=65_535),
         health_port=_integer(env, "HEALTH_PORT", Settings.health_port, lowest=0, highest=65_535),
+        streams_per_user=_integer(env, "STREAMS_PER_USER", Settings.streams_per_user, lowest=1, highest=100_000),
+        journal_retention=_span(env, "JOURNAL_RETENTION"),
         drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
     )
@@ -72,6 +81,13 @@ def _word(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, .
     if text not in allowed:
         raise SettingsError(f"{PREFIX}{name} is {text!r}; it must be one of {', '.join(allowed)}")
     return text
+
+
+def _span(env: Mapping[str, str], name: str) -> timedelta | None:
+    try:
+        return to_span(env.get(PREFIX + name, ""))
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{name}: {error}") from error
 
 
 def _networks(env: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -8,7 +8,8 @@ from fastapi import Request
 from agentsessions.engine.client import Client
 from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.settings import Settings
-from agentsessions.gateway.streams import Changes
+from agentsessions.gateway.streams import Changes, StreamCount
+from agentsessions.gateway.tails import Tails
 from agentsessions.gateway.watch import SessionWatch
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
@@ -31,7 +32,16 @@ class Gateway:
     """Wakes streams when a session's journal grows."""
     with_goal: set[str] = field(default_factory=set)
     """Sessions whose first message is known to be written. A hint that saves work; the journal decides."""
+    tails: Tails = field(init=False)
+    """The newest entries of sessions that somebody watches."""
+    streams: StreamCount = field(init=False)
+    """How many streams each user has open here."""
     _proxy: "ProxyState | None" = None
+
+    def __post_init__(self) -> None:
+        """Make the parts that the others make up."""
+        self.tails = Tails(self.store, self.changes)
+        self.streams = StreamCount(self.settings.streams_per_user)
 
     @property
     def proxy(self) -> "ProxyState":

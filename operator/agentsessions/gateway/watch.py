@@ -8,6 +8,7 @@ while the gateway was away are found by comparing the journal with the first ful
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,7 +23,9 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
 from agentsessions.gateway import metrics
-from agentsessions.journal.rows import SessionQuery, SessionRow, SessionSort
+from agentsessions.gateway.retention import ANNOTATION
+from agentsessions.journal import lists
+from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
@@ -33,7 +36,16 @@ log = structlog.get_logger(__name__)
 AGENT_SESSION: Final = Resource(GROUP, VERSION, "agentsessions", "AgentSession")
 WORKERS: Final = 8
 RETRY_SECONDS: Final = 2.0
-PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceView:
+    """A namespace as the API server last showed it."""
+
+    name: str
+    uid: str
+    retention: str | None
+    """How long it wants the journal to keep sessions, as written; None: it does not say."""
 
 
 class SessionWatch:
@@ -56,14 +68,18 @@ class SessionWatch:
         self.sessions: Informer[SessionView] = Informer(
             client, AGENT_SESSION, convert=to_view, key_of=lambda view: view.uid, on_change=self._note
         )
-        self._namespaces: Informer[tuple[str, str]] = Informer(
-            client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found[0], on_change=lambda _old, _new: None
+        self._namespaces: Informer[NamespaceView] = Informer(
+            client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found.name, on_change=lambda _old, _new: None
         )
 
     @property
     def age_seconds(self) -> float:
         """Seconds since the API server was last heard of."""
         return time.monotonic() - self.sessions.last_heard_at
+
+    def retentions(self) -> dict[str, str]:
+        """Return what namespaces say about keeping sessions, by their uids; those that say nothing are left out."""
+        return {one.uid: one.retention for one in self._namespaces.values() if one.retention is not None}
 
     def subscribe(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with the uid of each session that changed or went, once `sessions` shows it.
@@ -87,7 +103,7 @@ class SessionWatch:
         """Return the uid of the namespace that has this name now; None when there is none."""
         known = self._namespaces.get(name)
         if known is not None:
-            return known[1]
+            return known.uid
         try:  # the two watches are not ordered: a session may be seen before its new namespace
             found = await self._client.get(resource_path(NAMESPACE, None, name))
         except NotFound:
@@ -95,22 +111,13 @@ class SessionWatch:
         return str(found["metadata"]["uid"])
 
     async def _start(self) -> None:
-        in_journal = await self._list_journal()
+        in_journal = await self._store.read(lists.read_present_uids)
         self._first = in_journal | {view.uid for view in self.sessions.values()}
         log.info("watch synced", sessions=len(self._first), in_journal=len(in_journal))
         self._has_started = True
         for uid in self._first:
             self._queue.add(uid)
         self._check_ready()
-
-    async def _list_journal(self) -> set[str]:
-        found: set[str] = set()
-        while True:
-            query = SessionQuery(sort=SessionSort.CREATED_AT, descending=False, limit=PAGE, offset=len(found))
-            page = await self._store.list_sessions(query)
-            found.update(row.uid for row in page.items)
-            if len(page.items) < PAGE:
-                return found
 
     def _note(self, old: SessionView | None, new: SessionView | None) -> None:
         for view, step in ((old, -1), (new, 1)):
@@ -197,6 +204,7 @@ def to_view(raw: Mapping[str, Any]) -> SessionView:
         is_deleting="deletionTimestamp" in metadata,
         spec=spec,
         status=status,
+        labels=metadata.get("labels") or {},
     )
 
 
@@ -215,6 +223,11 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         mode=spec.mode,
         operating_mode=spec.operating_mode,
         title=spec.title or "",
+        description=spec.description or "",
+        owner=spec.owner or "",
+        session_id=spec.session_id or "",
+        labels=dict(view.labels),
+        metadata=dict(spec.metadata or {}),
         goal=spec.goal or "",
         spec=spec.to_json(),
         phase=status.phase,
@@ -226,6 +239,8 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         created_at=view.created_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
+        anchor_head=status.journal.head if status.journal else 0,
+        anchor_digest=status.journal.digest if status.journal else "",
     )
 
 
@@ -233,5 +248,6 @@ async def _wait_for_nothing(uid: str) -> None:
     del uid
 
 
-def _to_namespace(raw: Mapping[str, Any]) -> tuple[str, str]:
-    return raw["metadata"]["name"], raw["metadata"]["uid"]
+def _to_namespace(raw: Mapping[str, Any]) -> NamespaceView:
+    metadata = raw["metadata"]
+    return NamespaceView(metadata["name"], metadata["uid"], (metadata.get("annotations") or {}).get(ANNOTATION))

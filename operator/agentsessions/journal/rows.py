@@ -40,6 +40,12 @@ class SessionRow:
     mode: str = "FullAutonomy"
     operating_mode: OperatingMode = OperatingMode.RUNNING
     title: str = ""
+    description: str = ""
+    owner: str = ""
+    session_id: str = ""
+    """An id of its owner's own."""
+    labels: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
     goal: str = ""
     spec: dict[str, Any] = field(default_factory=dict)
     """The resource's spec, JSON form."""
@@ -56,46 +62,14 @@ class SessionRow:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     deleted_at: datetime | None = None
+    anchor_head: int = 0
+    """status.journal: where the chain was when the status was written, and the hash of that entry."""
+    anchor_digest: str = ""
+    updated_at: datetime | None = field(default=None, compare=False)
+    """When the journal last saw it change; set by the journal."""
+    last_at: datetime | None = field(default=None, compare=False)
+    """When its newest entry was written; set when read."""
     usage: SessionUsage = field(default_factory=SessionUsage, compare=False)
-
-
-class SessionSort(StrEnum):
-    """What lists of sessions can be ordered by."""
-
-    CREATED_AT = "createdAt"
-    STARTED_AT = "startedAt"
-    FINISHED_AT = "finishedAt"
-    NAME = "name"
-    NAMESPACE = "namespace"
-    PHASE = "phase"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionQuery:
-    """Which sessions to list. None and empty mean: no condition."""
-
-    namespaces: frozenset[str] | None = None
-    """Only these; an empty set lists nothing."""
-    type: str | None = None
-    role: str | None = None
-    phase: str | None = None
-    text: str | None = None
-    """Part of name, title or goal, whatever the case."""
-    include_deleted: bool = False
-    """Whether sessions whose resource is gone are listed too."""
-    sort: SessionSort = SessionSort.CREATED_AT
-    descending: bool = True
-    limit: int = 100
-    """1 to 1,000."""
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPage:
-    """One page of a list, and how many there are in all."""
-
-    items: list[SessionRow]
-    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,6 @@ from agentsessions.journal.rows import (
     PinnedTurn,
     PodIdentity,
     Reservation,
-    SessionPage,
-    SessionQuery,
     SessionRow,
     TokenUsage,
 )
@@ -115,14 +113,6 @@ class Store:
     async def get_session_by_uid(self, uid: str) -> SessionRow | None:
         """Return the session with this uid, whatever its namespace."""
         return await self.read(sessions.find_by_uid, uid)
-
-    async def list_sessions(self, query: SessionQuery) -> SessionPage:
-        """Return one page of sessions.
-
-        Raises:
-            ValueError: The page's limit or offset is out of range.
-        """
-        return await self.read(sessions.list_page, query)
 
     # The fence.
 
@@ -308,7 +298,7 @@ class Store:
 
     async def verify(self, session_uid: str) -> list[str]:
         """Recompute a session's chain; return what does not fit, nothing when it is sound."""
-        return await self.read(_verify, session_uid)
+        return await self.read(verify_chain, session_uid)
 
     def changes(self) -> Changes:
         """Return a subscription to commits: subscribe first, then read, then iterate it, and nothing is missed."""
@@ -327,7 +317,8 @@ def _read_original_ids(conn: Connection, session_uid: str, agent: str) -> dict[s
     return {row.call_id: row.original_id for row in conn.execute(query)}
 
 
-def _verify(conn: Connection, session_uid: str) -> list[str]:
+def verify_chain(conn: Connection, session_uid: str) -> list[str]:
+    """Recompute a session's chain; return one sentence for each thing that does not fit."""
     check = ChainCheck()
     problems: list[str] = []
     try:

@@ -78,6 +78,12 @@ sessions: Final = Table(
     Column("mode", String(63), nullable=False),
     Column("operating_mode", String(63), nullable=False),
     Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("owner", String(253), nullable=False),
+    Column("session_id", String(253), nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("search", Text, nullable=False),
     Column("goal", Text, nullable=False),
     Column("spec", JSON, nullable=False),
     Column("phase", String(63)),
@@ -90,11 +96,31 @@ sessions: Final = Table(
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("anchor_head", BigInteger, nullable=False, server_default="0"),
+    Column("anchor_digest", String(64), nullable=False, server_default=""),
     Index(None, "namespace", "name", "created_at"),
-    Index(None, "created_at"),
-    Index(None, "phase"),
+    Index(None, "created_at", "deleted_at", "uid"),  # the order of most lists
 )
-"""Read model of the resources; rows outlive them."""
+"""Read model of the resources; rows outlive them. `search` is what a list looks for texts in, in lower case; the anchor
+is the journal's head as the session's status last told it."""
+
+_LISTED: Final = (
+    *("namespace", "deleted_at", "created_at", "uid", "type", "role", "mode", "phase", "owner", "session_id"),
+    *("started_at", "finished_at", "updated_at", "name", "namespace_uid", "search"),
+)
+Index("ix_sessions_list", *(sessions.c[name] for name in _LISTED))
+"""All that lists filter and sort by: they scan this, a tenth of the table, and read rows of one page alone."""
+
+session_labels: Final = Table(
+    "session_labels",
+    metadata,
+    _session_key(primary_key=True),
+    Column("key", String(317), primary_key=True),
+    Column("value", String(63), nullable=False),
+    Index(None, "key", "value", "session_uid"),
+)
+"""Labels of the resources, to find sessions by; `sessions.labels` has them to show."""
 
 usage: Final = Table(
     "usage",
@@ -116,6 +142,7 @@ usage: Final = Table(
     Column("result_seq", BigInteger),
     Column("idle_since", UtcDateTime),
     _count("idle_milliseconds"),
+    Index(None, "last_at", "session_uid"),
 )
 """Head of each session's chain and its counters: one small row, because each write changes it."""
 

@@ -280,6 +280,7 @@ class Purchases:
             request=wanted.request,
             session_uid=pod.session_uid,
             agent=pod.agent,
+            step=reserved.step,
             attempt=reserved.attempt,
             cap_tokens=reserved.cap_output_tokens,
             original_ids=await self._store.original_call_ids(pod.session_uid, pod.agent),

@@ -21,6 +21,12 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(length=63), nullable=False),
         sa.Column("operating_mode", sa.String(length=63), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("owner", sa.String(length=253), nullable=False),
+        sa.Column("session_id", sa.String(length=253), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("search", sa.Text(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("phase", sa.String(length=63), nullable=True),
@@ -33,13 +39,33 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("anchor_head", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("anchor_digest", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_sessions")),
     )
-    op.create_index(op.f("ix_sessions_created_at"), "sessions", ["created_at"], unique=False)
+    op.create_index(
+        op.f("ix_sessions_created_at_deleted_at_uid"), "sessions", ["created_at", "deleted_at", "uid"], unique=False
+    )
+    listed = (
+        "namespace deleted_at created_at uid type role mode phase owner session_id "
+        "started_at finished_at updated_at name namespace_uid search"
+    )
+    op.create_index("ix_sessions_list", "sessions", listed.split(), unique=False)
     op.create_index(
         op.f("ix_sessions_namespace_name_created_at"), "sessions", ["namespace", "name", "created_at"], unique=False
     )
-    op.create_index(op.f("ix_sessions_phase"), "sessions", ["phase"], unique=False)
+    op.create_table(
+        "session_labels",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=317), nullable=False),
+        sa.Column("value", sa.String(length=63), nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_session_labels_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "key", name=op.f("pk_session_labels")),
+    )
+    op.create_index(
+        op.f("ix_session_labels_key_value_session_uid"), "session_labels", ["key", "value", "session_uid"], unique=False
+    )
     op.create_table(
         "spending",
         sa.Column("namespace", sa.String(length=63), nullable=False),
@@ -229,3 +255,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_usage_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_usage")),
     )
+    op.create_index(op.f("ix_usage_last_at_session_uid"), "usage", ["last_at", "session_uid"], unique=False)

@@ -1,0 +1,85 @@
+"""Sessions as files: out of one journal, into another."""
+
+import asyncio
+import tempfile
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy.exc import IntegrityError
+
+from agentsessions.api.model import ApiModel
+from agentsessions.gateway.archives import MEDIA_TYPE, read_file, receive_file, write_archive
+from agentsessions.gateway.auth import SESSIONS
+from agentsessions.gateway.lookup import (
+    ALL_NAMESPACES,
+    SessionId,
+    TheGateway,
+    TheNamespace,
+    TheUser,
+    find_session,
+)
+from agentsessions.gateway.metrics import Stream
+from agentsessions.gateway.problems import ProblemError, not_found
+from agentsessions.gateway.routes.figures import API
+from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX
+from agentsessions.gateway.streams import LiveResponse
+from agentsessions.journal.archive import ArchiveRefused, SessionKnown, check, put
+
+IMPORT: Final = f"{SESSIONS}/import"
+FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "JSON Lines, compressed with zstd.", "content": {MEDIA_TYPE: {}}}
+}
+BODY: Final = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+
+router = APIRouter(tags=["history"])
+
+
+class Imported(ApiModel):
+    """A session that was imported."""
+
+    uid: str
+    """Its uid, as it was."""
+    namespace: str
+    """Where it can be read now."""
+    name: str
+    """Its name."""
+    head: int
+    """Entries of its journal."""
+
+
+@router.get(f"{PREFIX}/{{session}}/export", response_class=Response, responses=FILE)
+async def export_session(gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId) -> Response:
+    """Get a session's journal as one file (needs `get` on `agentsessions/messages`)."""
+    row = await find_session(gateway, user, session, namespace, resource=MESSAGES)
+    gateway.streams.refuse_more(user.name)
+    source = gateway.streams.count(user.name, write_archive(gateway.store, row.uid))
+    response = LiveResponse(source, MEDIA_TYPE, stream=Stream.EXPORT)
+    response.headers["Content-Disposition"] = f'attachment; filename="{row.uid}.jsonl.zst"'
+    return response
+
+
+@router.post(f"{API}/import", status_code=201, openapi_extra=BODY)
+async def import_session(request: Request, gateway: TheGateway, user: TheUser, namespace: TheNamespace) -> Imported:
+    """Take a session's file into the journal, to be read in this namespace (needs `create` on `agentsessions/import`).
+
+    It is checked from its first line to its last; the session is then shown as one whose resource is gone.
+    """
+    uid = None if namespace == ALL_NAMESPACES else await gateway.watch.namespace_uid(namespace)
+    if namespace != ALL_NAMESPACES:
+        await gateway.auth.require(user, "create", IMPORT, namespace)
+    if uid is None:
+        raise not_found(f"There is no namespace {namespace!r} to read the session in.")
+    with tempfile.TemporaryFile() as file:
+        await receive_file(request.stream(), file)
+        try:
+            await asyncio.to_thread(check, read_file(file))  # first all of it: the journal waits for nobody's file
+            row = await gateway.store.write(lambda work: put(work, read_file(file), namespace, uid))
+        except ArchiveRefused as refusal:
+            raise ProblemError(422, "bad_archive", "File refused", f"{refusal}. Export the session again.") from refusal
+        except SessionKnown as refusal:
+            raise ProblemError(409, "session_exists", "Session exists", f"{refusal}.") from refusal
+        except IntegrityError as error:
+            detail = "The file has a row twice, or a message that the journal has of another session."
+            raise ProblemError(422, "bad_archive", "File refused", detail) from error
+    return Imported(uid=row.uid, namespace=row.namespace, name=row.name, head=row.usage.head)

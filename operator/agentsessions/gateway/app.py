@@ -14,7 +14,8 @@ from starlette.routing import Route
 from agentsessions.gateway import metrics, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import events, levels, messages, sessions, usage
+from agentsessions.gateway.requests import RequestContext
+from agentsessions.gateway.routes import audit, events, levels, messages, sessions, usage
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -38,11 +39,13 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(sessions.router)
     app.include_router(messages.router)
     app.include_router(events.router)
+    app.include_router(audit.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
+    app.add_middleware(RequestContext)
     return app
 
 

@@ -21,6 +21,7 @@ from agentsessions.engine.errors import ApiError
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.cache import ExpiringCache
 from agentsessions.gateway.problems import ProblemError, unavailable
+from agentsessions.gateway.requests import name_session
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -248,6 +249,8 @@ async def current_pod(request: Request) -> PodIdentity:
     gateway: Gateway = request.app.state.gateway
     uid = await gateway.auth.pod_uid(request)
     pod = await gateway.store.identify_pod(uid)
+    if pod is not None:
+        name_session(pod.session_uid)
     if pod is None:
         raise ProblemError(
             425,

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
 import structlog
 
@@ -19,6 +18,7 @@ from agentsessions.engine.errors import ApiError
 from agentsessions.gateway.app import create_app, create_health_app
 from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.logs import configure_logs
+from agentsessions.gateway.manifests import FIELD_MANAGER
 from agentsessions.gateway.proxy.state import open_proxy
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings, SettingsError, read_settings
@@ -29,8 +29,6 @@ from agentsessions.gateway.watch import SessionWatch
 from agentsessions.journal.store import Store, utc_now
 
 log = structlog.get_logger(__name__)
-
-FIELD_MANAGER: Final = "agentsessions-gateway"
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
 from agentsessions.gateway import metrics
+from agentsessions.gateway.manifests import ManifestActs
 from agentsessions.journal.rows import SessionQuery, SessionRow, SessionSort
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.effective import resolve
@@ -53,8 +54,10 @@ class SessionWatch:
         """Waited for before a session's end is journaled: what it still spends belongs before its `done`."""
         self.is_ready = asyncio.Event()
         """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
+        self.acts = ManifestActs(store, clock, self.namespace_uid)
+        """Changes of sessions that are not the gateway's own, on their way to the audit."""
         self.sessions: Informer[SessionView] = Informer(
-            client, AGENT_SESSION, convert=to_view, key_of=lambda view: view.uid, on_change=self._note
+            client, AGENT_SESSION, convert=self._convert, key_of=lambda view: view.uid, on_change=self._note
         )
         self._namespaces: Informer[tuple[str, str]] = Informer(
             client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found[0], on_change=lambda _old, _new: None
@@ -81,6 +84,7 @@ class SessionWatch:
             await self._namespaces.is_synced.wait()
             await self.sessions.is_synced.wait()
             await self._start()
+            tasks.create_task(self.acts.run())
             await self._queue.work(self._write, WORKERS)
 
     async def namespace_uid(self, name: str) -> str | None:
@@ -112,6 +116,10 @@ class SessionWatch:
             if len(page.items) < PAGE:
                 return found
 
+    def _convert(self, raw: dict[str, Any]) -> SessionView:
+        self.acts.note(raw, self.sessions.get(raw["metadata"]["uid"]))
+        return to_view(raw)
+
     def _note(self, old: SessionView | None, new: SessionView | None) -> None:
         for view, step in ((old, -1), (new, 1)):
             if view is not None:
@@ -139,6 +147,7 @@ class SessionWatch:
         if view is None and self.sessions.is_there(uid):
             return  # this version cannot read it: what the journal knows of it stays
         if view is None:
+            await self.acts.note_end(uid)
             await self._store.mark_deleted(uid, self._clock())
             self._written.pop(uid, None)
             self._fenced.pop(uid, None)

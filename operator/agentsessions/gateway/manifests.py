@@ -166,9 +166,10 @@ def to_seen(raw: Mapping[str, Any], managers: Fingerprint, known: Fingerprint | 
     """
     metadata = raw["metadata"]
     generation = metadata.get("generation", 1)
-    newest = max((at for _, at in managers), default="")
-    latest = sorted(manager for manager, at in managers if at == newest)
-    is_told = generation == 1 or (known is not None and managers != known)
+    changed = managers - (known or frozenset())
+    newest = max((at for _, at in changed or managers), default="")
+    latest = sorted(manager for manager, at in changed or managers if at == newest)
+    is_told = generation == 1 or (known is not None and bool(changed))
     others = [manager for manager in latest if manager != FIELD_MANAGER]
     record = AuditRecord(
         act=act,

@@ -84,6 +84,14 @@ async def test_each_change_by_manifest_has_one_record_with_what_kubernetes_tells
     assert (created.at, paused.at) == (T0.replace(second=1), T0.replace(second=2))
 
 
+async def test_two_changes_in_one_second_are_told_apart(store: Store, acts: ManifestActs) -> None:
+    cluster = Cluster(acts)
+    cluster.shows(1, [(FIELD_MANAGER, T1)])
+    cluster.shows(2, [(FIELD_MANAGER, T1), ("kubectl", T1)], title="New")
+    (found,) = await records(store, acts, 1)
+    assert (found.generation, found.field_manager) == (2, "kubectl")
+
+
 async def test_a_second_gateway_that_sees_the_same_adds_nothing(store: Store, acts: ManifestActs, clock: Clock) -> None:
     other = ManifestActs(store, clock, namespace_uid)
     for one in (acts, other):

@@ -88,6 +88,11 @@ async def drain(gateway: Gateway) -> None:
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Open all parts in order, and close them in reverse. The watch is the caller's to run."""
     async with AsyncExitStack() as opened:
+        if settings.traces:
+            from agentsessions.gateway import otel  # noqa: PLC0415 - costs time and memory, which others keep
+
+            traces = otel.start(captures_content=settings.trace_content)
+            opened.push_async_callback(asyncio.to_thread, traces.close)
         client = Client(load_access(settings.kubeconfig), field_manager=FIELD_MANAGER)
         opened.push_async_callback(client.close)
         store = await Store.open(settings.database_url, clock=utc_now)

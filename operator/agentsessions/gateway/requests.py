@@ -14,6 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentsessions.gateway import genai
+from agentsessions.gateway.tracing import NO_SPAN, TRACEPARENT, Span, tracing
+
 log = structlog.get_logger("agentsessions.gateway.access")
 
 HEADER: Final = "X-Request-Id"
@@ -24,6 +27,8 @@ PEOPLE: Final = "/api/"
 """Agent pods commit hundreds of turns a second; of them only those that are not let in are told."""
 NOT_LET_IN: Final = frozenset({401, 403})
 LOWEST_REFUSAL: Final = 400
+LOWEST_FAULT: Final = 500
+TRACE_HEADERS: Final = frozenset({TRACEPARENT, "tracestate"})
 
 
 class RequestContext:
@@ -37,20 +42,26 @@ class RequestContext:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        request_id = _id_of(Headers(scope=scope).get(HEADER))
+        headers = Headers(scope=scope)
+        request_id = _id_of(headers.get(HEADER))
+        traced: Span = NO_SPAN
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)[HEADER] = request_id
+                _trace(traced, scope, message["status"])
                 _note(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
         # Each request runs in a task of its own: what is bound here ends with it.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        await self._app(scope, receive, marked)
+        with tracing().request({name: value for name, value in headers.items() if name in TRACE_HEADERS}) as span:
+            traced = span
+            span.note({genai.METHOD: scope.get("method", "GET"), genai.REQUEST_ID: request_id})
+            await self._app(scope, receive, marked)
 
 
 def request_id_of(request: HTTPConnection) -> str:
@@ -70,6 +81,14 @@ def name_user(name: str) -> None:
 
 def _id_of(given: str | None) -> str:
     return given if given is not None and SANE.fullmatch(given) else str(uuid.uuid4())
+
+
+def _trace(span: Span, scope: Scope, status: int) -> None:
+    route = getattr(scope.get("route"), "path", "")
+    span.rename(f"{scope.get('method', 'GET')} {route}".rstrip())
+    span.note({genai.STATUS: status, **({genai.ROUTE: route} if route else {})})
+    if status >= LOWEST_FAULT:
+        span.note({genai.ERROR: str(status)})
 
 
 def _note(scope: Scope, status: int, seconds: float) -> None:

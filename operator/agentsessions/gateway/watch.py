@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.reasons import ConditionType
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import NotFound
@@ -121,9 +121,6 @@ class SessionWatch:
         return to_view(raw)
 
     def _note(self, old: SessionView | None, new: SessionView | None) -> None:
-        for view, step in ((old, -1), (new, 1)):
-            if view is not None:
-                metrics.SESSIONS.labels(view.status.phase or Phase.PENDING).inc(step)
         changed = new or old
         if changed is None:
             return

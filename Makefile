@@ -19,6 +19,7 @@ GENERATORS := \
 	-m\ agentsessions.crdgen \
 	hack/docs/states.py \
 	hack/docs/reference.py \
+	hack/docs/metrics.py \
 	hack/verify/manifests.py
 
 RUFF_PATHS := operator tests hack

@@ -82,7 +82,9 @@ REVIEW_SECONDS: Final = Histogram(
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10),
 )
 REMEMBERED_REVIEWS: Final = Counter(
-    "agentsession_gateway_remembered_reviews_total", "Such questions that were answered from memory.", ["review"]
+    "agentsession_gateway_remembered_reviews_total",
+    "Questions of that kind that were answered from memory.",
+    ["review"],
 )
 LEVELS_SENT: Final = Counter("agentsession_gateway_levels_sent_total", "Levels of sessions told to the operator.")
 MODEL_CALLS: Final = Counter("agentsession_model_calls_total", "Model calls of agents.", ["outcome"])

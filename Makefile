@@ -20,6 +20,7 @@ GENERATORS := \
 	hack/docs/states.py \
 	hack/docs/reference.py \
 	hack/docs/api.py \
+	hack/docs/metrics.py \
 	hack/verify/manifests.py
 
 RUFF_PATHS := operator tests hack

@@ -87,7 +87,7 @@ def operator(kubectl: Kubectl) -> Kubectl:
 @pytest.fixture(scope="module")
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
-    kubectl("create", "role", "member", "--verb=create,get,patch", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     for role in ("member", "reader"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
@@ -259,3 +259,34 @@ def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, member: Kubectl, den
     name = f"{kubectl.namespace}-{denial.policy}"
     _, _, said = message.partition(f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: ")
     assert said.strip() == denial.words.format(namespace=kubectl.namespace)
+
+
+@pytest.mark.requirement("ID-2")
+def test_a_session_with_an_owner_is_deleted_by_the_owner_or_with_the_verb_own(
+    kubectl: Kubectl, member: Kubectl
+) -> None:
+    for name in ("kept", "dropped", "overruled"):
+        member("create", "--filename", "-", manifest=a_session(name, owner="mia"))
+    kubectl("create", "rolebinding", "dan-member", "--role=member", "--user=dan")
+    message = replace(kubectl, user="dan").refusal("delete", "ags", "kept")
+    assert "this session belongs to mia, and you are dan: ask its owner, or for the verb own" in message
+    member("delete", "ags", "dropped")
+    kubectl("delete", "ags", "overruled")
+
+
+@pytest.mark.requirement("ID-2")
+@pytest.mark.parametrize(
+    "part",
+    [
+        "system:serviceaccount:kube-system:namespace-controller",
+        "system:serviceaccount:kube-system:generic-garbage-collector",
+        "system:serviceaccount:{install}:agentsessions-operator",
+    ],
+    ids=["a whole namespace", "what an owner reference takes along", "a session whose time is over"],
+)
+def test_what_the_cluster_deletes_needs_no_owner(kubectl: Kubectl, member: Kubectl, part: str) -> None:
+    user = part.format(install=kubectl.namespace)
+    name = f"gone-{user.rpartition(':')[2]}"
+    kubectl("create", "rolebinding", name, "--role=member", f"--user={user}")
+    member("create", "--filename", "-", manifest=a_session(name, owner="mia"))
+    replace(kubectl, user=user)("delete", "ags", name)

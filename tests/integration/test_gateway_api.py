@@ -313,8 +313,8 @@ def test_health_and_metrics_are_served_in_plain(gateway: GatewayProcess, reader:
     reader.get(f"{PATH}/nobody")
     assert gateway.health("/healthz").status_code == 200
     text = gateway.health("/metrics").text
-    assert 'agentsessions_gateway_requests_total{method="GET",route="/api/v1/agent-sessions/{session}"' in text
-    assert "agentsessions_gateway_watch_age_seconds" in text
+    assert 'agentsession_gateway_requests_total{method="GET",route="/api/v1/agent-sessions/{session}"' in text
+    assert "agentsession_gateway_watch_age_seconds" in text
     assert "nobody" not in text
 
 
@@ -323,6 +323,8 @@ def test_the_openapi_document_describes_the_user_routes_in_camel_case(gateway: G
         found = client.get("/api/v1/openapi.json").json()
     assert set(found["paths"]) == {
         PATH,
+        "/api/v1/audit",
+        "/api/v1/audit/verify",
         *(f"{PATH}/{{session}}{tail}" for tail in (*READS, "/messages/{message}")),
     }
     fields = {name for schema in found["components"]["schemas"].values() for name in schema.get("properties", ())}

@@ -254,6 +254,8 @@ class Operator:
             self.metrics.lease_age_seconds.set_function(self._leadership.age)
         self._queues.admissions.wake = self._mark_session
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
+        self.metrics.queued.set_function(lambda: len(self.queue))
+        self.metrics.watch_age_seconds.set_function(lambda: time.monotonic() - self._pods.informer.last_heard_at)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
 

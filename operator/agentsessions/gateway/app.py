@@ -14,7 +14,19 @@ from starlette.routing import Route
 from agentsessions.gateway import metrics, openapi, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import archives, events, figures, history, levels, lists, messages, sessions, usage
+from agentsessions.gateway.requests import RequestContext
+from agentsessions.gateway.routes import (
+    archives,
+    audit,
+    events,
+    figures,
+    history,
+    levels,
+    lists,
+    messages,
+    sessions,
+    usage,
+)
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -28,6 +40,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.state.gateway = gateway
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
+    app.add_middleware(RequestContext)
     return app
 
 
@@ -50,6 +63,7 @@ def create_api() -> FastAPI:
     app.include_router(history.router)
     app.include_router(archives.router)
     app.include_router(figures.router)
+    app.include_router(audit.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

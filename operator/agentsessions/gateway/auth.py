@@ -21,7 +21,9 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.cache import ExpiringCache
+from agentsessions.gateway.metrics import REMEMBERED_REVIEWS, REVIEW_SECONDS, REVIEWS, Review, ReviewResult
 from agentsessions.gateway.problems import ProblemError, unavailable
+from agentsessions.gateway.requests import name_session
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -79,8 +81,12 @@ class Auth:
         """Use `client` for reviews; the operator's service account lives in `namespace`."""
         self._client = client
         self._operator = f"system:serviceaccount:{namespace}:{MANAGER}"
-        self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(_lifetime)
-        self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(_lifetime)
+        self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(
+            _lifetime, on_remembered=REMEMBERED_REVIEWS.labels(Review.IDENTITY).inc
+        )
+        self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(
+            _lifetime, on_remembered=REMEMBERED_REVIEWS.labels(Review.ACCESS).inc
+        )
 
     async def user(self, request: HTTPConnection) -> User:
         """Return the person or program that asks.
@@ -195,13 +201,18 @@ class Auth:
 
     async def _ask(self, resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "spec": spec}
+        review = Review.IDENTITY if resource is TOKEN_REVIEWS else Review.ACCESS
         try:
-            answer = await self._client.create(resource, None, body)
+            with REVIEW_SECONDS.labels(review).time():
+                answer = await self._client.create(resource, None, body)
         except ApiError as error:
+            REVIEWS.labels(review, ReviewResult.FAILED).inc()
             if not error.is_passing:
                 raise
             raise unavailable(f"The API server cannot be asked who you are: {error}. Try again.") from error
         status: dict[str, Any] = answer.get("status", {})
+        is_yes = status.get("authenticated") or status.get("allowed")
+        REVIEWS.labels(review, ReviewResult.YES if is_yes else ReviewResult.NO).inc()
         return status
 
 
@@ -249,6 +260,8 @@ async def current_pod(request: Request) -> PodIdentity:
     gateway: Gateway = request.app.state.gateway
     uid = await gateway.auth.pod_uid(request)
     pod = await gateway.store.identify_pod(uid)
+    if pod is not None:
+        name_session(pod.session_uid)
     if pod is None:
         raise ProblemError(
             425,

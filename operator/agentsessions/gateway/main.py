@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
 import structlog
 
@@ -20,6 +19,7 @@ from agentsessions.gateway import commands
 from agentsessions.gateway.app import create_app, create_health_app
 from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.logs import configure_logs
+from agentsessions.gateway.manifests import FIELD_MANAGER
 from agentsessions.gateway.proxy.state import open_proxy
 from agentsessions.gateway.retention import Retention
 from agentsessions.gateway.server import create_server
@@ -31,8 +31,6 @@ from agentsessions.gateway.watch import SessionWatch
 from agentsessions.journal.store import Store, utc_now
 
 log = structlog.get_logger(__name__)
-
-FIELD_MANAGER: Final = "agentsessions-gateway"
 
 
 def main() -> None:
@@ -100,6 +98,11 @@ async def drain(gateway: Gateway) -> None:
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Open all parts in order, and close them in reverse. The watch is the caller's to run."""
     async with AsyncExitStack() as opened:
+        if settings.traces:
+            from agentsessions.gateway import otel  # noqa: PLC0415 - costs time and memory, which others keep
+
+            traces = otel.start(captures_content=settings.trace_content)
+            opened.push_async_callback(asyncio.to_thread, traces.close)
         client = Client(load_access(settings.kubeconfig), field_manager=FIELD_MANAGER)
         opened.push_async_callback(client.close)
         store = await Store.open(settings.database_url, clock=utc_now)

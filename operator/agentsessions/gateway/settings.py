@@ -12,6 +12,7 @@ from agentsessions.gateway.spans import to_span
 PREFIX: Final = "AGENTSESSIONS_"
 DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
 DEFAULT_NAMESPACE: Final = "agentsessions-system"
+OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -45,6 +46,10 @@ class Settings:
     """How long a stop waits for purchases under way."""
     log_level: str = "info"
     """Least severe level that is logged."""
+    traces: bool = False
+    """Whether to send traces: OpenTelemetry's own variable OTEL_EXPORTER_OTLP_ENDPOINT says where to."""
+    trace_content: bool = False
+    """Whether messages of models go into the traces."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -66,6 +71,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         journal_retention=_span(env, "JOURNAL_RETENTION"),
         drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
+        traces=any(env.get(name) for name in OTLP_ENDPOINTS),
+        trace_content=_word(env, "TRACE_CONTENT", "false", ("true", "false")) == "true",
     )
 
 

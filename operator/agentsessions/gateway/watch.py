@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.reasons import ConditionType
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import NotFound
@@ -23,6 +23,7 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
 from agentsessions.gateway import metrics
+from agentsessions.gateway.manifests import ManifestActs
 from agentsessions.gateway.retention import ANNOTATION
 from agentsessions.journal import lists
 from agentsessions.journal.rows import SessionRow
@@ -65,8 +66,10 @@ class SessionWatch:
         """Waited for before a session's end is journaled: what it still spends belongs before its `done`."""
         self.is_ready = asyncio.Event()
         """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
+        self.acts = ManifestActs(store, clock, self.namespace_uid)
+        """Changes of sessions that are not the gateway's own, on their way to the audit."""
         self.sessions: Informer[SessionView] = Informer(
-            client, AGENT_SESSION, convert=to_view, key_of=lambda view: view.uid, on_change=self._note
+            client, AGENT_SESSION, convert=self._convert, key_of=lambda view: view.uid, on_change=self._note
         )
         self._namespaces: Informer[NamespaceView] = Informer(
             client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found.name, on_change=lambda _old, _new: None
@@ -97,6 +100,7 @@ class SessionWatch:
             await self._namespaces.is_synced.wait()
             await self.sessions.is_synced.wait()
             await self._start()
+            tasks.create_task(self.acts.run())
             await self._queue.work(self._write, WORKERS)
 
     async def namespace_uid(self, name: str) -> str | None:
@@ -119,10 +123,11 @@ class SessionWatch:
             self._queue.add(uid)
         self._check_ready()
 
+    def _convert(self, raw: dict[str, Any]) -> SessionView:
+        self.acts.note(raw, self.sessions.get(raw["metadata"]["uid"]))
+        return to_view(raw)
+
     def _note(self, old: SessionView | None, new: SessionView | None) -> None:
-        for view, step in ((old, -1), (new, 1)):
-            if view is not None:
-                metrics.SESSIONS.labels(view.status.phase or Phase.PENDING).inc(step)
         changed = new or old
         if changed is None:
             return
@@ -146,6 +151,7 @@ class SessionWatch:
         if view is None and self.sessions.is_there(uid):
             return  # this version cannot read it: what the journal knows of it stays
         if view is None:
+            await self.acts.note_end(uid)
             await self._store.mark_deleted(uid, self._clock())
             self._written.pop(uid, None)
             self._fenced.pop(uid, None)

@@ -10,6 +10,7 @@ Transactions run in a thread of the writer's own, so the event loop never waits 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from agentsessions.journal import measures
+from agentsessions.journal.measures import JobResult
 from agentsessions.journal.refusals import StoreClosed
 
 MAX_BATCH: Final = 128
@@ -59,6 +62,7 @@ class Writer:
         self._announce = announce
         self._jobs: asyncio.Queue[_Job[Any] | None] = asyncio.Queue()
         self._is_closed = False
+        measures.QUEUED_JOBS.set_function(self._jobs.qsize)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-writer")
         self._task = asyncio.create_task(self._serve(), name="journal-writer")
 
@@ -72,8 +76,9 @@ class Writer:
         if self._is_closed:
             raise StoreClosed("the journal is closing and takes no more writes")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put_nowait(_Job(play, done))
-        return await done
+        with measures.SPANS.write():
+            self._jobs.put_nowait(_Job(play, done))
+            return await done
 
     async def close(self) -> None:
         """Finish the jobs that were taken, then stop."""
@@ -99,14 +104,26 @@ class Writer:
 
     async def _commit(self, batch: list[_Job[Any]]) -> None:
         loop = asyncio.get_running_loop()
+        began = time.perf_counter()
         try:
             outcomes, touched = await loop.run_in_executor(self._thread, _transact, self._engine, batch, self._clock())
         except Exception as error:  # noqa: BLE001 - nothing was committed: every caller must hear why, the writer lives on
             outcomes, touched = [_Outcome(error=error) for _ in batch], set()
+            measures.JOBS.labels(JobResult.LOST).inc(len(batch))
+        else:
+            _count(outcomes, time.perf_counter() - began)
         for job, outcome in zip(batch, outcomes, strict=True):
             _settle(job.done, outcome)
         if touched:
             self._announce(touched)
+
+
+def _count(outcomes: list[_Outcome], seconds: float) -> None:
+    refused = sum(outcome.error is not None for outcome in outcomes)
+    measures.COMMITS.inc()
+    measures.COMMIT_SECONDS.observe(seconds)
+    measures.JOBS.labels(JobResult.REFUSED).inc(refused)
+    measures.JOBS.labels(JobResult.COMMITTED).inc(len(outcomes) - refused)
 
 
 def _transact(engine: Engine, batch: list[_Job[Any]], now: datetime) -> tuple[list[_Outcome], set[str]]:

@@ -217,7 +217,7 @@ def a_reader_who_sleeps(port: int) -> Iterator[None]:
 
 
 def dropped() -> float:
-    return REGISTRY.get_sample_value("agentsessions_gateway_dropped_streams_total", {"stream": "events"}) or 0.0
+    return REGISTRY.get_sample_value("agentsession_gateway_dropped_streams_total", {"stream": "events"}) or 0.0
 
 
 async def play_loud_turns(player: Player, turns: int) -> None:

@@ -26,12 +26,20 @@ def test_settings_come_from_the_environment() -> None:
     assert settings.allowed_provider_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
+def test_traces_are_sent_where_opentelemetry_s_variable_says_and_without_content() -> None:
+    assert (read_settings({}).traces, read_settings({}).trace_content) == (False, False)
+    there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    assert (read_settings(there).traces, read_settings(there).trace_content) == (True, False)
+    assert read_settings(there | {"AGENTSESSIONS_TRACE_CONTENT": "true"}).trace_content
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         pytest.param("PORT", "http", id="a port that is no number"),
         pytest.param("PORT", "70000", id="a port out of range"),
         pytest.param("DRAIN_SECONDS", "-1", id="a negative time"),
+        pytest.param("TRACE_CONTENT", "perhaps", id="neither yes nor no"),
         pytest.param("LOG_LEVEL", "loud", id="a level that does not exist"),
         pytest.param("ALLOWED_PROVIDER_NETWORKS", "10.0.0.1/8", id="a network with host bits"),
     ],

@@ -23,6 +23,7 @@ from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.answer import Accumulator, Answer, Usage
 from agentsessions.gateway.proxy.checks import ModelRequest, check_answer
 from agentsessions.gateway.proxy.faults import ModelFault
+from agentsessions.gateway.proxy.observed import Observed, observe_call
 from agentsessions.gateway.proxy.providers import Provider
 from agentsessions.gateway.proxy.refused import limit_problem, to_problem
 from agentsessions.gateway.proxy.seller import Order, Seller
@@ -57,6 +58,7 @@ class Purchase:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     tries: list[Accumulator] = field(default_factory=list)
     """What came of the provider's answers, of each try that it will want to be paid."""
+    seen: Observed = field(default_factory=Observed)
     task: "asyncio.Task[dict[str, Any]]" = field(init=False)
     _problem: ProblemError | None = None
     _buying: asyncio.Timeout | None = None
@@ -212,11 +214,18 @@ class Purchases:
             purchase.task.exception()  # every client may have gone; asyncio would then report it as never seen
 
     async def _run(self, wanted: Wanted, purchase: Purchase) -> dict[str, Any]:
+        with observe_call(wanted) as purchase.seen:
+            return await self._run_seen(wanted, purchase)
+
+    async def _run_seen(self, wanted: Wanted, purchase: Purchase) -> dict[str, Any]:
         try:
             return await self._reserve(wanted, purchase)
         except Refusal as refusal:
-            raise to_problem(refusal) from refusal
+            problem = to_problem(refusal)
+            purchase.seen.refused(problem.code)
+            raise problem from refusal
         except ModelFault as fault:
+            purchase.seen.failed(fault.code)
             raise fault.to_problem() from fault
         except ProblemError:
             raise
@@ -241,17 +250,22 @@ class Purchases:
         )
         match reservation:
             case Replay():
+                purchase.seen.replayed()
                 return reservation.answer
             case LimitReached():
-                raise limit_problem(reservation)
+                problem = limit_problem(reservation)
+                purchase.seen.refused(problem.code)
+                raise problem
             case Reserved():
                 return await self._buy(wanted, reservation, purchase)
 
     async def _buy(self, wanted: Wanted, reserved: Reserved, purchase: Purchase) -> dict[str, Any]:
         try:
             order = await self._order(wanted, reserved)
-            answer = await purchase.buy(lambda: self._seller.buy(order, purchase.begun.set, purchase.tries))
+            with purchase.seen.at_provider():
+                answer = await purchase.buy(lambda: self._seller.buy(order, purchase.begun.set, purchase.tries))
         except BrokenOff as broken_off:
+            purchase.seen.broken_off(broken_off.problem.code)
             await self._break_off(wanted, reserved, purchase.tries, broken_off.problem)
             raise broken_off.problem from None
         except ModelFault as fault:
@@ -266,11 +280,13 @@ class Purchases:
             await self._fail(wanted, reserved, fault, usage)
             raise
         try:
-            return await self._settle(wanted, reserved, answer, usage)
+            settled = await self._settle(wanted, reserved, answer, usage)
         except LimitReached:
             raise  # journaled and charged
         except Exception as error:
             raise await self._fail_by_bug(wanted, reserved, error) from error
+        purchase.seen.bought(wanted, usage, settled)
+        return settled
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod

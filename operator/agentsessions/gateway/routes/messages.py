@@ -4,15 +4,19 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
+from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX, Limit
+from agentsessions.journal import audit, inbox
+from agentsessions.journal.acts import Act
 from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished
 from agentsessions.journal.rows import MessageRow, MessageState, NewMessage
+from agentsessions.journal.writer import Work
 
 router = APIRouter(prefix=f"{PREFIX}/{{session}}/messages", tags=["messages"])
 
@@ -74,6 +78,7 @@ async def create_message(
     namespace: TheNamespace,
     session: SessionId,
     body: MessageCreate,
+    attempt: Annotated[Attempt, Depends(attempt_of(Act.MESSAGE_CREATE))],
     idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> MessageAnswer:
     """Say something to a session (needs `create` on `agentsessions/messages`). With 201 it is stored for good."""
@@ -84,8 +89,15 @@ async def create_message(
         actor=user.name,
         idempotency_key=body.idempotency_key or idempotency_key,
     )
+
+    def put(work: Work) -> MessageRow:
+        stored = inbox.put(work, row.uid, message)
+        if stored.id == message.id:  # else it was sent, and recorded, before
+            audit.append(work, attempt.done(row, message=stored.id))
+        return stored
+
     try:
-        return to_answer(await gateway.store.put_message(row.uid, message))
+        return to_answer(await gateway.store.write(put))
     except KeyReused as refusal:
         raise ProblemError(409, "key_reused", "Key was used before", f"{refusal}.") from refusal
     except SessionFinished as refusal:

@@ -256,3 +256,50 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_usage")),
     )
     op.create_index(op.f("ix_usage_last_at_session_uid"), "usage", ["last_at", "session_uid"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("act", sa.String(length=63), nullable=False),
+        sa.Column("by", sa.String(length=16), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("code", sa.String(length=63), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("actor_uid", sa.Text(), nullable=False),
+        sa.Column("namespace", sa.String(length=63), nullable=False),
+        sa.Column("namespace_uid", sa.String(length=64), nullable=False),
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("session_name", sa.String(length=253), nullable=False),
+        sa.Column("request_id", sa.String(length=128), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=True),
+        sa.Column("field_manager", sa.Text(), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.Column("once", sa.String(length=96), nullable=True),
+        sa.Column("previous_hash", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
+        sa.UniqueConstraint("once", name=op.f("uq_audit_once")),
+    )
+    op.create_index(op.f("ix_audit_actor_number"), "audit", ["actor", "number"], unique=False)
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
+    op.create_index(op.f("ix_audit_namespace_number"), "audit", ["namespace", "number"], unique=False)
+    op.create_index(op.f("ix_audit_session_uid_generation"), "audit", ["session_uid", "generation"], unique=False)
+    head = op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
+    )
+    op.bulk_insert(head, [{"id": 1, "number": 0, "digest": ""}])
+    op.create_table(
+        "audit_pending",
+        sa.Column("once", sa.String(length=96), nullable=False),
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("record", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("once", name=op.f("pk_audit_pending")),
+    )
+    op.create_index(op.f("ix_audit_pending_due_at"), "audit_pending", ["due_at"], unique=False)
+    op.create_index(op.f("ix_audit_pending_session_uid"), "audit_pending", ["session_uid"], unique=False)

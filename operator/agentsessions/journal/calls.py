@@ -66,6 +66,8 @@ class InFlight:
     """The same request is being bought."""
 
     call_id: int
+    owner: str
+    """The gateway that buys it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _serve(
     if row["served_epoch"] != pod.epoch:
         update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
-        return InFlight(row["id"])
+        return InFlight(row["id"], row["owner"])
     if _asks_for_tools(row["answer"]):
         ledger = Ledger(work, pod.session_uid)
         denial = limits.check_tool_calls(ledger.usage.tool_calls, in_force)
@@ -144,6 +146,7 @@ def _buy(
     purchase = {
         "epoch": pod.epoch,
         "served_epoch": pod.epoch,
+        "owner": asked.owner,
         "state": CallState.OPEN.value,
         "model": asked.model,
         "estimate_tokens": estimate,

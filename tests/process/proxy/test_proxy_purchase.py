@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -328,7 +329,7 @@ async def test_draining_sells_nothing_new_and_waits_for_what_is_sold(house: Hous
 
 @pytest.mark.requirement("ID-5")
 async def test_the_key_reaches_neither_pod_nor_logs_nor_journal(
-    house: House, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, database: str
+    house: House, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level("DEBUG")
 
@@ -338,7 +339,7 @@ async def test_the_key_reaches_neither_pod_nor_logs_nor_journal(
     assert "[key]" in responses[0].text
     captured = capsys.readouterr()
     assert API_KEY not in captured.out + captured.err + caplog.text
-    files = [path for path in database.parent.iterdir() if path.is_file()]
+    files = [path for path in tmp_path.iterdir() if path.is_file()]  # noqa: ASYNC240 - a handful
     assert all(API_KEY.encode() not in path.read_bytes() for path in files)
 
 

@@ -24,15 +24,14 @@ import structlog
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.provider import ProviderModel
 from agentsessions.gateway.problems import ProblemError, unavailable
-from agentsessions.gateway.proxy.answer import Accumulator, Answer, Usage
-from agentsessions.gateway.proxy.checks import ModelRequest, check_answer
+from agentsessions.gateway.proxy.answer import Accumulator, Answer
+from agentsessions.gateway.proxy.checks import ModelRequest, check_answer, reported, usage_of
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.gateway.proxy.providers import Provider
 from agentsessions.gateway.proxy.refused import limit_problem, to_problem
 from agentsessions.gateway.proxy.seller import Order, Seller
 from agentsessions.gateway.proxy.written import until_written
-from agentsessions.journal.limits import estimate_input
 from agentsessions.journal.refusals import CallInFlight, LimitReached, Refusal
 from agentsessions.journal.rows import (
     CallRequest,
@@ -286,8 +285,8 @@ class Purchases:
                 call_id, is_own = other.call_id, other.is_own
             if is_own:
                 await self._close_left_behind(call_id)
-            else:
-                await purchase.buy(partial(self._elsewhere.wait, wanted.pod, call_id))
+            elif (found := await purchase.buy(partial(self._elsewhere.join, wanted.pod, call_id))) is not None:
+                return found
 
     async def _close_left_behind(self, call_id: int) -> None:
         """Close a call of this process that no task of it buys: equal requests share a task, and this is the one."""
@@ -307,7 +306,7 @@ class Purchases:
             raise
         except Exception as error:
             raise await self._fail_by_bug(wanted, reserved, error) from error
-        usage = _usage_of(wanted.request, answer)
+        usage = usage_of(wanted.request, answer)
         try:
             check_answer(answer, is_capped_by_us=reserved.capped, is_text_only=reserved.is_text_only)
         except ModelFault as fault:
@@ -353,7 +352,7 @@ class Purchases:
         self, wanted: Wanted, reserved: Reserved, tries: list[Accumulator], problem: ProblemError
     ) -> None:
         log.info("model call broken off", code=problem.code, tries=len(tries), **_names(wanted))
-        received = [PartialAnswer(one.received_bytes, _reported(one.usage)) for one in tries]
+        received = [PartialAnswer(one.received_bytes, reported(one.usage)) for one in tries]
         try:
             why = f"Broken off: {problem.detail}"
             await until_written(lambda: self._store.break_off_call(reserved.call_id, problem.code, why, received))
@@ -382,17 +381,6 @@ class Purchases:
         return await until_written(
             lambda: self._store.settle_call(wanted.pod, reserved.call_id, completion, usage, estimated=is_estimated)
         )
-
-
-def _reported(usage: Usage | None) -> TokenUsage | None:
-    return None if usage is None else TokenUsage(usage.input_tokens, usage.output_tokens)
-
-
-def _usage_of(request: ModelRequest, answer: Answer) -> TokenUsage:
-    """Return what the provider reported, else an estimate that is rather too high."""
-    return _reported(answer.usage) or TokenUsage(
-        estimate_input(request.size_bytes, None), estimate_input(answer.size_bytes, None)
-    )
 
 
 def _names(wanted: Wanted) -> dict[str, Any]:

@@ -24,7 +24,7 @@ GENERATORS := \
 RUFF_PATHS := operator tests hack
 FAST_TESTS := tests/unit tests/golden
 LIFE_TESTS := tests/scenario tests/process
-# Those whose journal may be on either database; with no more than a few the difference is worth the time.
+# Those that speak to the journal itself; all others run on SQLite alone.
 EITHER_JOURNAL_TESTS := tests/unit/journal tests/process/proxy/test_proxy_purchase.py \
 	tests/process/proxy/test_proxy_conversation.py
 

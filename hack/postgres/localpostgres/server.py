@@ -1,13 +1,18 @@
-"""One server in one folder. It listens on a socket in there, which its owner and root alone reach: no password."""
+"""One server in one folder. It listens on a socket in there, which its owner and root alone reach: no password.
+
+It may listen on an address besides, for who has a password that is made up at its start.
+"""
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -36,28 +41,34 @@ def create_folder(parent: Path | None = None) -> Iterator[Path]:
 class Server:
     """A server that runs as long as its context."""
 
-    def __init__(
-        self, programs: Path, folder: Path, *, is_durable: bool, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, programs: Path, folder: Path, *, is_durable: bool, host: str = "") -> None:
         """Describe it.
 
         Args:
             programs: Folder of `postgres` and `initdb`.
             folder: What it may fill; of the user that it runs as.
             is_durable: Whether it keeps what it acknowledged when the machine stops.
-            settings: More of its settings, by name.
+            host: Address to listen on, at a free port; empty for the socket alone.
         """
         self.folder = folder
         self._programs = programs
         self._data = folder / "data"
-        self._settings = {**SETTINGS, **({} if is_durable else FORGETFUL), **(settings or {})}
+        self._settings = {**SETTINGS, **({} if is_durable else FORGETFUL)}
+        self._host = host
+        self._password = secrets.token_urlsafe(16)
+        if host:
+            self._settings |= {"listen_addresses": host, "port": str(_free_port(host))}
         self._as_owner: dict[str, Any] = {"user": USER, "group": USER} if os.geteuid() == 0 else {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         if not self._data.exists():
             self._run("initdb", "-D", str(self._data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        if self._host:
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
         self.start()
+        self.execute(f"ALTER ROLE {USER} PASSWORD '{self._password}'")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,20 +105,24 @@ class Server:
         """Create a database, as a copy of another one."""
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
-    def drop_database(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
-        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
     def url(self, database: str) -> str:
-        """Return the URL of a database."""
-        return f"postgresql://{USER}@/{database}?host={self.folder}"
+        """Return the URL of a database, by way of the socket."""
+        return f"postgresql://{USER}@/{database}?host={self.folder}&port={self._port}"
+
+    def remote_url(self, database: str) -> str:
+        """Return the URL of a database, by way of the address."""
+        return f"postgresql://{USER}:{self._password}@{self._host}:{self._port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run a statement; return what it prints."""
-        return self._run("psql", "-h", str(self.folder), "-U", USER, "-XqAtc", statement, database)
+        return self._run("psql", "-h", str(self.folder), "-p", self._port, "-U", USER, "-XqAtc", statement, database)
+
+    @property
+    def _port(self) -> str:
+        return self._settings.get("port", "5432")
 
     def _answers(self) -> bool:
-        words = [self._program("pg_isready"), "-q", "-h", str(self.folder)]
+        words = [self._program("pg_isready"), "-q", "-h", str(self.folder), "-p", self._port]
         return subprocess.run(words, check=False).returncode == 0
 
     def _run(self, program: str, *words: str) -> str:
@@ -119,3 +134,9 @@ class Server:
 
     def _program(self, name: str) -> str:
         return str(self._programs / name)
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -96,6 +96,7 @@ def two_gateways(product: Product, journal_url: str) -> Iterator[None]:
 def upgraded(product: Product, values: Mapping[str, str]) -> Iterator[None]:
     """Give the installation other values while the block runs, as `helm upgrade` does."""
     try:
+        upgrade(product, {})  # Helm takes away only what it knows to have given
         upgrade(product, values)
         yield
     finally:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,7 +19,7 @@ from tests.e2e.provider import CountingProvider
 from tests.e2e.replicas import two_gateways
 from tests.e2e.stage import FOUR_STEPS, Stage
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.requirement("OPS-2")]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.requirement("LIFE-11")]
 
 GATEWAY = "agentsessions-gateway"
 OPEN_CALLS = "SELECT owner FROM model_calls WHERE state = 'open'"
@@ -70,6 +71,11 @@ class Viewer:
                         self._is_over.set()
 
 
+def gateways(product: Product) -> list[Any]:
+    """Return the gateways' pods."""
+    return list(product.core.list_namespaced_pod(SYSTEM, label_selector=component(GATEWAY)).items)
+
+
 def assert_seen_whole(stage: Stage, viewer: Viewer) -> None:
     done = stage.product.session(stage.namespace, stage.name)["status"]
     assert stage.effects() == ["one", "two", "three"]
@@ -85,8 +91,10 @@ def test_rolling_restart_loses_no_event_and_buys_nothing_twice(product: Product,
     stage.running_pod()
     with viewer.follow():
         stage.await_tool()
+        old = [f"pod/{pod.metadata.name}" for pod in gateways(product)]
         product.kubectl("rollout", "restart", f"deployment/{GATEWAY}", "-n", SYSTEM)
         product.kubectl("rollout", "status", f"deployment/{GATEWAY}", "-n", SYSTEM, PATIENCE)
+        product.kubectl("wait", *old, "-n", SYSTEM, "--for=delete", PATIENCE)
         stage.let_tool_end()
         stage.finish()
     assert_seen_whole(stage, viewer)

@@ -59,7 +59,7 @@ async def a_call_on_both(houses: Houses, provider: Provider, model: str) -> "lis
     return asking
 
 
-@pytest.mark.requirement("OPS-2")
+@pytest.mark.requirement("LIFE-11")
 async def test_what_another_gateway_buys_is_bought_once_and_relayed_by_both(
     houses: Houses,
     provider: Provider,

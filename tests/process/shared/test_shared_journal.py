@@ -95,12 +95,12 @@ async def play(stores: tuple[Store, Store], disturb: Callable[[], None] | None) 
     assert sum(map(len, kept)) >= (1 if disturb else 2 * len(UIDS) * EACH)
 
 
-@pytest.mark.requirement("OPS-2")
+@pytest.mark.requirement("LIFE-11")
 async def test_readers_of_either_gateway_see_each_entry_once_while_both_write(stores: tuple[Store, Store]) -> None:
     await play(stores, None)
 
 
-@pytest.mark.requirement("OPS-2")
+@pytest.mark.requirement("LIFE-11")
 async def test_killed_connections_lose_nothing_that_was_acknowledged(
     stores: tuple[Store, Store], databases: Databases, name: str
 ) -> None:
@@ -108,7 +108,7 @@ async def test_killed_connections_lose_nothing_that_was_acknowledged(
     await play(stores, lambda: databases.server.execute(statement) and None)
 
 
-@pytest.mark.requirement("OPS-2")
+@pytest.mark.requirement("LIFE-11")
 async def test_a_restart_of_the_database_loses_nothing_that_was_acknowledged(
     stores: tuple[Store, Store], databases: Databases
 ) -> None:

@@ -26,6 +26,9 @@ GENERATORS := \
 RUFF_PATHS := operator tests hack
 FAST_TESTS := tests/unit tests/golden
 LIFE_TESTS := tests/scenario tests/process
+# Those that speak to the journal itself; all others run on SQLite alone.
+EITHER_JOURNAL_TESTS := tests/unit/journal tests/process/proxy/test_proxy_purchase.py \
+	tests/process/proxy/test_proxy_conversation.py
 
 .PHONY: help
 help: ## Show this list
@@ -95,7 +98,7 @@ test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
 	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults test-lives)
 
 # What is one process at a time leaves a core to something else; each prints when it is through.
-TEST_PARTS := verify-and-fast-tests test-e2e-beside integration-and-e2e-alone
+TEST_PARTS := verify-and-fast-tests test-postgresql test-e2e-beside integration-and-e2e-alone
 BESIDE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 
 .PHONY: verify-and-fast-tests
@@ -110,12 +113,20 @@ integration-and-e2e-alone: $(STAMP)
 test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
 	$(BIN)/pytest --quiet $(FAST) $(FAST_TESTS)
 
+.PHONY: postgresql
+postgresql:
+	@$(PYTHON) hack/postgres install
+
 .PHONY: test-process
-test-process: $(STAMP) ## Run the tests of whole processes and whole lives that need no cluster
+test-process: $(STAMP) postgresql ## Run the tests of whole processes and whole lives that need no cluster
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS)
 
+.PHONY: test-postgresql
+test-postgresql: $(STAMP) postgresql ## Run the journal's tests, and those of its users, on PostgreSQL
+	$(BIN)/pytest --quiet $(FAST) --journal=postgresql $(EITHER_JOURNAL_TESTS)
+
 .PHONY: test-fast
-test-fast: $(STAMP) ## Run both of these
+test-fast: $(STAMP) postgresql ## Run both of these
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS) $(FAST_TESTS)
 
 # Clusters of their own: these tests play the operator and the gateway themselves, and the product must not interfere.

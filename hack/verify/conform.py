@@ -27,7 +27,8 @@ Json = dict[str, Any]
 def main() -> int:
     """Run kubeconform over everything; return its exit code."""
     chart = ("template", "agentsessions", "helm/agentsessions", *HELM_OPTIONS)
-    rendered = helm(*chart) + helm(*chart, "--set", "operator.replicas=2,gateway.tracing.endpoint=http://c")
+    two = "operator.replicas=2,gateway.replicas=2,gateway.journal.urlSecretRef.name=journal"
+    rendered = helm(*chart) + helm(*chart, "--set", f"{two},gateway.tracing.endpoint=http://c")
     files = [str(path) for path in sorted((ROOT / "manifests").rglob("*.yaml"))]
     with tempfile.TemporaryDirectory() as folder:
         write_schemas(Path(folder))

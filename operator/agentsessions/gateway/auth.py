@@ -275,8 +275,18 @@ async def current_pod(request: Request) -> PodIdentity:
         raise stale_epoch(pod)
     if not gateway.watch.is_ready.is_set():
         raise unavailable("The gateway has just started and does not know all sessions yet. Try again.")
-    refuse_ended(pod, gateway.session(pod.session_uid))
+    session = gateway.session(pod.session_uid)
+    if session is None and gateway.store.is_shared:
+        await _refuse_unseen(gateway, pod)
+    refuse_ended(pod, session)
     return pod
+
+
+async def _refuse_unseen(gateway: "Gateway", pod: PodIdentity) -> None:
+    """Send a pod away for a moment whose session another gateway has seen, and this one has not yet."""
+    row = await gateway.store.get_session_by_uid(pod.session_uid)
+    if row is not None and row.deleted_at is None:
+        raise unavailable(f"This gateway does not know session {pod.namespace}/{pod.name} yet. Try again.")
 
 
 def stale_epoch(pod: PodIdentity) -> ProblemError:

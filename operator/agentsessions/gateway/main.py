@@ -21,6 +21,7 @@ from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.logs import configure_logs
 from agentsessions.gateway.manifests import FIELD_MANAGER
 from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.replicas import Replicas
 from agentsessions.gateway.retention import Retention
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings, SettingsError, read_settings
@@ -28,6 +29,7 @@ from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import Changes
 from agentsessions.gateway.tls import Certificates
 from agentsessions.gateway.watch import SessionWatch
+from agentsessions.journal.refusals import StoreUnavailable
 from agentsessions.journal.store import Store, utc_now
 
 log = structlog.get_logger(__name__)
@@ -65,8 +67,9 @@ async def run(settings: Settings) -> None:
         health = create_server(create_health_app(gateway), settings.host, settings.health_port)
         # A part that fails takes the others with it: better a new process than half of one.
         async with asyncio.TaskGroup() as tasks:
-            parts = (gateway.changes.run(), gateway.watch.run(), gateway.proxy.watch(), certificates.keep())
-            endless = [tasks.create_task(part) for part in (*parts, keep_short(gateway))]
+            watching = (gateway.changes.run(), gateway.watch.run(), gateway.proxy.watch())
+            keeping = (certificates.keep(), Replicas(gateway.store).run(), keep_short(gateway))
+            endless = [tasks.create_task(part) for part in (*watching, *keeping)]
             tasks.create_task(health.serve())
             serving = tasks.create_task(api.serve())
             log.info("gateway started", port=settings.port, health_port=settings.health_port)
@@ -94,6 +97,14 @@ async def drain(gateway: Gateway) -> None:
         log.warning("purchases broken off", purchases=left)
 
 
+async def leave(store: Store) -> None:
+    """Tell the other gateways that this one ends; without it they find out themselves, later."""
+    try:
+        await Replicas(store).leave()
+    except StoreUnavailable as error:
+        log.warning("other gateways not told of the end", error=str(error))
+
+
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Open all parts in order, and close them in reverse. The watch is the caller's to run."""
@@ -105,9 +116,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             opened.push_async_callback(asyncio.to_thread, traces.close)
         client = Client(load_access(settings.kubeconfig), field_manager=FIELD_MANAGER)
         opened.push_async_callback(client.close)
-        store = await Store.open(settings.database_url, clock=utc_now)
+        store = await Store.open(settings.database_url, clock=utc_now, instance=settings.instance)
         opened.push_async_callback(store.close)
         await store.recover()
+        opened.push_async_callback(leave, store)
         gateway = Gateway(
             settings=settings,
             store=store,

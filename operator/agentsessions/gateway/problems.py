@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from agentsessions.api.wire import OPENAI_PATH, Problem
 from agentsessions.engine.errors import ApiError
 from agentsessions.gateway.requests import HEADER, request_id_of
+from agentsessions.journal.refusals import StoreClosed, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -121,6 +122,8 @@ def install(app: FastAPI) -> None:
     """Let `app` answer every error as a problem."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(StoreUnavailable, _on_store_away)
+    app.add_exception_handler(StoreClosed, _on_store_away)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
@@ -135,6 +138,10 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError) and error.is_passing:
         return answer(request, unavailable(f"The Kubernetes API server does not answer now: {error}. Try again."))
     return await _on_bug(request, error)
+
+
+async def _on_store_away(request: Request, error: Exception) -> Response:
+    return answer(request, unavailable(f"{error}."))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

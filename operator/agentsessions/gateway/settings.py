@@ -27,7 +27,9 @@ class Settings:
     namespace: str = DEFAULT_NAMESPACE
     """Namespace of the installation: shared ModelProviders, the TLS Secret, the operator's service account."""
     database_url: str = DEFAULT_DATABASE_URL
-    """SQLAlchemy URL of the journal."""
+    """URL of the journal: `sqlite+aiosqlite:////path` or `postgresql://user:password@host:5432/database`."""
+    instance: str = ""
+    """Name of this gateway among those of one journal; the pod's name. One is made up where it is empty."""
     allowed_provider_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks that model providers may be in although they are private, link-local or the cluster's."""
     kubeconfig: str | None = None
@@ -62,6 +64,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         namespace=env.get(f"{PREFIX}NAMESPACE") or DEFAULT_NAMESPACE,
         database_url=env.get(f"{PREFIX}DATABASE_URL") or DEFAULT_DATABASE_URL,
+        instance=env.get(f"{PREFIX}INSTANCE", ""),
         allowed_provider_networks=_networks(env, "ALLOWED_PROVIDER_NETWORKS"),
         kubeconfig=env.get("KUBECONFIG") or None,
         host=env.get(f"{PREFIX}HOST", ""),

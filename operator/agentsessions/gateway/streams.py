@@ -66,6 +66,11 @@ class Changes:
             for listener in (*self._of_one.get(uid, ()), *self._of_all):
                 listener.note(uid)
 
+    def wake(self, uid: str) -> None:
+        """Let those who listen to one session look again, although its journal did not grow."""
+        for listener in self._of_one.get(uid, ()):
+            listener.note(uid)
+
     def stop(self) -> None:
         """Ask every stream to end."""
         self.is_stopping = True

@@ -2,7 +2,8 @@
 
 The watch only marks uids; workers then write what the session is *now*, one worker to a uid, so a burst of changes
 costs one write and an old state never overwrites a newer one. A write that fails is tried again; sessions deleted
-while the gateway was away are found by comparing the journal with the first full list.
+while the gateway was away are found by comparing the journal with the first full list. The journal is read before that
+list is made: what another gateway puts there meanwhile is not taken for deleted.
 """
 
 import asyncio
@@ -94,12 +95,13 @@ class SessionWatch:
     async def run(self) -> None:
         """Watch, and write, for ever."""
         metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
+        in_journal = await self._store.read(lists.read_present_uids)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._namespaces.run())
             tasks.create_task(self.sessions.run())
             await self._namespaces.is_synced.wait()
             await self.sessions.is_synced.wait()
-            await self._start()
+            self._start(in_journal)
             tasks.create_task(self.acts.run())
             await self._queue.work(self._write, WORKERS)
 
@@ -114,8 +116,7 @@ class SessionWatch:
             return None
         return str(found["metadata"]["uid"])
 
-    async def _start(self) -> None:
-        in_journal = await self._store.read(lists.read_present_uids)
+    def _start(self, in_journal: set[str]) -> None:
         self._first = in_journal | {view.uid for view in self.sessions.values()}
         log.info("watch synced", sessions=len(self._first), in_journal=len(in_journal))
         self._has_started = True
@@ -224,6 +225,7 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         name=view.name,
         namespace_uid=namespace_uid,
         generation=view.generation,
+        resource_version=int(view.resource_version) if view.resource_version.isdecimal() else None,
         type=spec.type,
         role=spec.role,
         mode=spec.mode,

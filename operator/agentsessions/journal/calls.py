@@ -66,6 +66,8 @@ class InFlight:
     """The same request is being bought."""
 
     call_id: int
+    owner: str
+    """The gateway that buys it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,21 @@ def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserv
     return _buy(work, pod, turn, asked, in_force, row, ordinal=len(rows))
 
 
+def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | None:
+    """Serve the answer of a purchase that was in flight when the pod asked; None when it brought none.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+        NothingToPlay: The pod closed its epoch.
+        UnknownCall: There is no such call.
+    """
+    fences.require_open(work, pod)
+    row = find_call(work, call_id)
+    if row["state"] != CallState.SETTLED:
+        return None
+    return _serve_settled(work, pod, row, sessions.limits_in_force(work.conn, pod.session_uid))
+
+
 def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[RowMapping]:
     asked = {"uid": pod.session_uid, "agent": pod.agent, "round": turn.round, "k": turn.k, "digest": digest}
     return work.conn.execute(_EQUAL, asked).mappings().all()
@@ -112,7 +129,11 @@ def _serve(
     if row["served_epoch"] != pod.epoch:
         update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
-        return InFlight(row["id"])
+        return InFlight(row["id"], row["owner"])
+    return _serve_settled(work, pod, row, in_force)
+
+
+def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits) -> Replay | LimitReached:
     if _asks_for_tools(row["answer"]):
         ledger = Ledger(work, pod.session_uid)
         denial = limits.check_tool_calls(ledger.usage.tool_calls, in_force)
@@ -144,6 +165,7 @@ def _buy(
     purchase = {
         "epoch": pod.epoch,
         "served_epoch": pod.epoch,
+        "owner": asked.owner,
         "state": CallState.OPEN.value,
         "model": asked.model,
         "estimate_tokens": estimate,

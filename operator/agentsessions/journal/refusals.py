@@ -11,6 +11,10 @@ class StoreClosed(Refusal):
     """The store is shutting down and takes no more writes. Passes: ask again elsewhere or later."""
 
 
+class StoreUnavailable(Refusal):
+    """The database is away. Passes: ask again for the same, as what was asked for may have been kept."""
+
+
 class UnknownSession(Refusal):
     """No such session in the read model yet."""
 
@@ -73,9 +77,11 @@ class PriceMissing(Refusal):
 class CallInFlight(Refusal):
     """The same request is being bought at this moment: wait for that purchase and relay its answer."""
 
-    def __init__(self, call_id: int) -> None:
+    def __init__(self, call_id: int, *, is_own: bool) -> None:
         super().__init__(f"the same request is being bought as call {call_id}; join that purchase")
         self.call_id = call_id
+        self.is_own = is_own
+        """Whether this process is the one that buys it."""
 
 
 class LimitReached(Refusal):

@@ -35,6 +35,8 @@ class SessionRow:
     name: str
     namespace_uid: str = ""
     generation: int = 1
+    resource_version: int | None = None
+    """Of two views of a session the later one has the higher; None where versions are no numbers."""
     type: str = "Custom"
     role: str = "Worker"
     mode: str = "FullAutonomy"
@@ -234,6 +236,8 @@ class CallRequest:
     """Those in force; by default those of the session's row."""
     prices: ModelPrices | None = None
     """Of the model, now: the answer is paid by them whatever they become meanwhile."""
+    owner: str = ""
+    """Instance of the gateway that is to buy it; the store fills it in."""
 
 
 @dataclass(frozen=True, slots=True)

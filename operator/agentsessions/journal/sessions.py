@@ -1,9 +1,11 @@
 """The read model of the resources: jobs that keep it, queries over it.
 
 A session's entries begin once its status has a phase. A view older than the stored one (lower generation, earlier
-phase, a phase after a final one) is a watch's echo and changes nothing.
+phase, a phase after a final one, a lower version) is a watch's echo and changes nothing: several gateways may watch
+the same session, and one of them be behind.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, delete, insert, or_, select, update
@@ -31,6 +33,10 @@ def put_session(work: Work, row: SessionRow) -> None:
     stored = find_by_uid(work.conn, row.uid)
     if stored == row or (stored is not None and _is_echo(row, stored)):
         return
+    if stored is not None and replace(stored, resource_version=row.resource_version) == row:
+        same = update(sessions).where(sessions.c.uid == row.uid)
+        work.conn.execute(same.values(resource_version=row.resource_version))
+        return
     columns = _to_columns(row) | {"updated_at": work.now}
     if stored is None:
         work.conn.execute(insert(sessions).values(columns))
@@ -56,7 +62,17 @@ def _is_echo(row: SessionRow, stored: SessionRow) -> bool:
         is_earlier = row.phase_started_at is None or row.phase_started_at < stored.phase_started_at
     else:
         is_earlier = False
-    return is_earlier or row.generation < stored.generation
+    return is_earlier or row.generation < stored.generation or _has_older_version(row, stored)
+
+
+def _has_older_version(row: SessionRow, stored: SessionRow) -> bool:
+    """Compare what two views say of themselves. Of one version there may be two only when the session went between."""
+    if row.resource_version is None or stored.resource_version is None:
+        return False
+    if row.generation > stored.generation or row.phase_started_at != stored.phase_started_at:
+        return False  # it is later all the same: the cluster's own database was restored, and counts from before
+    is_gone = stored.deleted_at is not None and row.resource_version == stored.resource_version
+    return row.resource_version < stored.resource_version or is_gone
 
 
 def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None:

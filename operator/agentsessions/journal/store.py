@@ -5,21 +5,37 @@ that commits them. Every refusal is a `refusals.Refusal`.
 """
 
 import asyncio
+import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, Engine, make_url, select
 
 from agentsessions.api.levels import Level
 from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
-from agentsessions.journal import calls, failures, fences, history, inbox, levels, sessions, spending, tools, turns
+from agentsessions.journal import (
+    calls,
+    failures,
+    fences,
+    history,
+    inbox,
+    instances,
+    levels,
+    postgresql,
+    sessions,
+    spending,
+    tools,
+    turns,
+)
 from agentsessions.journal.changes import Bulletin, Changes
-from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
+from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
+from agentsessions.journal.fanout import FanOut
 from agentsessions.journal.ledger import to_entry
+from agentsessions.journal.reader import Reader
 from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet
 from agentsessions.journal.rows import (
     CallFailure,
@@ -54,35 +70,59 @@ def utc_now() -> datetime:
 class Store:
     """The journal, open."""
 
-    def __init__(self, writer_engine: Engine, reader_engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
+    def __init__(self, url: str, writer_engine: Engine, clock: Callable[[], datetime], instance: str) -> None:
+        self.instance = instance
+        """Name of this process among those that have the journal open."""
         self._writer_engine = writer_engine
-        self._reader_engine = reader_engine
+        self._reader = Reader(create_reader_engine(url))
         self._clock = clock
         self._bulletin = Bulletin()
-        self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce)
+        self._fan_out: FanOut | None = None
+        if is_shared(url):
+            self._fan_out = FanOut(make_url(url), self.read, self._bulletin.announce)
+        self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce, publisher=self._fan_out)
 
     @classmethod
-    async def open(cls, url: str, *, clock: Callable[[], datetime] = utc_now) -> Self:
-        """Bring the schema up to date, then open the journal at an SQLAlchemy URL (`sqlite+aiosqlite:////path`)."""
+    async def open(cls, url: str, *, clock: Callable[[], datetime] = utc_now, instance: str = "") -> Self:
+        """Bring the schema up to date, then open the journal.
+
+        Args:
+            url: `sqlite+aiosqlite:////path` or `postgresql://user:password@host:5432/database`.
+            clock: Tells the time.
+            instance: Name of this process, unlike that of any other that lives; one is made up by default.
+        """
         writer_engine = create_writer_engine(url)
         try:
             await asyncio.to_thread(migrate, writer_engine)
         except BaseException:
             writer_engine.dispose()
             raise
-        return cls(writer_engine, create_reader_engine(url), clock)
+        store = cls(url, writer_engine, clock, instance or uuid.uuid4().hex)
+        if store._fan_out is not None:
+            await store._fan_out.start(postgresql.connect_listener)
+        return store
 
     async def close(self) -> None:
         """Commit what was asked for, end subscriptions, close the database."""
         await self._writer.close()
+        if self._fan_out is not None:
+            await self._fan_out.close()
         self._bulletin.close()
-        await self._reader_engine.dispose()
+        await self._reader.close()
         await asyncio.to_thread(self._writer_engine.dispose)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may have the journal open too."""
+        return self._fan_out is not None
+
     async def read(self, query: Callable[..., T], *args: Any) -> T:
-        """Return what a query (`query(connection, *args)`) finds; all of it sees one state of the journal."""
-        async with self._reader_engine.connect() as connection:
-            return await connection.run_sync(query, *args)
+        """Return what a query (`query(connection, *args)`) finds; all of it sees one state of the journal.
+
+        Raises:
+            StoreUnavailable: The database is away.
+        """
+        return await self._reader.run(query, *args)
 
     async def write(self, job: Callable[[Work], T]) -> T:
         """Return what a job returns, once what it wrote is committed; a job that raises leaves no trace."""
@@ -190,9 +230,10 @@ class Store:
             PriceMissing: The session has a cost limit, and the model no price.
             CallInFlight: The same request is being bought; join that purchase and relay its answer.
         """
-        outcome = await self.write(lambda work: calls.reserve(work, pod, request))
+        owned = replace(request, owner=self.instance)
+        outcome = await self.write(lambda work: calls.reserve(work, pod, owned))
         if isinstance(outcome, calls.InFlight):
-            raise CallInFlight(outcome.call_id)
+            raise CallInFlight(outcome.call_id, is_own=outcome.owner == self.instance)
         return outcome
 
     async def settle_call(
@@ -248,8 +289,13 @@ class Store:
         return await self.read(_read_original_ids, session_uid, agent)
 
     async def recover(self) -> int:
-        """Charge in full what was under way when the process died; return how many calls. Once, before serving."""
-        return await self.write(failures.recover)
+        """Charge in full what was under way when the process died; return how many calls. Once, before serving.
+
+        In a shared journal these are the calls of an earlier process of this instance's name.
+        """
+        if not self.is_shared:
+            return await self.write(failures.recover)
+        return await self.write(lambda work: instances.enter(work, self.instance))
 
     # Tools.
 

@@ -1,5 +1,6 @@
 """Tables of the journal, for SQLite and PostgreSQL alike. `migrations/` creates them; a test compares the two."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,10 +18,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
+from sqlalchemy import Text as AnyText
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -43,6 +45,28 @@ class UtcDateTime(TypeDecorator[datetime]):
         del dialect
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+
+class Text(TypeDecorator[str]):
+    """Text of strangers. PostgreSQL keeps no NUL character, which tools do print: it is escaped there."""
+
+    impl = AnyText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape NUL, and what it is escaped with."""
+        if value is None or dialect.name == "sqlite" or not {"\0", _ESCAPE} & set(value):
+            return value
+        return value.replace(_ESCAPE, _ESCAPE * 2).replace("\0", f"{_ESCAPE}0")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return the text as it was."""
+        if value is None or dialect.name == "sqlite" or _ESCAPE not in value:
+            return value
+        return _ESCAPED.sub(lambda found: _ESCAPE if found[1] == _ESCAPE else "\0", value)
+
+
+_ESCAPE: Final = "\x1a"
+_ESCAPED: Final = re.compile(f"{_ESCAPE}([{_ESCAPE}0])")
 
 metadata: Final = MetaData(
     naming_convention={
@@ -73,6 +97,7 @@ sessions: Final = Table(
     Column("name", String(253), nullable=False),
     Column("namespace_uid", String(64), nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("resource_version", BigInteger),
     Column("type", String(63), nullable=False),
     Column("role", String(63), nullable=False),
     Column("mode", String(63), nullable=False),
@@ -250,6 +275,7 @@ model_calls: Final = Table(
     Column("attempt", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("served_epoch", Integer, nullable=False),
+    Column("owner", String(253), nullable=False),
     Column("state", String(16), nullable=False),
     Column("model", String(128), nullable=False),
     Column("prompt_digest", String(64), nullable=False),
@@ -273,8 +299,9 @@ model_calls: Final = Table(
     UniqueConstraint("session_uid", "agent", "round", "k", "digest", "ordinal"),
     Index(None, "session_uid", "state"),
     Index(None, "session_uid", "agent", "prompt_digest"),
+    Index("ix_model_calls_open", "owner", postgresql_where=text("state = 'open'"), sqlite_where=text("state = 'open'")),
 )
-"""Purchases, written before they are made."""
+"""Purchases, written before they are made. `owner` is the instance of the gateway that makes it."""
 
 tool_calls: Final = Table(
     "tool_calls",
@@ -354,3 +381,20 @@ audit_pending: Final = Table(
     Column("record", JSON, nullable=False),
 )
 """Changes of resources that a request of a gateway may be about to record."""
+
+instances: Final = Table(
+    "instances",
+    metadata,
+    Column("id", String(253), primary_key=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    _count("beats"),
+)
+"""Gateways that have a shared journal open. One whose `beats` stand still is gone."""
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    Column("session_uid", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False, index=True),
+)
+"""Of a shared journal: the commit that touched a session last. Commits are numbered in the order they come."""

@@ -5,7 +5,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -142,11 +141,11 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(cluster: Cluster, database: Path, port: int = 0) -> AsyncIterator[House]:
-    """Start a gateway on a database, and a port, that may have been used before."""
+async def open_house(cluster: Cluster, database: str, port: int = 0, instance: str = "gateway") -> AsyncIterator[House]:
+    """Start a gateway on a journal, and a port, that may have been used before."""
     settings = Settings(allowed_provider_networks=(ip_network("127.0.0.0/8"),))
     client = Client(cluster.access(), field_manager="test")
-    store = await Store.open(f"sqlite+aiosqlite:///{database}")
+    store = await Store.open(database, instance=instance)
     await store.recover()
     gateway = Gateway(
         settings=settings,

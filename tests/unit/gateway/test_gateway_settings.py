@@ -18,11 +18,13 @@ def test_settings_come_from_the_environment() -> None:
         {
             "AGENTSESSIONS_NAMESPACE": "elsewhere",
             "AGENTSESSIONS_PORT": "9443",
+            "AGENTSESSIONS_INSTANCE": "gateway-1",
             "AGENTSESSIONS_ALLOWED_PROVIDER_NETWORKS": "10.0.0.0/8, fd00::/8,",
             "KUBECONFIG": "/kubeconfig",
         }
     )
     assert (settings.namespace, settings.port, settings.kubeconfig) == ("elsewhere", 9443, "/kubeconfig")
+    assert settings.instance == "gateway-1"
     assert settings.allowed_provider_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 

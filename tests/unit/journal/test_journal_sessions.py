@@ -94,6 +94,46 @@ async def test_an_older_view_of_a_session_is_ignored(store: Store) -> None:
     assert await store.get_session("s1", "default") == newer
 
 
+@pytest.mark.parametrize(
+    "older",
+    [
+        pytest.param(a_session(message="before", resource_version=9), id="another message in the same phase"),
+        pytest.param(a_session(phase=Phase.QUEUED, resource_version=9), id="an earlier phase of the same second"),
+    ],
+)
+async def test_an_older_version_from_a_watch_that_is_behind_is_ignored(store: Store, older: SessionRow) -> None:
+    newer = a_session(message="after", resource_version=10)
+    for row in (older, newer, older, newer):
+        await store.put_session(row)
+    assert await store.get_session("s1", "default") == newer
+    phases = [body["phase"] for body in await _bodies(store, "state")]
+    assert phases == list(dict.fromkeys(phases))
+
+
+async def test_a_version_that_changed_nothing_counts(store: Store) -> None:
+    for version in (10, 12):
+        await store.put_session(a_session(resource_version=version))
+    await store.put_session(a_session(message="between", resource_version=11))
+    assert (await store.get_session("s1", "default")) == a_session(resource_version=12)
+
+
+async def test_a_deleted_session_does_not_come_back_by_a_watch_that_is_behind(store: Store) -> None:
+    await store.put_session(a_session(resource_version=10))
+    await store.mark_deleted("s1", T0)
+    for version in (9, 10):
+        await store.put_session(a_session(resource_version=version, message="behind"))
+    row = await store.get_session("s1", "default")
+    assert row is not None
+    assert (row.deleted_at, row.message) == (T0, "")
+
+
+async def test_a_cluster_restored_from_a_backup_is_followed_although_its_versions_begin_again(store: Store) -> None:
+    await store.put_session(a_session(resource_version=100))
+    restored = a_session(resource_version=50, phase=Phase.RUNNING, phase_started_at=T0 + timedelta(hours=1))
+    await store.put_session(restored)
+    assert await store.get_session("s1", "default") == restored
+
+
 async def test_a_name_means_the_newest_session_of_the_namespace(store: Store) -> None:
     for uid, namespace, age in (("old", "a", 2), ("new", "a", 1), ("other", "b", 0)):
         created_at = T0 - timedelta(hours=age)

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=253), nullable=False),
         sa.Column("namespace_uid", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("resource_version", sa.BigInteger(), nullable=True),
         sa.Column("type", sa.String(length=63), nullable=False),
         sa.Column("role", sa.String(length=63), nullable=False),
         sa.Column("mode", sa.String(length=63), nullable=False),
@@ -73,6 +74,20 @@ def upgrade() -> None:
         sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost_micro_usd", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("namespace", "day", name=op.f("pk_spending")),
+    )
+    op.create_table(
+        "changes",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_changes")),
+    )
+    op.create_index(op.f("ix_changes_number"), "changes", ["number"], unique=False)
+    op.create_table(
+        "instances",
+        sa.Column("id", sa.String(length=253), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("beats", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
     )
     op.create_table(
         "entries",
@@ -145,6 +160,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("served_epoch", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(length=253), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("model", sa.String(length=128), nullable=False),
         sa.Column("prompt_digest", sa.String(length=64), nullable=False),
@@ -183,6 +199,8 @@ def upgrade() -> None:
         ["session_uid", "agent", "prompt_digest"],
         unique=False,
     )
+    is_open = sa.text("state = 'open'")
+    op.create_index("ix_model_calls_open", "model_calls", ["owner"], postgresql_where=is_open, sqlite_where=is_open)
     op.create_index(op.f("ix_model_calls_session_uid_state"), "model_calls", ["session_uid", "state"], unique=False)
     op.create_table(
         "rounds",

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import httpx2
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
@@ -34,6 +34,7 @@ from tests.integration.gateway_process import (
     mint_for_pod,
     write_status,
 )
+from tests.integration.oidc_issuer import sign
 
 pytestmark = [
     pytest.mark.cluster,
@@ -56,24 +57,18 @@ SCRIPT = {"rules": [{"answer": {"text": "done"}}]}
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-def encode(part: bytes) -> str:
-    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+def sign_again(token: str, key_file: Path, *, lives_seconds: int) -> str:
+    """Return the token as the API server would have signed it to end in `lives_seconds`."""
+    assert key_file.exists(), f"{key_file}: the local cluster's key is needed, `make cluster-up` makes it"
+    head, claims = (decode(part) for part in token.split(".")[:2])
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    now = int(time.time())
+    return sign(head, claims | {"iat": now - 7200, "nbf": now - 7200, "exp": now + lives_seconds}, key)
 
 
 def decode(part: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-
-
-def sign_again(token: str, key_file: Path, *, lives_seconds: int) -> str:
-    """Return the token as the API server would have signed it to end in `lives_seconds`."""
-    assert key_file.exists(), f"{key_file}: the local cluster's key is needed, `make cluster-up` makes it"
-    head, body, _ = token.split(".")
-    now = int(time.time())
-    claims = decode(body) | {"iat": now - 7200, "nbf": now - 7200, "exp": now + lives_seconds}
-    signed = f"{head}.{encode(json.dumps(claims).encode())}"
-    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-    assert isinstance(key, rsa.RSAPrivateKey)
-    return f"{signed}.{encode(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
 def bind(kubectl: Kubectl, account: str, role: str, *, of: str = "") -> None:

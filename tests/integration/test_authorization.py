@@ -54,6 +54,12 @@ ROLES = {
     C.ADMIN: "admin",
 }
 SCRIPT = {"rules": [{"answer": {"text": "done"}}]}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -230,9 +236,10 @@ def test_route_answers_as_tabled(stage: Stage, row: Row, caller: Caller) -> None
         create_session(stage.home, session, owner=stage.owner, conversation={"open": True})
     path = row.path.format(session=session, **row.params)
     want = row.cells[caller] or row.ok
+    method, headers = ("GET", UPGRADE) if row.method == "WS" else (row.method, {})
     with (
         stage.client(caller) as client,
-        client.stream(row.method, path, params=dict(row.query), json=row.body) as response,
+        client.stream(method, path, params=dict(row.query), json=row.body, headers=headers) as response,
     ):
         if response.is_error:
             response.read()

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import httpx2
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
@@ -34,6 +34,7 @@ from tests.integration.gateway_process import (
     mint_for_pod,
     write_status,
 )
+from tests.integration.oidc_issuer import sign
 
 pytestmark = [
     pytest.mark.cluster,
@@ -53,27 +54,27 @@ ROLES = {
     C.ADMIN: "admin",
 }
 SCRIPT = {"rules": [{"answer": {"text": "done"}}]}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-
-def encode(part: bytes) -> str:
-    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
-
-
-def decode(part: str) -> Any:
-    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 def sign_again(token: str, key_file: Path, *, lives_seconds: int) -> str:
     """Return the token as the API server would have signed it to end in `lives_seconds`."""
     assert key_file.exists(), f"{key_file}: the local cluster's key is needed, `make cluster-up` makes it"
-    head, body, _ = token.split(".")
-    now = int(time.time())
-    claims = decode(body) | {"iat": now - 7200, "nbf": now - 7200, "exp": now + lives_seconds}
-    signed = f"{head}.{encode(json.dumps(claims).encode())}"
+    head, claims = (decode(part) for part in token.split(".")[:2])
     key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
-    return f"{signed}.{encode(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+    now = int(time.time())
+    return sign(head, claims | {"iat": now - 7200, "nbf": now - 7200, "exp": now + lives_seconds}, key)
+
+
+def decode(part: str) -> Any:
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 def bind(kubectl: Kubectl, account: str, role: str, *, of: str = "") -> None:
@@ -235,9 +236,10 @@ def test_route_answers_as_tabled(stage: Stage, row: Row, caller: Caller) -> None
         create_session(stage.home, session, owner=stage.owner, conversation={"open": True})
     path = row.path.format(session=session, **row.params)
     want = row.cells[caller] or row.ok
+    method, headers = ("GET", UPGRADE) if row.method == "WS" else (row.method, {})
     with (
         stage.client(caller) as client,
-        client.stream(row.method, path, params=dict(row.query), json=row.body) as response,
+        client.stream(method, path, params=dict(row.query), json=row.body, headers=headers) as response,
     ):
         if response.is_error:
             response.read()

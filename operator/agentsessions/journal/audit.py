@@ -60,6 +60,7 @@ def append(work: Work, record: AuditRecord) -> int:
     """Add a record of an act through the gateway at the end of the chain; return its number."""
     once = once_of(record)
     if once is not None:
+        _lock_head(work.conn)  # first: another gateway may be about to record the same
         work.conn.execute(delete(audit_pending).where(audit_pending.c.once == once))
         if _is_recorded(work.conn, once):
             once = None  # an act that changed nothing: its generation is that of the act before

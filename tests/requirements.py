@@ -18,7 +18,7 @@ ALL: Final = frozenset(
 
 DONE: Final = frozenset({
     "OBJ-1", "OBJ-6", "LIFE-1", "LIFE-4", "LIFE-5", "LIFE-8", "LIFE-9", "LIFE-10", "LIFE-11", "LIM-2", "LIM-3", "LIM-4",
-    "CONV-4", "ID-4",
+    "CONV-4", "STEP-2", "ID-4", "OPS-1", "OPS-2",
 })  # fmt: skip
 
 PARTIAL: Final = {
@@ -34,15 +34,15 @@ PARTIAL: Final = {
     "CONV-1": "edit, delete, clear; roles but user",
     "CONV-3": "system override",
     "STEP-1": "a step's own input",
-    "STEP-2": "WebSocket",
-    "STEP-3": "filter by owner, template, label and time; cursor",
-    "STEP-5": "export; redaction",
+    "STEP-3": "filter by template",
+    "STEP-4": "re-execution with recorded answers",
+    "STEP-5": "redaction",
     "AG-1": "agents that share a pod",
     "AG-2": "HTTP, and MCP servers",
     "ID-2": "acts over HTTP",
     "ID-1": "changes over HTTP",
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
-    "OPS-3": "Grafana dashboard; performance per session",
+    "OPS-3": "Grafana dashboard",
     "OPS-4": "webhooks",
     "OPS-7": "kustomize, upgrade",
     "OPS-8": "400, 409 and 429 of routes that change things",

@@ -326,6 +326,8 @@ def test_the_openapi_document_describes_the_user_routes_in_camel_case(gateway: G
         "/api/v1/audit",
         "/api/v1/audit/verify",
         *(f"{PATH}/{{session}}{tail}" for tail in (*READS, "/messages/{message}")),
+        *(f"{PATH}/{{session}}{tail}" for tail in ("/export", "/health", "/metrics", "/replay")),
+        *(f"/api/v1/{name}" for name in ("compare", "import", "metrics", "stats")),
     }
     fields = {name for schema in found["components"]["schemas"].values() for name in schema.get("properties", ())}
     assert {"phaseStartedAt", "stopReason", "inputTokens"} <= fields

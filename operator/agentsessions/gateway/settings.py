@@ -8,6 +8,7 @@ from typing import Final
 
 PREFIX: Final = "AGENTSESSIONS_"
 DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
+DATABASES: Final = ("sqlite+aiosqlite://", "postgresql://", "postgres://", "postgresql+psycopg://")
 DEFAULT_NAMESPACE: Final = "agentsessions-system"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -51,7 +52,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environ is None else environ
     return Settings(
         namespace=env.get(f"{PREFIX}NAMESPACE") or DEFAULT_NAMESPACE,
-        database_url=env.get(f"{PREFIX}DATABASE_URL") or DEFAULT_DATABASE_URL,
+        database_url=_database_url(env),
         instance=env.get(f"{PREFIX}INSTANCE", ""),
         allowed_provider_networks=_networks(env, "ALLOWED_PROVIDER_NETWORKS"),
         kubeconfig=env.get("KUBECONFIG") or None,
@@ -61,6 +62,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
     )
+
+
+def _database_url(env: Mapping[str, str]) -> str:
+    name, url = f"{PREFIX}DATABASE_URL", (env.get(f"{PREFIX}DATABASE_URL") or DEFAULT_DATABASE_URL).strip()
+    if not url.startswith(DATABASES):  # its text is not told: it may hold a password
+        raise SettingsError(f"{name} is no URL of a journal; it must begin with one of {', '.join(DATABASES)}")
+    return url
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:

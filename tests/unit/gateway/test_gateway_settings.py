@@ -34,6 +34,7 @@ def test_settings_come_from_the_environment() -> None:
         pytest.param("PORT", "http", id="a port that is no number"),
         pytest.param("PORT", "70000", id="a port out of range"),
         pytest.param("DRAIN_SECONDS", "-1", id="a negative time"),
+        pytest.param("DATABASE_URL", "mysql://root@db/x", id="a database that is none of ours"),
         pytest.param("LOG_LEVEL", "loud", id="a level that does not exist"),
         pytest.param("ALLOWED_PROVIDER_NETWORKS", "10.0.0.1/8", id="a network with host bits"),
     ],

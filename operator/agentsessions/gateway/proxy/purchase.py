@@ -28,10 +28,10 @@ from agentsessions.gateway.proxy.answer import Accumulator, Answer
 from agentsessions.gateway.proxy.checks import ModelRequest, check_answer, reported, usage_of
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.faults import ModelFault
+from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.providers import Provider
 from agentsessions.gateway.proxy.refused import limit_problem, to_problem
 from agentsessions.gateway.proxy.seller import Order, Seller
-from agentsessions.gateway.proxy.written import until_written
 from agentsessions.journal.refusals import CallInFlight, LimitReached, Refusal
 from agentsessions.journal.rows import (
     CallRequest,
@@ -321,6 +321,7 @@ class Purchases:
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod
+        ids = await until_journaled(lambda: self._store.original_call_ids(pod.session_uid, pod.agent))
         return Order(
             provider=wanted.provider,
             model=wanted.model,
@@ -329,7 +330,7 @@ class Purchases:
             agent=pod.agent,
             attempt=reserved.attempt,
             cap_tokens=reserved.cap_output_tokens,
-            original_ids=await self._store.original_call_ids(pod.session_uid, pod.agent),
+            original_ids=ids,
         )
 
     async def _fail(
@@ -337,7 +338,7 @@ class Purchases:
     ) -> None:
         log.warning("model call failed", code=fault.code, message=fault.message, **_names(wanted))
         retry_at = fault.retry_at(utc_now())
-        await until_written(
+        await until_journaled(
             lambda: self._store.fail_call(
                 reserved.call_id,
                 fault.code,
@@ -355,7 +356,7 @@ class Purchases:
         received = [PartialAnswer(one.received_bytes, reported(one.usage)) for one in tries]
         try:
             why = f"Broken off: {problem.detail}"
-            await until_written(lambda: self._store.break_off_call(reserved.call_id, problem.code, why, received))
+            await until_journaled(lambda: self._store.break_off_call(reserved.call_id, problem.code, why, received))
         except Exception as error:
             raise await self._fail_by_bug(wanted, reserved, error) from error
 
@@ -378,7 +379,7 @@ class Purchases:
             }
         }
         is_estimated = answer.usage is None
-        return await until_written(
+        return await until_journaled(
             lambda: self._store.settle_call(wanted.pod, reserved.call_id, completion, usage, estimated=is_estimated)
         )
 

@@ -46,8 +46,8 @@ def main() -> None:
     configure_logs(settings.log_level)
     try:
         asyncio.run(run(settings))
-    except (CredentialsError, ApiError) as error:
-        log.error("gateway cannot start", error=str(error))  # noqa: TRY400 - the text says it all
+    except (CredentialsError, ApiError, StoreUnavailable) as error:
+        log.error("gateway cannot start", error=str(error), cause=str(error.__cause__))  # noqa: TRY400 - it says all
         sys.exit(1)
     except BaseExceptionGroup as group:
         log.critical("gateway failed", exc_info=group)

@@ -11,6 +11,7 @@ from agentsessions.gateway.spans import to_span
 
 PREFIX: Final = "AGENTSESSIONS_"
 DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
+DATABASES: Final = ("sqlite+aiosqlite://", "postgresql://", "postgres://", "postgresql+psycopg://")
 DEFAULT_NAMESPACE: Final = "agentsessions-system"
 OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -63,7 +64,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environ is None else environ
     return Settings(
         namespace=env.get(f"{PREFIX}NAMESPACE") or DEFAULT_NAMESPACE,
-        database_url=env.get(f"{PREFIX}DATABASE_URL") or DEFAULT_DATABASE_URL,
+        database_url=_database_url(env),
         instance=env.get(f"{PREFIX}INSTANCE", ""),
         allowed_provider_networks=_networks(env, "ALLOWED_PROVIDER_NETWORKS"),
         kubeconfig=env.get("KUBECONFIG") or None,
@@ -77,6 +78,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         traces=any(env.get(name) for name in OTLP_ENDPOINTS),
         trace_content=_word(env, "TRACE_CONTENT", "false", ("true", "false")) == "true",
     )
+
+
+def _database_url(env: Mapping[str, str]) -> str:
+    name, url = f"{PREFIX}DATABASE_URL", (env.get(f"{PREFIX}DATABASE_URL") or DEFAULT_DATABASE_URL).strip()
+    if not url.startswith(DATABASES):  # its text is not told: it may hold a password
+        raise SettingsError(f"{name} is no URL of a journal; it must begin with one of {', '.join(DATABASES)}")
+    return url
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:

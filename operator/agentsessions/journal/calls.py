@@ -161,20 +161,7 @@ def _buy(
     weighed = _weigh(work, ledger, pod, asked, in_force, estimate=estimate)
     if isinstance(weighed, limits.Denial):
         return _refuse(ledger, weighed)
-    prices = asked.prices
-    purchase = {
-        "epoch": pod.epoch,
-        "served_epoch": pod.epoch,
-        "owner": asked.owner,
-        "state": CallState.OPEN.value,
-        "model": asked.model,
-        "estimate_tokens": estimate,
-        "cap_tokens": weighed.cap_output_tokens,
-        "capped_by": weighed.capped_by,
-        "input_micro_usd_per_million": prices and prices.input_micro_usd_per_million,
-        "output_micro_usd_per_million": prices and prices.output_micro_usd_per_million,
-        "started_at": work.now,
-    }
+    purchase = _to_purchase(work, pod, asked, weighed) | {"estimate_tokens": estimate}
     if row is None:
         step, attempt = _next_step(work, pod, turn.round), 1
         call_id = _insert(work, pod, turn, asked, {**purchase, "ordinal": ordinal, "step": step})
@@ -187,6 +174,22 @@ def _buy(
     ledger.save()
     work.touched.add(pod.session_uid)  # its level says how many purchases are under way
     return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped_by is not None, turn.is_text_only)
+
+
+def _to_purchase(work: Work, pod: PodIdentity, asked: CallRequest, granted: limits.Grant) -> dict[str, Any]:
+    prices = asked.prices
+    return {
+        "epoch": pod.epoch,
+        "served_epoch": pod.epoch,
+        "owner": asked.owner,
+        "state": CallState.OPEN.value,
+        "model": asked.model,
+        "cap_tokens": granted.cap_output_tokens,
+        "capped_by": granted.capped_by,
+        "input_micro_usd_per_million": prices and prices.input_micro_usd_per_million,
+        "output_micro_usd_per_million": prices and prices.output_micro_usd_per_million,
+        "started_at": work.now,
+    }
 
 
 def _weigh(

@@ -94,8 +94,9 @@ class FanOut:
                     await self.look()  # what came before it listened, too
                     async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                         pass
-                except (psycopg.Error, OSError, StoreUnavailable) as error:
-                    log.warning("changes of other gateways come late", error=str(error).strip())
+                except Exception as error:  # without this task nobody hears of the others any more
+                    is_ours = not isinstance(error, psycopg.Error | OSError | StoreUnavailable)
+                    log.warning("changes of other gateways come late", error=str(error).strip(), exc_info=is_ours)
                     await _close(connection)
                     connection = None
                     await asyncio.sleep(RECONNECT_SECONDS)

@@ -104,7 +104,8 @@ def is_passing(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError) or not isinstance(error.orig, psycopg.Error):
         return False
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    is_standby = isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction)  # since a moment ago: it failed over
+    return error.connection_invalidated or is_standby or isinstance(error, OperationalError | InterfaceError)
 
 
 def _arguments(url: URL, settings: dict[str, str]) -> dict[str, Any]:

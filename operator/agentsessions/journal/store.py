@@ -36,7 +36,7 @@ from agentsessions.journal.entries import ChainCheck, EntryRow
 from agentsessions.journal.fanout import FanOut
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.reader import Reader
-from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet
+from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet, StoreUnavailable
 from agentsessions.journal.rows import (
     CallFailure,
     CallRequest,
@@ -90,12 +90,18 @@ class Store:
             url: `sqlite+aiosqlite:////path` or `postgresql://user:password@host:5432/database`.
             clock: Tells the time.
             instance: Name of this process, unlike that of any other that lives; one is made up by default.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+            ValueError: The URL is of another database.
         """
         writer_engine = create_writer_engine(url)
         try:
             await asyncio.to_thread(migrate, writer_engine)
-        except BaseException:
+        except BaseException as error:
             writer_engine.dispose()
+            if postgresql.is_passing(error):
+                raise StoreUnavailable("the journal's database cannot be reached") from error
             raise
         store = cls(url, writer_engine, clock, instance or uuid.uuid4().hex)
         if store._fan_out is not None:

@@ -135,6 +135,8 @@ class Writer:
             done = await loop.run_in_executor(self._thread, _transact, *arguments)
         except Exception as error:  # noqa: BLE001 - every caller must hear why, the writer lives on
             why = _to_refusal(error)
+            if why is not error:  # the server may be another one now
+                await loop.run_in_executor(self._thread, self._engine.dispose)
             done = _Done([_Outcome(error=why) for _ in batch], set())
             measures.JOBS.labels(JobResult.LOST).inc(len(batch))
         else:
@@ -191,6 +193,7 @@ def _connect(engine: Engine) -> Connection:
 
 
 def _to_refusal(error: Exception) -> Exception:
+    """Return `StoreUnavailable` for an error that passes, any other one as it is."""
     if not postgresql.is_passing(error):
         return error
     refusal = StoreUnavailable(

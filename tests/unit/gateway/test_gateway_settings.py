@@ -42,6 +42,7 @@ def test_traces_are_sent_where_opentelemetry_s_variable_says_and_without_content
         pytest.param("PORT", "70000", id="a port out of range"),
         pytest.param("DRAIN_SECONDS", "-1", id="a negative time"),
         pytest.param("TRACE_CONTENT", "perhaps", id="neither yes nor no"),
+        pytest.param("DATABASE_URL", "mysql://root@db/x", id="a database that is none of ours"),
         pytest.param("LOG_LEVEL", "loud", id="a level that does not exist"),
         pytest.param("ALLOWED_PROVIDER_NETWORKS", "10.0.0.1/8", id="a network with host bits"),
     ],

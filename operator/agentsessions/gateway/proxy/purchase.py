@@ -29,10 +29,10 @@ from agentsessions.gateway.proxy.checks import ModelRequest, check_answer, repor
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.gateway.proxy.observed import Observed, observe_call
+from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.providers import Provider
 from agentsessions.gateway.proxy.refused import limit_problem, to_problem
 from agentsessions.gateway.proxy.seller import Order, Seller
-from agentsessions.gateway.proxy.written import until_written
 from agentsessions.journal.refusals import CallInFlight, LimitReached, Refusal
 from agentsessions.journal.rows import (
     CallRequest,
@@ -337,6 +337,7 @@ class Purchases:
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod
+        ids = await until_journaled(lambda: self._store.original_call_ids(pod.session_uid, pod.agent))
         return Order(
             provider=wanted.provider,
             model=wanted.model,
@@ -346,7 +347,7 @@ class Purchases:
             step=reserved.step,
             attempt=reserved.attempt,
             cap_tokens=reserved.cap_output_tokens,
-            original_ids=await self._store.original_call_ids(pod.session_uid, pod.agent),
+            original_ids=ids,
         )
 
     async def _fail(
@@ -354,7 +355,7 @@ class Purchases:
     ) -> None:
         log.warning("model call failed", code=fault.code, message=fault.message, **_names(wanted))
         retry_at = fault.retry_at(utc_now())
-        await until_written(
+        await until_journaled(
             lambda: self._store.fail_call(
                 reserved.call_id,
                 fault.code,
@@ -372,7 +373,7 @@ class Purchases:
         received = [PartialAnswer(one.received_bytes, reported(one.usage)) for one in tries]
         try:
             why = f"Broken off: {problem.detail}"
-            await until_written(lambda: self._store.break_off_call(reserved.call_id, problem.code, why, received))
+            await until_journaled(lambda: self._store.break_off_call(reserved.call_id, problem.code, why, received))
         except Exception as error:
             raise await self._fail_by_bug(wanted, reserved, error) from error
 
@@ -395,7 +396,7 @@ class Purchases:
             }
         }
         is_estimated = answer.usage is None
-        return await until_written(
+        return await until_journaled(
             lambda: self._store.settle_call(wanted.pod, reserved.call_id, completion, usage, estimated=is_estimated)
         )
 

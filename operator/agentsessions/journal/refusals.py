@@ -50,6 +50,18 @@ class KeyReused(Refusal):
     """Another message came with the same idempotency key. Final."""
 
 
+class UnknownMessage(Refusal):
+    """The session has no such message, or not any more. Final."""
+
+
+class MessageInPlay(Refusal):
+    """An agent is answering it at this moment. Passes with the answer."""
+
+
+class MessageFixed(Refusal):
+    """It cannot be changed in this way. Final."""
+
+
 class GoalMissing(Refusal):
     """The goal with its context was not stored yet; `set_goal_message` first."""
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from agentsessions.gateway import metrics, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import events, levels, messages, sessions, usage
+from agentsessions.gateway.routes import changes, conversation, events, levels, messages, sessions, usage
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -26,7 +26,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     """Return the API of a gateway."""
     app = FastAPI(
         title="agentsessions gateway",
-        summary="Reads what AI-agent sessions did, live and afterwards.",
+        summary="Sessions of AI agents: made, talked with, steered, and what they did, live and afterwards.",
         version=VERSION,
         openapi_url=OPENAPI_PATH,
         docs_url=None,  # these pages load scripts from elsewhere
@@ -36,7 +36,9 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.state.gateway = gateway
     problems.install(app)
     app.include_router(sessions.router)
+    app.include_router(changes.router)
     app.include_router(messages.router)
+    app.include_router(conversation.router)
     app.include_router(events.router)
     app.include_router(levels.router)
     app.include_router(usage.router)

@@ -13,13 +13,16 @@ from typing import Final
 
 import structlog
 
+from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import CredentialsError, load_access
 from agentsessions.engine.errors import ApiError
 from agentsessions.gateway.app import create_app, create_health_app
 from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.logs import configure_logs
+from agentsessions.gateway.own_ids import OwnIds
 from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.rates import Rates
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings, SettingsError, read_settings
 from agentsessions.gateway.state import Gateway
@@ -90,18 +93,25 @@ async def drain(gateway: Gateway) -> None:
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Open all parts in order, and close them in reverse. The watch is the caller's to run."""
     async with AsyncExitStack() as opened:
-        client = Client(load_access(settings.kubeconfig), field_manager=FIELD_MANAGER)
+        access = load_access(settings.kubeconfig)
+        client = Client(access, field_manager=FIELD_MANAGER)
         opened.push_async_callback(client.close)
+        callers = Callers(access, field_manager=FIELD_MANAGER)
+        opened.push_async_callback(callers.close)
         store = await Store.open(settings.database_url, clock=utc_now)
         opened.push_async_callback(store.close)
         await store.recover()
+        watch = SessionWatch(client, store, utc_now)
         gateway = Gateway(
             settings=settings,
             store=store,
             client=client,
             auth=Auth(client, namespace=settings.namespace),
-            watch=SessionWatch(client, store, utc_now),
+            watch=watch,
             changes=Changes(store),
+            callers=callers,
+            own_ids=OwnIds(watch),
+            rates=Rates.of(settings),
         )
         gateway.proxy = await open_proxy(gateway)
         opened.push_async_callback(gateway.proxy.close)

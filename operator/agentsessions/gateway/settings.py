@@ -36,6 +36,10 @@ class Settings:
     """Port of health and metrics, plain."""
     drain_seconds: int = 120
     """How long a stop waits for purchases under way."""
+    sessions_per_minute: int = 120
+    """Most sessions that one user may create in a minute by HTTP; 0 for any number."""
+    messages_per_minute: int = 1200
+    """Most messages that one user may send in a minute; 0 for any number."""
     log_level: str = "info"
     """Least severe level that is logged."""
 
@@ -56,6 +60,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         port=_integer(env, "PORT", Settings.port, lowest=0, highest=65_535),
         health_port=_integer(env, "HEALTH_PORT", Settings.health_port, lowest=0, highest=65_535),
         drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
+        sessions_per_minute=_integer(env, "SESSIONS_PER_MINUTE", Settings.sessions_per_minute, lowest=0, highest=10**6),
+        messages_per_minute=_integer(env, "MESSAGES_PER_MINUTE", Settings.messages_per_minute, lowest=0, highest=10**6),
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
     )
 

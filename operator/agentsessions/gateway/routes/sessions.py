@@ -9,13 +9,13 @@ from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import SessionRole, SessionType
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.lookup import ALL_NAMESPACES, SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.models import SessionDetail, SessionList, StepList, Verification, to_detail, to_session
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.steps import read_steps
 from agentsessions.journal.rows import SessionQuery, SessionSort
 
 PREFIX: Final = "/api/v1/agent-sessions"
-MESSAGES: Final = f"{SESSIONS}/messages"
 MAX_LIMIT: Final = 1000
 SORT_PATTERN: Final = f"^-?({'|'.join(SessionSort)})$"
 

@@ -1,0 +1,123 @@
+"""How a one-call conversation begins: with the session that is meant or made, and the messages in it."""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agentsessions.engine.resources import resource_path
+from agentsessions.gateway.callers import Caller, find_to_change, require_owner
+from agentsessions.gateway.creation import ALREADY_EXISTS, DUPLICATE_ID, create
+from agentsessions.gateway.message_acts import MESSAGES, MessageAct, act_on_messages, refuse_large
+from agentsessions.gateway.naming import fixed_name, to_slug
+from agentsessions.gateway.problems import ProblemError
+from agentsessions.gateway.rates import Rate
+from agentsessions.gateway.requests import SessionCreate
+from agentsessions.gateway.resource_acts import put
+from agentsessions.gateway.state import Gateway
+from agentsessions.gateway.talk import Talk
+from agentsessions.gateway.talk_models import ConversationRequest, TalkMessage
+from agentsessions.gateway.watch import AGENT_SESSION
+from agentsessions.journal import inbox
+from agentsessions.journal.ledger import Ledger
+from agentsessions.journal.rows import MessageRole, MessageRow, NewMessage, SessionRow
+from agentsessions.journal.writer import Work
+
+UNTITLED = "talk"
+
+
+async def begin(gateway: Gateway, caller: Caller, namespace: str, body: ConversationRequest, key: str | None) -> Talk:
+    """Store what is said in the session that is meant, which is made if there is none.
+
+    Raises:
+        ProblemError: A right is missing, a rate or size is exceeded, the session is over.
+    """
+    said = body.said()
+    for one in said:
+        refuse_large(one.content)
+    gateway.rates.count(Rate.MESSAGES, caller.user, len(said))
+    row = await _find(gateway, caller, namespace, body, key)
+    if row is not None and body.system_override is not None:
+        said = [TalkMessage(role=MessageRole.SYSTEM, content=body.system_override), *said]
+    if row is None:
+        row = await _create(gateway, caller, namespace, body, key)
+    messages = [_to_new(one, caller.user.name) for one in said]
+    messages[-1] = replace(messages[-1], idempotency_key=key)
+    uid = row.uid
+    stored, head = await act_on_messages(
+        gateway, caller.user, MessageAct.CREATE, row, lambda work: _put_all(work, uid, messages)
+    )
+    return Talk(row, stored, head if stored.entry_seq is None else stored.entry_seq - 1)
+
+
+async def _find(
+    gateway: Gateway, caller: Caller, namespace: str, body: ConversationRequest, key: str | None
+) -> SessionRow | None:
+    """Return the session that is there, once the caller is known to have the right to talk with it."""
+    owner, id_ = caller.user.name, body.session
+    if body.session_id is not None:
+        ids = gateway.own_ids
+        known = ids.find(namespace, owner, body.session_id) or ids.find(namespace, None, body.session_id)
+        if known is not None:
+            await gateway.watch.write_answer(known)
+            id_ = known.uid
+    elif id_ is None and key is not None:
+        made = await gateway.store.get_session(_name_for(body, owner, key), namespace)
+        id_ = made.uid if made is not None and made.deleted_at is None else None
+    if id_ is None:
+        return None
+    row = await find_to_change(gateway, caller.user, id_, namespace, verb=MessageAct.CREATE, resource=MESSAGES)
+    await gateway.auth.require(caller.user, "get", MESSAGES, namespace, row.name)
+    return row
+
+
+async def _create(
+    gateway: Gateway, caller: Caller, namespace: str, body: ConversationRequest, key: str | None
+) -> SessionRow:
+    """Make the session; one that somebody else made of the same call in this moment will do."""
+    owner = caller.user.name
+    name = _name_for(body, owner, key)
+    for verb in (MessageAct.CREATE, "get"):
+        await gateway.auth.require(caller.user, verb, MESSAGES, namespace, name)
+    wanted = SessionCreate.model_validate(body.to_spec(owner).to_json() | {"name": name})
+    try:
+        return await put(gateway, await create(gateway, caller, namespace, wanted))
+    except ProblemError as problem:
+        if problem.code not in {ALREADY_EXISTS, DUPLICATE_ID}:
+            raise
+        row = await put(gateway, await gateway.client.get(resource_path(AGENT_SESSION, namespace, name)))
+        if (row.spec.get("owner"), row.spec.get("sessionId")) != (owner, body.session_id):
+            raise
+        await require_owner(gateway, caller.user, row)
+        return row
+
+
+def _name_for(body: ConversationRequest, owner: str, key: str | None) -> str:
+    """Return the name of a session for this call: the same for the same id, or the same key."""
+    if body.session_id is not None:
+        return fixed_name(body.session_id, owner, body.session_id)
+    title = body.title or UNTITLED
+    if key is not None:
+        return fixed_name(title, owner, "key", key)
+    return f"{to_slug(title)}-{secrets.token_hex(4)}"
+
+
+def _to_new(said: TalkMessage, actor: str) -> NewMessage:
+    return NewMessage(
+        id=str(uuid.uuid4()),
+        content=said.content,
+        actor=actor,
+        role=said.role,
+        tool_call_id=said.tool_call_id,
+        tool_name=said.tool_name,
+        extra_data=said.extra_data,
+    )
+
+
+def _put_all(work: Work, session_uid: str, messages: Sequence[NewMessage]) -> tuple[MessageRow, int]:
+    """Store messages in order, unless the last one's key says that they are; return that one and the journal's head."""
+    *before, last = messages
+    if not inbox.is_known(work, session_uid, last.idempotency_key):
+        for message in before:
+            inbox.put(work, session_uid, message)
+    return inbox.put(work, session_uid, last), Ledger(work, session_uid).head

@@ -11,25 +11,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.crds_chart import chart_objects
+from tests.integration.crds_chart import private_policies
 from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SECONDS_TO_BIND = 90
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
-
-
-def to_private(policy: Manifest, namespace: str) -> Manifest:
-    """Return a policy or its binding under a name of the test's, for one namespace alone."""
-    spec = policy["spec"]
-    if policy["kind"] == "ValidatingAdmissionPolicyBinding":
-        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-        spec = spec | {
-            "policyName": f"{namespace}-{spec['policyName']}",
-            "matchResources": {"namespaceSelector": selector},
-        }
-    return policy | {"metadata": {"name": f"{namespace}-{policy['metadata']['name']}"}, "spec": spec}
 
 
 def a_pod(name: str, **labels: str) -> Manifest:
@@ -54,12 +42,7 @@ def ours(name: str) -> Manifest:
 @pytest.fixture(scope="module")
 def kubectl() -> Iterator[Kubectl]:
     with fresh_namespace("crds-admission") as kubectl:
-        policies = [
-            to_private(document, kubectl.namespace)
-            for document in chart_objects(kubectl.namespace)
-            if document["kind"].startswith("ValidatingAdmissionPolicy")
-        ]
-        bundle = {"apiVersion": "v1", "kind": "List", "items": policies}
+        bundle = private_policies(kubectl.namespace)
         kubectl("create", "--filename", "-", manifest=bundle)
         try:
             await_refusal(lambda: kubectl.run("create", "--dry-run=server", "-f", "-", manifest=ours("early")))
@@ -185,3 +168,41 @@ def test_a_session_with_an_owner_is_changed_by_the_owner_or_with_the_verb_own(
     ben("patch", "ags", "unowned", *pause)
     member("patch", "ags", "owned", *pause)
     cleo("patch", "ags", "owned", "--type=merge", "--patch", '{"spec": {"operatingMode": "Running"}}')
+
+
+@pytest.mark.requirement("ID-2")
+def test_a_session_with_an_owner_is_deleted_by_the_owner_or_with_the_verb_own_or_in_a_clean_up(
+    kubectl: Kubectl, member: Kubectl
+) -> None:
+    for name in ("dan", "eve"):
+        kubectl("create", "rolebinding", f"{name}-member", "--role=member", f"--user={name}")
+    kubectl("create", "role", "deleting", "--verb=list,delete,deletecollection", "--resource=agentsessions")
+    operator = f"system:serviceaccount:{kubectl.namespace}:agentsessions-operator"
+    for name in ("dan", "eve", "mia", operator):
+        kubectl("create", "rolebinding", f"{name.rpartition(':')[2]}-deleting", "--role=deleting", f"--user={name}")
+    kubectl("create", "role", "owning-too", "--verb=own", "--resource=agentsessions.agentsessions.dev")
+    kubectl("create", "rolebinding", "eve-owning", "--role=owning-too", "--user=eve")
+    for name in ("hers", "to-eve", "to-collector", "to-operator"):
+        member("create", "--filename", "-", manifest=a_session(name, owner="mia"))
+    member("create", "--filename", "-", manifest=a_session("nobodys"))
+    dan = replace(kubectl, user="dan")
+    for words in (("hers",), ("--all",)):
+        message = dan.refusal("delete", "ags", *words)
+        assert "this session belongs to mia, and you are dan: ask its owner, or for the verb own" in message
+    member("delete", "ags", "hers")
+    replace(kubectl, user="eve")("delete", "ags", "to-eve")
+    replace(kubectl, user=COLLECTOR)("delete", "ags", "to-collector")
+    replace(kubectl, user=operator)("delete", "ags", "to-operator")
+
+
+def test_a_namespace_goes_with_sessions_that_have_an_owner() -> None:
+    with fresh_namespace("crds-gone") as doomed:
+        bundle = private_policies(doomed.namespace)
+        doomed("create", "--filename", "-", manifest=bundle)
+        try:
+            early = ours("early")
+            await_refusal(lambda: doomed.run("create", "--dry-run=server", "-f", "-", manifest=early))
+            doomed("create", "--filename", "-", manifest=a_session("owned", owner="mia"))
+            doomed("delete", "namespace", doomed.namespace, "--timeout=90s")
+        finally:
+            doomed.run("delete", "--filename", "-", manifest=bundle)

@@ -184,6 +184,7 @@ async def open_house(cluster: Cluster, database: Path, port: int = 0) -> AsyncIt
             await asyncio.gather(*endless, return_exceptions=True)
             await gateway.proxy.close()
             await store.close()
+            await gateway.callers.close()
             await client.close()
 
 

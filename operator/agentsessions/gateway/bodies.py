@@ -7,6 +7,7 @@ parser makes of each byte an object of fifty.
 import re
 from typing import Final
 
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,7 +46,9 @@ class BodyLimit:
             if is_json:
                 parts.append(part)
                 if not message.get("more_body", False):
-                    refuse_complex(b"".join(parts))
+                    content = b"".join(parts)
+                    refuse_complex(content)
+                    refuse_half_characters(content)
             return message
 
         await self._app(scope, checked, send)
@@ -80,3 +83,17 @@ def refuse_complex(content: bytes) -> None:
             raise HTTPException(422, f"the body is nested more than {MAX_JSON_DEPTH} levels deep; nest less")
         if values > MAX_JSON_VALUES:
             raise HTTPException(422, f"the body holds more than {MAX_JSON_VALUES} values; send fewer")
+
+
+def refuse_half_characters(content: bytes) -> None:
+    r"""Refuse JSON with half of a surrogate pair (`\ud800`): what it is read as cannot be stored or sent.
+
+    Raises:
+        HTTPException: 422.
+    """
+    if rb"\ud" not in content.lower():
+        return
+    try:
+        orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(422, f"the body is not JSON that can be stored: {error}") from error

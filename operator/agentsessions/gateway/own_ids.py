@@ -28,13 +28,14 @@ class OwnIds:
     def _note(self, uid: str) -> None:
         view = self._watch.sessions.get(uid)
         if view is None:
-            self._forget(uid)
+            self.forget(uid)
         elif view.spec.session_id is not None:
             own_id = (view.namespace, view.spec.owner or NO_OWNER, view.spec.session_id)
             self._ids[uid] = own_id
             self._uids.setdefault(own_id, set()).add(uid)
 
-    def _forget(self, uid: str) -> None:
+    def forget(self, uid: str) -> None:
+        """Drop a session that is deleted."""
         own_id = self._ids.pop(uid, None)
         if own_id is None:
             return

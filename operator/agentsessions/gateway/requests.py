@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
+import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from agentsessions.api.model import ApiModel
@@ -34,6 +35,15 @@ class SessionCreate(SessionSpec):
     """Labels of the resource."""
     annotations: Annotated[dict[str, Annotation], Field(max_length=MAX_LABELS)] | None = None
     """Annotations of the resource."""
+
+    @model_validator(mode="after")
+    def _check_writable(self) -> Self:
+        """Refuse what JSON can be read from and not be written to again: half characters, numbers beyond 64 bits."""
+        try:
+            orjson.dumps(self.to_spec())
+        except TypeError as error:
+            raise ValueError(f"it cannot be written as JSON: {error}") from error
+        return self
 
     def to_spec(self) -> dict[str, Any]:
         """Return the spec, without what was left to the API server's defaults."""

@@ -14,8 +14,16 @@ from agentsessions.journal.rows import MessageRole, MessageRow, MessageState
 MAX_EXTRA_BYTES: Final = 16_384
 MAX_KEY: Final = 256
 
-Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
-Content = Annotated[str, Field(min_length=1)]
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("it holds the character U+0000, which cannot be stored")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+Key = Annotated[Text, Field(min_length=1, max_length=MAX_KEY)]
+Content = Annotated[Text, Field(min_length=1)]
 
 
 def _bounded(value: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +46,7 @@ class MessageCreate(ApiModel):
     """What is said; at most 262,144 bytes (413 if more)."""
     role: MessageRole = MessageRole.USER
     """Who says it. user begins a turn; assistant, system and tool stand in front of what a user says next."""
-    tool_call_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    tool_call_id: Annotated[Text, Field(min_length=1, max_length=128)] | None = None
     """With role tool: the call that `content` is the result of."""
     tool_name: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")] | None = None
     """With role tool: the tool's name."""

@@ -18,6 +18,7 @@ MAX_WAIT_SECONDS: Final = 120
 DEFAULT_WAIT_SECONDS: Final = 30
 MAX_MESSAGES: Final = 100
 MAX_INSTRUCTIONS: Final = 65_536
+LONG_TALK: Final = Limits(max_steps=1000, timeout_seconds=3600)
 
 
 class TalkMessage(MessageCreate):
@@ -41,7 +42,7 @@ class ConversationRequest(ApiModel):
         Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")] | None
     ) = None
     """Your own id of the session; one that you have no session for makes one."""
-    session: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    session: Annotated[str, Field(max_length=253, pattern="^[A-Za-z0-9.-]+$")] | None = None
     """Name or uid of a session that is there. Without it and `sessionId` each call makes a session."""
     message: Content | None = None
     """What you say; at most 262,144 bytes (413 if more)."""
@@ -63,7 +64,7 @@ class ConversationRequest(ApiModel):
     context: SessionContext | None = None
     """What the agent of a new session is given besides."""
     limits: Limits | None = None
-    """What a new session may spend."""
+    """What a new session may spend. Without it 1,000 steps and an hour of work, and tokens as ever: talks are long."""
     wait_seconds: Annotated[int, Field(ge=0, le=MAX_WAIT_SECONDS)] = DEFAULT_WAIT_SECONDS
     """How long to wait for the answer; then 202."""
     stream: bool = False
@@ -99,7 +100,7 @@ class ConversationRequest(ApiModel):
             description=self.description,
             agents=agents,
             context=self.context,
-            limits=self.limits,
+            limits=self.limits or LONG_TALK,
             conversation=Conversation(open=True, max_history=self.max_history),
         )
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from agentsessions.engine.errors import NotFound
 from agentsessions.engine.resources import resource_path
 from agentsessions.gateway.callers import Caller, find_to_change, require_owner
 from agentsessions.gateway.creation import ALREADY_EXISTS, DUPLICATE_ID, create
@@ -85,7 +86,11 @@ async def _create(
     except ProblemError as problem:
         if problem.code not in {ALREADY_EXISTS, DUPLICATE_ID}:
             raise
-        row = await put(gateway, await gateway.client.get(resource_path(AGENT_SESSION, namespace, name)))
+        try:
+            there = await gateway.client.get(resource_path(AGENT_SESSION, namespace, name))
+        except NotFound:  # it went in this moment
+            raise problem from None
+        row = await put(gateway, there)
         if (row.spec.get("owner"), row.spec.get("sessionId")) != (owner, body.session_id):
             raise
         await require_owner(gateway, caller.user, row)

@@ -63,7 +63,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
         created_at=work.now,
         state=MessageState.QUEUED,
     )
-    columns = {name: getattr(row, name) for name in _FIELDS}
+    columns = {**{name: getattr(row, name) for name in _FIELDS}, "role": row.role.value}
     work.conn.execute(
         insert(inbox).values(
             session_uid=session_uid, idempotency_key=message.idempotency_key, sent_digest=sent_digest, **columns

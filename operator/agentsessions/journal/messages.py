@@ -1,7 +1,7 @@
 """The conversation of a session as people see it: what was sent to it, and what its agents said and did. Queries.
 
 It is a view over journal entries, as they are now, with the queued messages behind them. What was deleted is not in
-it, but keeps its number.
+it, nor an answer that no turn was closed with because another was bought in its place; both keep their numbers.
 """
 
 import re
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, null, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, null, select
 
 from agentsessions.journal import inbox as sent
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.revisions import Revision, read_revisions
 from agentsessions.journal.rows import MessageRole, MessageState
-from agentsessions.journal.tables import entries, inbox, model_calls
+from agentsessions.journal.tables import entries, inbox, model_calls, turns
 
 SHOWN: Final = (
     EntryType.MESSAGE,
@@ -28,6 +28,9 @@ SHOWN: Final = (
 )
 READ_AT_ONCE: Final = 200
 _ID: Final = re.compile(r"entry-([1-9][0-9]{0,17})")
+
+Step = tuple[int, str, int]
+"""Round, agent, step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,8 @@ def count_said(conn: Connection, session_uid: str) -> int:
     """Return how many messages the conversation has."""
     standing = conn.scalar(select(func.count()).where(*_shown(session_uid), entries.c.body.is_not(null())))
     queued = conn.scalar(select(func.count()).where(inbox.c.session_uid == session_uid, *sent.QUEUED))
-    return (standing or 0) + len(read_revisions(conn, session_uid)) + (queued or 0)
+    void = sum(_count_in(conn, session_uid, step) for step in _read_void_steps(conn, session_uid))
+    return (standing or 0) + len(read_revisions(conn, session_uid)) + (queued or 0) - void
 
 
 def find_said(conn: Connection, session_uid: str, message_id: str) -> Said | None:
@@ -113,6 +117,7 @@ class _Reader:
         self._conn = conn
         self._uid = session_uid
         self._known: dict[int, Revision] | None = None
+        self._void = _read_void_steps(conn, session_uid)
 
     def oldest_first(self, after: int) -> Iterator[Said]:
         """Yield what comes behind a number."""
@@ -146,13 +151,13 @@ class _Reader:
         return self._conn.execute(query.limit(READ_AT_ONCE)).mappings().all()
 
     def _to_said(self, rows: Sequence[RowMapping]) -> Iterator[Said]:
-        turns = self._turns({row["step"] for row in rows} - {0})
+        played = self._turns({row["step"] for row in rows} - {0})
         senders = self._senders([row["seq"] for row in rows if row["type"] == EntryType.MESSAGE])
         for row in rows:
             entry = to_entry({name: row[name] for name in EntryRow.__slots__})
             revision = self._revision(entry.seq) if entry.body is None else None
             body = revision.body if revision else entry.body
-            if body is None:
+            if body is None or (entry.round, entry.agent, entry.step) in self._void:
                 continue
             yield Said(
                 number=row["number"],
@@ -162,7 +167,7 @@ class _Reader:
                 round=entry.round,
                 seq=entry.seq,
                 **_words(entry.type, body),
-                **_circumstances(entry, body, turns, senders.get(entry.seq)),
+                **_circumstances(entry, body, played, senders.get(entry.seq)),
             )
 
     def _revision(self, seq: int) -> Revision | None:
@@ -170,7 +175,7 @@ class _Reader:
             self._known = read_revisions(self._conn, self._uid)
         return self._known.get(seq)
 
-    def _turns(self, steps: set[int]) -> dict[tuple[int, str, int], int]:
+    def _turns(self, steps: set[int]) -> dict[Step, int]:
         if not steps:
             return {}
         query = select(model_calls.c.round, model_calls.c.agent, model_calls.c.step, model_calls.c.k).where(
@@ -187,6 +192,31 @@ class _Reader:
 
 def _shown(session_uid: str) -> tuple[ColumnElement[bool], ...]:
     return entries.c.session_uid == session_uid, entries.c.type.in_(SHOWN)
+
+
+def _read_void_steps(conn: Connection, session_uid: str) -> set[Step]:
+    """Return the steps whose answers no turn was closed with, although their turns are closed."""
+    query = (
+        select(model_calls.c.round, model_calls.c.agent, model_calls.c.step)
+        .join(
+            turns,
+            and_(
+                turns.c.session_uid == model_calls.c.session_uid,
+                turns.c.agent == model_calls.c.agent,
+                turns.c.round == model_calls.c.round,
+                turns.c.k == model_calls.c.k,
+            ),
+        )
+        .where(model_calls.c.session_uid == session_uid, turns.c.answer_step != model_calls.c.step)
+    )
+    return {(row.round, row.agent, row.step) for row in conn.execute(query)}
+
+
+def _count_in(conn: Connection, session_uid: str, step: Step) -> int:
+    round_, agent, number = step
+    place = (entries.c.round == round_, entries.c.agent == agent, entries.c.step == number)
+    query = select(func.count()).where(*_shown(session_uid), *place, entries.c.body.is_not(null()))
+    return conn.scalar(query) or 0
 
 
 def _numbered(session_uid: str) -> tuple[Select[Any], ColumnElement[int]]:
@@ -213,14 +243,12 @@ def _words(type_: EntryType, body: dict[str, Any]) -> dict[str, Any]:
             return {"role": MessageRole.ASSISTANT, "content": body["text"]}
 
 
-def _circumstances(
-    entry: EntryRow, body: dict[str, Any], turns: dict[tuple[int, str, int], int], sender: Any
-) -> dict[str, Any]:
+def _circumstances(entry: EntryRow, body: dict[str, Any], played: dict[Step, int], sender: Any) -> dict[str, Any]:
     """Return who said it, when, and what became of it."""
     of_agent = {
         "id": f"entry-{entry.seq}",
         "created_at": entry.at,
-        "turn": turns.get((entry.round, entry.agent, entry.step)) or None,
+        "turn": played.get((entry.round, entry.agent, entry.step)) or None,
     }
     if "id" not in body:
         return of_agent

@@ -129,6 +129,8 @@ async def test_message_that_is_being_answered_is_not_changed(alice: httpx2.Async
         pytest.param({"content": "x", "extraData": {"a": "b" * 20 * KIB}}, "16384", id="much extra data"),
         pytest.param({"content": "x", "extraData": [1]}, "extraData", id="extra data that is no object"),
         pytest.param({"content": "x", "idempotencyKey": "k" * 257}, "idempotencyKey", id="a long key"),
+        pytest.param({"content": "a\0b"}, "U+0000", id="a character that is none"),
+        pytest.param({"content": "x", "extraData": {"a": 2**64}}, "extraData", id="a number beyond 64 bits"),
         pytest.param({"content": "x", "other": 1}, "other", id="an unknown field"),
     ],
 )
@@ -154,6 +156,8 @@ async def test_sizes_of_messages_and_bodies_are_bounded(alice: httpx2.AsyncClien
         b'{"content": "x", "extraData": {"a": [' + b"1," * MAX_JSON_VALUES + b"1]}}": (422, "invalid_request"),
         b"[" * 5000: (422, "invalid_request"),
         b'{"content": ': (422, "invalid_request"),
+        rb'{"content": "\ud800"}': (422, "invalid_request"),
+        rb'{"content": "x", "\ud800": 1}': (422, "invalid_request"),
     }
     for body, expected in bodies.items():
         assert problem(await alice.post(MESSAGES, content=body, headers=headers)) == expected

@@ -36,6 +36,12 @@ def test_creation_leaves_defaults_to_the_api_server_and_content_as_it_is() -> No
     assert SessionCreate.model_validate(body).to_spec() == {"goal": "x", "context": {"json": {"nothing": None}}}
 
 
+@pytest.mark.parametrize("value", [pytest.param(2**64, id="a number"), pytest.param("\ud800", id="half a character")])
+def test_creation_refuses_what_cannot_be_written_again(value: object) -> None:
+    with pytest.raises(ValidationError, match=r"cannot be written as JSON|unicode"):
+        SessionCreate.model_validate({"goal": "x", "context": {"json": {"a": value}}})
+
+
 def test_patch_keeps_the_nulls_that_remove() -> None:
     body = {"title": None, "limits": {"maxSteps": None}, "metadata": {"a": None}, "labels": {"b": None}}
     labels = body.pop("labels")

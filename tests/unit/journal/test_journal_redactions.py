@@ -348,6 +348,9 @@ async def test_turn_that_is_played_again_after_a_deletion_buys_an_answer_to_what
     await later.ask(an_answer("I know nothing."), "without-secret")
     await later.commit(turn.k, Outcome.FINAL, OPEN)
     assert (await store.read(find_reply, "s1", "m2")).text == "I know nothing."
+    found = await conversation(store)
+    assert "I saw the secret." not in [said.content for said in found]
+    assert await store.read(count_said, "s1") == len(found)
 
 
 async def test_finished_session_lets_all_be_deleted_but_its_goal(store: Store) -> None:

@@ -69,6 +69,7 @@ async def delete_session(
     answer = await act_on_resource(gateway, caller, ResourceAct.DELETE, (row.namespace, row.name), send)
     if "deletionTimestamp" in answer.get("metadata", {}):
         return Response(status_code=202)
+    gateway.own_ids.forget(row.uid)  # its id is free, and the watch, which tells so too, may be later
     await gateway.store.mark_deleted(row.uid, utc_now())
     return Response(status_code=204)
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from agentsessions.gateway.callers import find_to_change
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
@@ -33,6 +33,8 @@ from agentsessions.journal.rows import MessageRole, NewMessage, SessionRow
 router = APIRouter(prefix=f"{PREFIX}/{{session}}/messages", tags=["messages"])
 
 MAX_NUMBER: Final = 2**53
+
+MessageId = Annotated[str, Path(max_length=64, pattern="^[A-Za-z0-9-]+$", description="Id of the message.")]
 
 
 @router.post("", status_code=201, response_model_exclude_none=True)
@@ -113,7 +115,7 @@ async def count_messages(
 
 @router.get("/{message}", response_model_exclude_none=True)
 async def get_message(
-    gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId, message: str
+    gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId, message: MessageId
 ) -> MessageAnswer:
     """Read one message (needs `get` on `agentsessions/messages`)."""
     return await _read(gateway, await find_session(gateway, user, session, namespace, resource=MESSAGES), message)
@@ -125,7 +127,7 @@ async def patch_message(
     user: TheUser,
     namespace: TheNamespace,
     session: SessionId,
-    message: str,
+    message: MessageId,
     body: MessagePatch,
 ) -> MessageAnswer:
     """Change what a message says (needs `update` on `agentsessions/messages`). What it said before is gone for good.
@@ -147,7 +149,7 @@ async def patch_message(
 
 @router.delete("/{message}", status_code=204)
 async def delete_message(
-    gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId, message: str
+    gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId, message: MessageId
 ) -> Response:
     """Delete a message for good; a tool call with its result (needs `delete` on `agentsessions/messages`).
 

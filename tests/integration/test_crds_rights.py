@@ -102,6 +102,8 @@ VIEW = {
     f"get {SESSIONS}/messages": True,
     f"get {SESSIONS}/events": True,
     f"create {SESSIONS}/messages": False,
+    f"update {SESSIONS}/messages": False,
+    f"delete {SESSIONS}/messages": False,
     f"create {SESSIONS}": False,
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,
@@ -112,6 +114,8 @@ VIEW = {
 }
 USER = VIEW | {
     f"create {SESSIONS}/messages": True,
+    f"update {SESSIONS}/messages": True,
+    f"delete {SESSIONS}/messages": True,
     f"create {SESSIONS}": True,
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,

@@ -23,6 +23,11 @@ _SPEC_FIELDS: Final = frozenset(
 )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Take the default out of a field's schema: in a patch, what is left out stays."""
+    schema.pop("default", None)
+
+
 class SessionCreate(SessionSpec):
     """A session to be created: its spec, flat, and how the resource is named and labelled."""
 
@@ -61,7 +66,7 @@ class SessionPatch(ApiModel):
     """Description for people."""
     metadata: Annotated[dict[str, Annotated[str, Field(max_length=1024)] | None], Field(max_length=32)] | None = None
     """Words of your own about the session; nothing acts on them."""
-    operating_mode: OperatingMode = OperatingMode.RUNNING
+    operating_mode: Annotated[OperatingMode, Field(json_schema_extra=_without_default)] = OperatingMode.RUNNING
     """Running, Paused (at the next step's end, state kept) or Cancelled (for good)."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     """Place in the namespace's queue when there is no room: higher goes first. Default 0."""

@@ -11,25 +11,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.integration.crds_chart import chart_objects
+from tests.integration.crds_chart import chart_objects, private_policies
 from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SECONDS_TO_BIND = 90
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
-
-
-def to_private(policy: Manifest, namespace: str) -> Manifest:
-    """Return a policy or its binding under a name of the test's, for one namespace alone."""
-    spec = policy["spec"]
-    if policy["kind"] == "ValidatingAdmissionPolicyBinding":
-        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-        spec = spec | {
-            "policyName": f"{namespace}-{spec['policyName']}",
-            "matchResources": {"namespaceSelector": selector},
-        }
-    return policy | {"metadata": {"name": f"{namespace}-{policy['metadata']['name']}"}, "spec": spec}
 
 
 def a_pod(name: str, **labels: str) -> Manifest:
@@ -54,12 +42,7 @@ def ours(name: str) -> Manifest:
 @pytest.fixture(scope="module")
 def kubectl() -> Iterator[Kubectl]:
     with fresh_namespace("crds-admission") as kubectl:
-        policies = [
-            to_private(document, kubectl.namespace)
-            for document in chart_objects(kubectl.namespace)
-            if document["kind"].startswith("ValidatingAdmissionPolicy")
-        ]
-        bundle = {"apiVersion": "v1", "kind": "List", "items": policies}
+        bundle = private_policies(kubectl.namespace)
         kubectl("create", "--filename", "-", manifest=bundle)
         try:
             await_refusal(lambda: kubectl.run("create", "--dry-run=server", "-f", "-", manifest=ours("early")))
@@ -290,3 +273,16 @@ def test_what_the_cluster_deletes_needs_no_owner(kubectl: Kubectl, member: Kubec
     kubectl("create", "rolebinding", name, "--role=member", f"--user={user}")
     member("create", "--filename", "-", manifest=a_session(name, owner="mia"))
     replace(kubectl, user=user)("delete", "ags", name)
+
+
+def test_a_namespace_goes_with_sessions_that_have_an_owner() -> None:
+    with fresh_namespace("crds-gone") as doomed:
+        bundle = private_policies(doomed.namespace)
+        doomed("create", "--filename", "-", manifest=bundle)
+        try:
+            early = ours("early")
+            await_refusal(lambda: doomed.run("create", "--dry-run=server", "-f", "-", manifest=early))
+            doomed("create", "--filename", "-", manifest=a_session("owned", owner="mia"))
+            doomed("delete", "namespace", doomed.namespace, "--timeout=90s")
+        finally:
+            doomed.run("delete", "--filename", "-", manifest=bundle)

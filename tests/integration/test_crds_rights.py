@@ -105,6 +105,7 @@ VIEW = {
     f"update {SESSIONS}/messages": False,
     f"create {SESSIONS}/import": False,
     f"list {SESSIONS}/audit": False,
+    f"delete {SESSIONS}/messages": False,
     f"create {SESSIONS}": False,
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,

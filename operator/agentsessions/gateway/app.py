@@ -18,6 +18,8 @@ from agentsessions.gateway.requests import RequestContext
 from agentsessions.gateway.routes import (
     archives,
     audit,
+    changes,
+    conversation,
     events,
     figures,
     history,
@@ -58,7 +60,9 @@ def create_api() -> FastAPI:
     problems.install(app)
     app.include_router(lists.router)
     app.include_router(sessions.router)
+    app.include_router(changes.router)
     app.include_router(messages.router)
+    app.include_router(conversation.router)
     app.include_router(events.router)
     app.include_router(history.router)
     app.include_router(archives.router)

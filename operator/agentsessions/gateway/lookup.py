@@ -48,6 +48,16 @@ TheUser = Annotated[User, Depends(current_user)]
 TheNamespace = Annotated[str, Depends(namespace_of)]
 
 
+def refuse_all_namespaces(namespace: str) -> None:
+    """Refuse `*` where one namespace is meant.
+
+    Raises:
+        ProblemError: 400.
+    """
+    if namespace == ALL_NAMESPACES:
+        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
+
+
 async def find_session(
     gateway: Gateway, user: User, id_: str, namespace: str, *, verb: str = "get", resource: str = SESSIONS
 ) -> SessionRow:
@@ -56,8 +66,7 @@ async def find_session(
     Raises:
         ProblemError: 400 for `*`, 403 without the right, 404 when there is none.
     """
-    if namespace == ALL_NAMESPACES:
-        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
+    refuse_all_namespaces(namespace)
     row = await gateway.store.get_session(id_, namespace)
     # Asked first by what the caller wrote, so that a refusal does not tell whether there is such a session.
     await gateway.auth.require(user, verb, resource, namespace, row.name if row else id_)

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
+from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import CredentialsError, load_access
 from agentsessions.engine.errors import ApiError
@@ -20,7 +21,9 @@ from agentsessions.gateway.app import create_app, create_health_app
 from agentsessions.gateway.auth import Auth
 from agentsessions.gateway.logs import configure_logs
 from agentsessions.gateway.manifests import FIELD_MANAGER
+from agentsessions.gateway.own_ids import OwnIds
 from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.rates import Rates
 from agentsessions.gateway.replicas import Replicas
 from agentsessions.gateway.retention import Retention
 from agentsessions.gateway.server import create_server
@@ -114,19 +117,26 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
             traces = otel.start(captures_content=settings.trace_content)
             opened.push_async_callback(asyncio.to_thread, traces.close)
-        client = Client(load_access(settings.kubeconfig), field_manager=FIELD_MANAGER)
+        access = load_access(settings.kubeconfig)
+        client = Client(access, field_manager=FIELD_MANAGER)
         opened.push_async_callback(client.close)
+        callers = Callers(access, field_manager=FIELD_MANAGER)
+        opened.push_async_callback(callers.close)
         store = await Store.open(settings.database_url, clock=utc_now, instance=settings.instance)
         opened.push_async_callback(store.close)
         await store.recover()
         opened.push_async_callback(leave, store)
+        watch = SessionWatch(client, store, utc_now)
         gateway = Gateway(
             settings=settings,
             store=store,
             client=client,
             auth=Auth(client, namespace=settings.namespace),
-            watch=SessionWatch(client, store, utc_now),
+            watch=watch,
             changes=Changes(store),
+            callers=callers,
+            own_ids=OwnIds(watch),
+            rates=Rates.of(settings),
         )
         gateway.proxy = await open_proxy(gateway)
         opened.push_async_callback(gateway.proxy.close)

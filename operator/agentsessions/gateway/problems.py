@@ -148,6 +148,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
     detail = f"The request is not valid: {'; '.join(found)}. /api/v1/openapi.json describes what is allowed."
+    detail = detail.encode(errors="replace").decode()  # names of fields may hold half characters, as JSON can write
     return answer(request, ProblemError(422, CODES[422], "Request not valid", detail))
 
 

@@ -47,6 +47,10 @@ class Settings:
     """How long sessions whose resource is gone are kept, where their namespace does not say; None: for ever."""
     drain_seconds: int = 120
     """How long a stop waits for purchases under way."""
+    sessions_per_minute: int = 120
+    """Most sessions that one user may create in a minute by HTTP; 0 for any number."""
+    messages_per_minute: int = 1200
+    """Most messages that one user may send in a minute; 0 for any number."""
     log_level: str = "info"
     """Least severe level that is logged."""
     traces: bool = False
@@ -74,6 +78,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         streams_per_user=_integer(env, "STREAMS_PER_USER", Settings.streams_per_user, lowest=1, highest=100_000),
         journal_retention=_span(env, "JOURNAL_RETENTION"),
         drain_seconds=_integer(env, "DRAIN_SECONDS", Settings.drain_seconds, lowest=0, highest=3600),
+        sessions_per_minute=_integer(env, "SESSIONS_PER_MINUTE", Settings.sessions_per_minute, lowest=0, highest=10**6),
+        messages_per_minute=_integer(env, "MESSAGES_PER_MINUTE", Settings.messages_per_minute, lowest=0, highest=10**6),
         log_level=_word(env, "LOG_LEVEL", Settings.log_level, LOG_LEVELS),
         traces=any(env.get(name) for name in OTLP_ENDPOINTS),
         trace_content=_word(env, "TRACE_CONTENT", "false", ("true", "false")) == "true",

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request
 
+from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.own_ids import OwnIds
+from agentsessions.gateway.rates import Rates
 from agentsessions.gateway.settings import Settings
 from agentsessions.gateway.streams import Changes, StreamCount
 from agentsessions.gateway.tails import Tails
@@ -30,6 +33,11 @@ class Gateway:
     """AgentSessions of all namespaces, as the API server last showed them."""
     changes: Changes
     """Wakes streams when a session's journal grows."""
+    callers: Callers
+    """Requests to the API server in the names of those who ask."""
+    own_ids: OwnIds
+    """Finds sessions by the id that their owners gave them."""
+    rates: Rates
     with_goal: set[str] = field(default_factory=set)
     """Sessions whose first message is known to be written. A hint that saves work; the journal decides."""
     tails: Tails = field(init=False)

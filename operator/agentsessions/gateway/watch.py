@@ -159,11 +159,21 @@ class SessionWatch:
             return
         row = to_row(view, await self._namespace_uid_of(view))
         if self._written.get(uid) != row:
-            if row.phase in TERMINAL:
-                await self.before_end(uid)
-            await self._store.put_session(row)
+            await self._put(row)
             self._written[uid] = row
         await self._fence(view)
+
+    async def write_answer(self, view: SessionView) -> None:
+        """Write a session as the API server answered it to a change: the watch, which tells of it too, may be later."""
+        known = self.sessions.get(view.uid)
+        if known is not None and int(known.resource_version) > int(view.resource_version):
+            view = known
+        await self._put(to_row(view, await self._namespace_uid_of(view)))
+
+    async def _put(self, row: SessionRow) -> None:
+        if row.phase in TERMINAL:
+            await self.before_end(row.uid)
+        await self._store.put_session(row)
 
     async def _namespace_uid_of(self, view: SessionView) -> str:
         written = self._written.get(view.uid)

@@ -58,6 +58,18 @@ class InboxFull(Refusal):
     """As many messages wait as may. Passes: the next turn takes them all."""
 
 
+class UnknownMessage(Refusal):
+    """The session has no such message, or not any more. Final."""
+
+
+class MessageInPlay(Refusal):
+    """An agent is answering it at this moment. Passes with the answer."""
+
+
+class MessageFixed(Refusal):
+    """It cannot be changed in this way. Final."""
+
+
 class GoalMissing(Refusal):
     """The goal with its context was not stored yet; `set_goal_message` first."""
 

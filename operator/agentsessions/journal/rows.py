@@ -120,14 +120,25 @@ class Course:
     """With it the session runs its goal in rounds."""
 
 
+class MessageRole(StrEnum):
+    """Who says a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
 class MessageState(StrEnum):
-    """How far a message came."""
+    """How far a message came that was sent to a session."""
 
     QUEUED = "queued"
     TAKEN = "taken"
     """A turn has it in its history."""
     ANSWERED = "answered"
     """That turn, or one after it, ended with a text."""
+    DELETED = "deleted"
+    """Its content is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,14 @@ class NewMessage:
     """Name of the user who says it."""
     idempotency_key: str | None = None
     """The same key with the same content means the same message."""
+    role: MessageRole = MessageRole.USER
+    """Those of a user begin a turn; others wait for the next one, and stand in front of it."""
+    tool_call_id: str | None = None
+    """With role tool: the call that it is the result of."""
+    tool_name: str | None = None
+    """With role tool: the tool."""
+    extra_data: dict[str, Any] | None = None
+    """The sender's own; nothing acts on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +168,17 @@ class MessageRow:
 
     id: str
     ordinal: int
-    """Its place among the session's messages, from 1."""
-    role: str
+    """Its place among the messages to the session, from 1."""
+    role: MessageRole
     content: str
+    """Empty once deleted."""
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    extra_data: dict[str, Any] | None = None
     actor: str
     created_at: datetime
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
     state: MessageState
     agent: str | None = None
     """Who took it, and so on; None while it is queued."""

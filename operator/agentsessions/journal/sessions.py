@@ -1,8 +1,8 @@
 """The read model of the resources: jobs that keep it, queries over it.
 
 A session's entries begin once its status has a phase. A view older than the stored one (lower generation, earlier
-phase, a phase after a final one, a lower version) is a watch's echo and changes nothing: several gateways may watch
-the same session, and one of them be behind.
+phase, a phase after a final one, a lower version, anything after the deletion) is a watch's echo and changes nothing:
+several gateways may watch the same session, and one of them be behind.
 """
 
 from dataclasses import replace
@@ -56,7 +56,7 @@ def put_session(work: Work, row: SessionRow) -> None:
 
 
 def _is_echo(row: SessionRow, stored: SessionRow) -> bool:
-    if stored.phase in FINAL_PHASES and row.phase is not stored.phase:
+    if stored.deleted_at is not None or (stored.phase in FINAL_PHASES and row.phase is not stored.phase):
         return True
     if stored.phase_started_at is not None:
         is_earlier = row.phase_started_at is None or row.phase_started_at < stored.phase_started_at

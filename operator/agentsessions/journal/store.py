@@ -218,14 +218,6 @@ class Store:
         """
         return await self.write(lambda work: inbox.put(work, session_uid, message))
 
-    async def messages(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[MessageRow]:
-        """Return the messages to a session in order, from the one behind ordinal `after`."""
-        return await self.read(inbox.list_messages, session_uid, after, limit)
-
-    async def message(self, session_uid: str, message_id: str) -> MessageRow | None:
-        """Return one message to a session."""
-        return await self.read(inbox.find, session_uid, message_id)
-
     # Model calls.
 
     async def reserve_call(self, pod: PodIdentity, request: CallRequest) -> Reservation:
@@ -378,6 +370,7 @@ def verify_chain(conn: Connection, session_uid: str) -> list[str]:
             problems += check.read(page)
     except ValueError as error:
         return [*problems, f"an entry after entry {check.head} cannot be read, it was changed: {error}"]
+    problems += check.unexplained()
     recorded = conn.execute(
         select(usage.c.head, usage.c.digest).where(usage.c.session_uid == session_uid)
     ).one_or_none()

@@ -235,8 +235,14 @@ inbox: Final = Table(
     Column("idempotency_key", String(256)),
     Column("role", String(16), nullable=False),
     Column("content", Text, nullable=False),
+    Column("tool_call_id", String(128)),
+    Column("tool_name", String(64)),
+    Column("extra_data", JSON(none_as_null=True)),
+    Column("sent_digest", String(64), nullable=False),
     Column("actor", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
     Column("agent", String(63)),
     Column("epoch", Integer),
     Column("round", Integer),
@@ -245,7 +251,8 @@ inbox: Final = Table(
     UniqueConstraint("session_uid", "idempotency_key"),
     Index(None, "session_uid", "entry_seq"),  # finds the queued ones among many
 )
-"""Messages to a session, in order; `agent` and what follows name the turn that took it."""
+"""Messages to a session, in order, as they are now; `agent` and what follows name the turn that took it. A deleted one
+has no content any more, and keeps its idempotency key."""
 
 rounds: Final = Table(
     "rounds",

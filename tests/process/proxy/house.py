@@ -11,11 +11,14 @@ import httpx2
 
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec
 from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.gateway.app import create_app
 from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.own_ids import OwnIds
 from agentsessions.gateway.proxy.providers import Provider as KnownProvider
 from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.rates import Rates
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings
 from agentsessions.gateway.state import Gateway
@@ -147,13 +150,17 @@ async def open_house(cluster: Cluster, database: str, port: int = 0, instance: s
     client = Client(cluster.access(), field_manager="test")
     store = await Store.open(database, instance=instance)
     await store.recover()
+    watch = SessionWatch(client, store, utc_now)
     gateway = Gateway(
         settings=settings,
         store=store,
         client=client,
         auth=Auth(client, namespace=settings.namespace),
-        watch=SessionWatch(client, store, utc_now),
+        watch=watch,
         changes=Changes(store),
+        callers=Callers(cluster.access(), field_manager="test"),
+        own_ids=OwnIds(watch),
+        rates=Rates.of(settings),
     )
     gateway.proxy = await open_proxy(gateway)
     endless = [asyncio.create_task(gateway.watch.run()), asyncio.create_task(gateway.changes.run())]
@@ -176,6 +183,7 @@ async def open_house(cluster: Cluster, database: str, port: int = 0, instance: s
             await asyncio.gather(*endless, return_exceptions=True)
             await gateway.proxy.close()
             await store.close()
+            await gateway.callers.close()
             await client.close()
 
 

@@ -270,9 +270,10 @@ async def test_messages_are_sent_once_for_each_key(talk: Talk) -> None:
         assert (other.status_code, other.json()["code"]) == (409, "key_reused")
         for number in range(3):
             await person.post(MESSAGES, json={"content": str(number)})
-        page = (await person.get(MESSAGES, params={"limit": 3})).json()
-        assert [item["content"] for item in page["items"]] == ["hello", "0", "1"]
-        rest = (await person.get(MESSAGES, params={"after": page["next"]})).json()
+        sent = {"role": "user"}
+        page = (await person.get(MESSAGES, params={"limit": 4, **sent})).json()
+        assert [item["content"] for item in page["items"]] == ["say hello", "hello", "0", "1"]
+        rest = (await person.get(MESSAGES, params={"after": page["next"], **sent})).json()
         assert [item["state"] for item in rest["items"]] == ["queued"]
         assert "next" not in rest
 
@@ -282,9 +283,9 @@ async def test_messages_are_sent_once_for_each_key(talk: Talk) -> None:
     ("body", "status"),
     [
         pytest.param({"content": ""}, 422, id="nothing"),
-        pytest.param({"content": "a" * 65_537}, 422, id="too much"),
-        pytest.param({"content": "hello", "role": "system"}, 422, id="a field that is not there"),
-        pytest.param({"content": "a" * 65_536}, 201, id="the most"),
+        pytest.param({"content": "a" * 262_145}, 413, id="too much"),
+        pytest.param({"content": "hello", "rank": "high"}, 422, id="a field that is not there"),
+        pytest.param({"content": "a" * 262_144}, 201, id="the most"),
     ],
 )
 async def test_messages_are_checked(talk: Talk, body: dict[str, str], status: int) -> None:

@@ -24,7 +24,7 @@ def closed(**changes: Any) -> Any:
 
 
 async def states(store: Store) -> list[tuple[str, str]]:
-    return [(message.content, message.state.value) for message in await store.messages("s1")]
+    return [(message.content, message.state.value) for message in await store.read(inbox.list_messages, "s1", 0, 1000)]
 
 
 @pytest.mark.requirement("CONV-1")
@@ -33,8 +33,8 @@ async def test_message_reads_as_it_was_stored(store: Store) -> None:
     stored = await player.say("hello")
     assert (stored.ordinal, stored.role, stored.content, stored.actor) == (1, "user", "hello", "alice")
     assert (stored.created_at, stored.state, stored.entry_seq) == (T0, MessageState.QUEUED, None)
-    assert await store.message("s1", stored.id) == stored
-    assert await store.message("s1", "other") is None
+    assert await store.read(inbox.find, "s1", stored.id) == stored
+    assert await store.read(inbox.find, "s1", "other") is None
     assert (await player.level()).inbox_pending == 1
 
 
@@ -44,8 +44,8 @@ async def test_messages_are_listed_in_order_and_in_pages(store: Store) -> None:
     for content in ("one", "two", "three"):
         await player.say(content)
         await other.store.put_message("s2", NewMessage(f"other-{content}", content, "bob"))
-    assert [message.ordinal for message in await store.messages("s1")] == [1, 2, 3]
-    assert [message.content for message in await store.messages("s1", after=1, limit=1)] == ["two"]
+    assert [message.ordinal for message in await store.read(inbox.list_messages, "s1", 0, 1000)] == [1, 2, 3]
+    assert [message.content for message in await store.read(inbox.list_messages, "s1", 1, 1)] == ["two"]
 
 
 async def test_message_sent_again_with_its_key_is_one_message(store: Store) -> None:
@@ -106,7 +106,7 @@ async def test_queued_messages_go_to_the_next_turn_in_order(store: Store) -> Non
     said = [item.get("content") for item in await store.history(second)]
     assert said[-2:] == ["one", "two"]
     assert [item["content"] for item in await store.history(first)] == ["say hello"]
-    taken = await store.message("s1", "m-one")
+    taken = await store.read(inbox.find, "s1", "m-one")
     assert taken is not None
     assert (taken.agent, taken.epoch, taken.round, taken.k) == ("agent", 1, 1, 2)
     entry = (await store.entries("s1", after=(taken.entry_seq or 0) - 1))[0]

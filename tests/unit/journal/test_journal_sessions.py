@@ -190,3 +190,12 @@ async def test_entries_are_read_in_pages(store: Store) -> None:
     await store.put_session(a_session())
     assert [entry.seq for entry in await store.entries("s1", after=1, limit=1)] == [2]
     assert await store.entries("s1", after=3) == []
+
+
+async def test_deleted_session_is_not_brought_back_by_a_late_view(store: Store) -> None:
+    await store.put_session(a_session())
+    await store.mark_deleted("s1", T0)
+    await store.put_session(a_session(generation=2, title="late"))
+    row = await store.get_session_by_uid("s1")
+    assert row is not None
+    assert (row.deleted_at, row.title) == (T0, "")

@@ -2,14 +2,15 @@
 
 import asyncio
 import tempfile
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlalchemy.exc import IntegrityError
 
 from agentsessions.api.model import ApiModel
 from agentsessions.gateway.archives import MEDIA_TYPE, read_file, receive_file, write_archive
+from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.lookup import (
     ALL_NAMESPACES,
@@ -19,12 +20,17 @@ from agentsessions.gateway.lookup import (
     TheUser,
     find_session,
 )
+from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.routes.figures import API
-from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX
+from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.streams import LiveResponse
+from agentsessions.journal import audit
+from agentsessions.journal.acts import Act
 from agentsessions.journal.archive import ArchiveRefused, SessionKnown, check, put
+from agentsessions.journal.rows import SessionRow
+from agentsessions.journal.writer import Work
 
 IMPORT: Final = f"{SESSIONS}/import"
 FILE: Final[dict[int | str, dict[str, Any]]] = {
@@ -49,10 +55,17 @@ class Imported(ApiModel):
 
 
 @router.get(f"{PREFIX}/{{session}}/export", response_class=Response, responses=FILE)
-async def export_session(gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId) -> Response:
+async def export_session(
+    gateway: TheGateway,
+    user: TheUser,
+    namespace: TheNamespace,
+    session: SessionId,
+    attempt: Annotated[Attempt, Depends(attempt_of(Act.EXPORT))],
+) -> Response:
     """Get a session's journal as one file (needs `get` on `agentsessions/messages`)."""
     row = await find_session(gateway, user, session, namespace, resource=MESSAGES)
     gateway.streams.refuse_more(user.name)
+    await attempt.record(attempt.done(row))
     source = gateway.streams.count(user.name, write_archive(gateway.store, row.uid))
     response = LiveResponse(source, MEDIA_TYPE, stream=Stream.EXPORT)
     response.headers["Content-Disposition"] = f'attachment; filename="{row.uid}.jsonl.zst"'
@@ -60,7 +73,13 @@ async def export_session(gateway: TheGateway, user: TheUser, namespace: TheNames
 
 
 @router.post(f"{API}/import", status_code=201, openapi_extra=BODY)
-async def import_session(request: Request, gateway: TheGateway, user: TheUser, namespace: TheNamespace) -> Imported:
+async def import_session(
+    request: Request,
+    gateway: TheGateway,
+    user: TheUser,
+    namespace: TheNamespace,
+    attempt: Annotated[Attempt, Depends(attempt_of(Act.IMPORT))],
+) -> Imported:
     """Take a session's file into the journal, to be read in this namespace (needs `create` on `agentsessions/import`).
 
     It is checked from its first line to its last; the session is then shown as one whose resource is gone.
@@ -74,7 +93,13 @@ async def import_session(request: Request, gateway: TheGateway, user: TheUser, n
         await receive_file(request.stream(), file)
         try:
             await asyncio.to_thread(check, read_file(file))  # first all of it: the journal waits for nobody's file
-            row = await gateway.store.write(lambda work: put(work, read_file(file), namespace, uid))
+
+            def take(work: Work) -> SessionRow:
+                row = put(work, read_file(file), namespace, uid)
+                audit.append(work, attempt.done(row))
+                return row
+
+            row = await gateway.store.write(take)
         except ArchiveRefused as refusal:
             raise ProblemError(422, "bad_archive", "File refused", f"{refusal}. Export the session again.") from refusal
         except SessionKnown as refusal:

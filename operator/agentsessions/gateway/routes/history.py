@@ -16,13 +16,14 @@ from agentsessions.gateway.lookup import (
     TheUser,
     find_session,
 )
+from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.models import to_usage
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.replay import Part, Replay
 from agentsessions.gateway.routes.events import EVENTS, MAX_SEQ
 from agentsessions.gateway.routes.figures import API
-from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX
+from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import LiveResponse
 from agentsessions.journal.comparison import read_compared

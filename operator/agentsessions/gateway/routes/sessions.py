@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
-from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.models import SessionDetail, StepList, Verification, to_detail
 from agentsessions.gateway.steps import read_steps
 from agentsessions.journal.rows import SessionRow
@@ -13,7 +13,6 @@ from agentsessions.journal.verification import Anchor, read_anchor_problems
 from agentsessions.lifecycle.facts import SessionView
 
 PREFIX: Final = "/api/v1/agent-sessions"
-MESSAGES: Final = f"{SESSIONS}/messages"
 MAX_LIMIT: Final = 1000
 
 router = APIRouter(prefix=PREFIX, tags=["sessions"])

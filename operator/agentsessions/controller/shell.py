@@ -90,7 +90,7 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
         """Hand our credentials to kopf; asked again after a 401."""
-        return to_kopf_session(access)
+        return to_kopf_session(access, operator.note_stream)
 
     @kopf.on.startup(registry=registry)
     async def start(**_: Any) -> None:
@@ -108,15 +108,21 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
     return registry
 
 
-def to_kopf_session(access: ClusterAccess) -> kopf.AiohttpSession:
-    """Return a session of its own for kopf's streams. Each request carries the token as it then is: tokens expire."""
+def to_kopf_session(access: ClusterAccess, on_watch: Callable[[str], None]) -> kopf.AiohttpSession:
+    """Return a session of its own for kopf's streams. Each request carries the token as it then is: tokens expire.
+
+    `on_watch` is told the path of each watch that the API server answers: kopf itself says nothing of its streams.
+    """
 
     async def authorize(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         token = access.token()
         if token:
             request.headers["Authorization"] = f"Bearer {token}"
         request.server_hostname = access.server_hostname
-        return await send(request)
+        response = await send(request)
+        if response.ok and request.url.query.get("watch") == "true":
+            on_watch(request.url.path)
+        return response
 
     connector = aiohttp.TCPConnector(limit=0, ssl=access.ssl)
     session = aiohttp.ClientSession(connector=connector, middlewares=(authorize,), trust_env=False)

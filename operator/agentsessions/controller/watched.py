@@ -6,6 +6,7 @@ free once it was deleted, is not. So `confirm` a view before what no resourceVer
 for an object that has not changed since we began: what changed later, the stream tells as it is.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +37,8 @@ class Watched(Generic[R]):
         self._on_gone = on_gone
         self.resource = resource
         """The kind."""
+        self.is_streamed = asyncio.Event()
+        """Set once its stream was there, and never cleared."""
         self._began_at: str | None = None  # resourceVersion of the first whole list since we may act
         self._confirmed: set[Key] = set()  # of the objects that have not changed since
 

@@ -116,7 +116,7 @@ class ManifestActs:
         due = await self._store.read(audit.next_due) if self._due is None else self._due
         if due is not None and due <= self._clock():
             settled = await self._store.write(audit.settle)
-            log.info("changes without a request recorded", records=settled)
+            log.debug("changes without a request recorded", records=settled)
             due = await self._store.read(audit.next_due)
         self._due = due
 

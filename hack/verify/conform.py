@@ -29,6 +29,7 @@ def main() -> int:
     chart = ("template", "agentsessions", "helm/agentsessions", *HELM_OPTIONS)
     two = "operator.replicas=2,gateway.replicas=2,gateway.journal.urlSecretRef.name=journal"
     rendered = helm(*chart) + helm(*chart, "--set", f"{two},gateway.tracing.endpoint=http://c")
+    check_refusal(cluster("tool", "helm"), *chart, "--set", "gateway.replicas=2")
     files = [str(path) for path in sorted((ROOT / "manifests").rglob("*.yaml"))]
     with tempfile.TemporaryDirectory() as folder:
         write_schemas(Path(folder))
@@ -39,6 +40,13 @@ def main() -> int:
             subprocess.run([*command, *files], check=False),
         ]
     return max(result.returncode for result in results)
+
+
+def check_refusal(*words: str) -> None:
+    """End this program unless the chart refuses two gateways on one SQLite file, and says what to do."""
+    done = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, check=False)
+    if done.returncode == 0 or "gateway.journal.urlSecretRef" not in done.stderr:
+        sys.exit(f"{' '.join(words)} must fail and name gateway.journal.urlSecretRef; it printed:\n{done.stderr}")
 
 
 def write_schemas(folder: Path) -> None:

@@ -49,6 +49,9 @@ def _install() -> None:
     _CREATE_NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
     _CREATE_NO_CLUSTER.write_text("create_main_cluster = false\n")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    if subprocess.run([*_INSTALL, "--download-only", *PACKAGES], check=False).returncode != 0:
-        subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=True)
-    subprocess.run([*_INSTALL, *PACKAGES], env=environment, check=True)
+    try:
+        if subprocess.run([*_INSTALL, "--download-only", *PACKAGES], check=False).returncode != 0:
+            subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=True)
+        subprocess.run([*_INSTALL, *PACKAGES], env=environment, check=True)
+    finally:
+        _CREATE_NO_CLUSTER.unlink(missing_ok=True)

@@ -11,7 +11,20 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import JSON, Boolean, Column, Connection, Integer, String, Table, and_, insert, or_, select
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    String,
+    Table,
+    TypeDecorator,
+    and_,
+    insert,
+    or_,
+    select,
+)
 
 from agentsessions.journal import sessions as read_model
 from agentsessions.journal.entries import ChainCheck
@@ -175,7 +188,10 @@ def _to_value(column: Column[Any], value: Any) -> Any:
         if not column.nullable:
             raise ValueError(f"{column.table.name}.{column.name} is empty")
         return None
-    match column.type:
+    kind = column.type
+    if isinstance(kind, TypeDecorator) and not isinstance(kind, UtcDateTime):
+        kind = kind.impl_instance
+    match kind:
         case JSON():
             return value
         case UtcDateTime():
@@ -185,7 +201,7 @@ def _to_value(column: Column[Any], value: Any) -> Any:
         case Integer():
             is_fine = isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_INTEGER
         case String(length=most):
-            is_fine = isinstance(value, str) and "\0" not in value and (most is None or len(value) <= most)
+            is_fine = isinstance(value, str) and (most is None or (len(value) <= most and "\0" not in value))
         case _:
             is_fine = False
     if not is_fine:

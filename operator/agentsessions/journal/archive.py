@@ -7,7 +7,7 @@ way) is not in it: an imported session is history, and nobody plays it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -116,7 +116,7 @@ class ArchiveReader:
         for number, line in enumerate(lines, 1):
             try:
                 found = self._read(line)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise ArchiveRefused(f"line {number} of the file is not as it was written: {error}") from error
             if found is not None:
                 yield found
@@ -213,7 +213,7 @@ def _to_instant(column: Column[Any], value: Any) -> datetime:
     at = datetime.fromisoformat(value)
     if at.tzinfo is None:
         raise ValueError(f"{column.table.name}.{column.name} has no time zone")
-    return at
+    return at.astimezone(UTC)
 
 
 def put(work: Work, lines: Iterable[bytes], namespace: str, namespace_uid: str) -> SessionRow:

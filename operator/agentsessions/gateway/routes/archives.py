@@ -1,8 +1,9 @@
 """Sessions as files: out of one journal, into another."""
 
 import asyncio
+import re
 import tempfile
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -23,6 +24,7 @@ from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.routes.figures import API
 from agentsessions.gateway.routes.sessions import MESSAGES, PREFIX
+from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import LiveResponse
 from agentsessions.journal.archive import ArchiveRefused, SessionKnown, check, put
 
@@ -31,6 +33,9 @@ FILE: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "JSON Lines, compressed with zstd.", "content": {MEDIA_TYPE: {}}}
 }
 BODY: Final = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+
+UPLOAD_SECONDS: Final = 300
+UID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 router = APIRouter(tags=["history"])
 
@@ -70,11 +75,28 @@ async def import_session(request: Request, gateway: TheGateway, user: TheUser, n
         await gateway.auth.require(user, "create", IMPORT, namespace)
     if uid is None:
         raise not_found(f"There is no namespace {namespace!r} to read the session in.")
+    async with gateway.importing:  # one at a time: files lie on a small disk
+        return await _take_in(request, gateway, namespace, uid)
+
+
+def _check(file: IO[bytes]) -> None:
+    """Refuse a file that is damaged, or of a session that can be taken for another by its name."""
+    uid = check(read_file(file)).session["uid"]
+    if not UID.fullmatch(uid):
+        raise ArchiveRefused(f"{uid!r} is no uid of a resource")
+
+
+async def _take_in(request: Request, gateway: Gateway, namespace: str, uid: str) -> Imported:
     with tempfile.TemporaryFile() as file:
-        await receive_file(request.stream(), file)
         try:
-            await asyncio.to_thread(check, read_file(file))  # first all of it: the journal waits for nobody's file
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                await receive_file(request.stream(), file)
+            # First all of it: the journal waits for nobody's file.
+            await asyncio.to_thread(_check, file)
             row = await gateway.store.write(lambda work: put(work, read_file(file), namespace, uid))
+        except TimeoutError as error:
+            detail = f"The file did not come within {UPLOAD_SECONDS} s. Send it again over a faster connection."
+            raise ProblemError(408, "too_slow", "Too slow", detail) from error
         except ArchiveRefused as refusal:
             raise ProblemError(422, "bad_archive", "File refused", f"{refusal}. Export the session again.") from refusal
         except SessionKnown as refusal:

@@ -104,7 +104,6 @@ def test_sessions_are_found_by_what_their_resource_says(reader: httpx2.Client, h
         {"label": "team=y"},
         {"owner": "nobody"},
         {"createdBefore": "2020-01-01T00:00:00Z"},
-        {"mode": "Query"},
     ):
         assert reader.get(PATH, params=query).json()["total"] == 0, query
     whole = reader.get(f"{PATH}/found").json()

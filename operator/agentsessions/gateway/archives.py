@@ -19,9 +19,9 @@ from agentsessions.journal.archive import (
 from agentsessions.journal.store import Store, utc_now
 
 MEDIA_TYPE: Final = "application/zstd"
-MAX_FILE_BYTES: Final = 256 * 1024 * 1024
-"""Of an imported file, compressed."""
-MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024 * 1024
+MAX_FILE_BYTES: Final = 32 * 1024 * 1024
+"""Of an imported file, compressed: half of what the container has for files that pass."""
+MAX_CONTENT_BYTES: Final = 1024 * 1024 * 1024
 MAX_WINDOW_BYTES: Final = 128 * 1024 * 1024
 """What a file may make the decompressor keep."""
 PIECE_BYTES: Final = 65_536

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -16,6 +16,7 @@ from agentsessions.journal.lists import GOAL_CHARS, ListedSession, Position, Ses
 CUT: Final = "…"
 _TEXTS: Final = frozenset({SessionSort.NAME, SessionSort.NAMESPACE, SessionSort.PHASE})
 _CURSOR_FIELDS: Final = 5
+MOST_TOTAL: Final = 2**53
 
 
 class SessionItem(ApiModel):
@@ -142,7 +143,7 @@ def from_cursor(cursor: str, sort: SessionSort, *, descending: bool) -> Position
     try:
         fields = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return _to_position(fields, sort, descending=descending)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, OverflowError) as error:
         raise ProblemError(
             400,
             "bad_cursor",
@@ -158,9 +159,11 @@ def _to_position(fields: Any, sort: SessionSort, *, descending: bool) -> Positio
     value, uid, total = fields[2:]
     if not isinstance(uid, str) or not isinstance(total, int) or not isinstance(value, str | None):
         raise TypeError("a cursor of other types")
+    if "\0" in uid + (value or "") or not 0 <= total < MOST_TOTAL:
+        raise ValueError("a cursor of other values")
     if value is None or sort in _TEXTS:
         return Position(value, uid, total)
     at = datetime.fromisoformat(value)
     if at.tzinfo is None:
         raise ValueError("an instant without a zone")
-    return Position(at, uid, total)
+    return Position(at.astimezone(UTC), uid, total)

@@ -1,5 +1,6 @@
 """What lives as long as the process, in one place: routes find it at `app.state.gateway`."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ class Gateway:
     rates: Rates
     with_goal: set[str] = field(default_factory=set)
     """Sessions whose first message is known to be written. A hint that saves work; the journal decides."""
+    importing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one session that is taken in from a file."""
     tails: Tails = field(init=False)
     """The newest entries of sessions that somebody watches."""
     streams: StreamCount = field(init=False)

@@ -7,18 +7,32 @@ way) is not in it: an imported session is history, and nobody plays it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import JSON, Boolean, Column, Connection, Integer, String, Table, and_, insert, or_, select
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    String,
+    Table,
+    TypeDecorator,
+    and_,
+    insert,
+    or_,
+    select,
+)
 
 from agentsessions.journal import sessions as read_model
+from agentsessions.journal.columns import Text, UtcDateTime
 from agentsessions.journal.entries import ChainCheck
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.refusals import Refusal
 from agentsessions.journal.rows import SessionRow
-from agentsessions.journal.tables import UtcDateTime, entries, inbox, rounds, session_labels, sessions, turns, usage
+from agentsessions.journal.tables import entries, inbox, rounds, session_labels, sessions, turns, usage
 from agentsessions.journal.writer import Work
 
 FORMAT: Final = "agentsessions-journal"
@@ -103,7 +117,7 @@ class ArchiveReader:
         for number, line in enumerate(lines, 1):
             try:
                 found = self._read(line)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise ArchiveRefused(f"line {number} of the file is not as it was written: {error}") from error
             if found is not None:
                 yield found
@@ -175,7 +189,10 @@ def _to_value(column: Column[Any], value: Any) -> Any:
         if not column.nullable:
             raise ValueError(f"{column.table.name}.{column.name} is empty")
         return None
-    match column.type:
+    kind = column.type
+    if isinstance(kind, TypeDecorator) and not isinstance(kind, UtcDateTime):
+        kind = kind.impl_instance
+    match kind:
         case JSON():
             return value
         case UtcDateTime():
@@ -184,8 +201,10 @@ def _to_value(column: Column[Any], value: Any) -> Any:
             is_fine = isinstance(value, bool)
         case Integer():
             is_fine = isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_INTEGER
+        case Text():
+            is_fine = isinstance(value, str)
         case String(length=most):
-            is_fine = isinstance(value, str) and "\0" not in value and (most is None or len(value) <= most)
+            is_fine = isinstance(value, str) and (most is None or (len(value) <= most and "\0" not in value))
         case _:
             is_fine = False
     if not is_fine:
@@ -197,7 +216,7 @@ def _to_instant(column: Column[Any], value: Any) -> datetime:
     at = datetime.fromisoformat(value)
     if at.tzinfo is None:
         raise ValueError(f"{column.table.name}.{column.name} has no time zone")
-    return at
+    return at.astimezone(UTC)
 
 
 def put(work: Work, lines: Iterable[bytes], namespace: str, namespace_uid: str) -> SessionRow:

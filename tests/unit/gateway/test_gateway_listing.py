@@ -35,8 +35,13 @@ def test_a_cursor_comes_back_as_it_went(sort: SessionSort, value: datetime | str
         to_cursor(Position(AT, "u", 1), SessionQuery(descending=False)),
         to_cursor(Position("yesterday", "u", 1), SessionQuery()),
         to_cursor(Position(AT.replace(tzinfo=None), "u", 1), SessionQuery()),
+        to_cursor(Position("0001-01-01T00:00:00+14:00", "u", 1), SessionQuery()),
+        to_cursor(Position(None, "u", -1), SessionQuery()),
     ],
-    ids=["no base64", "no JSON", "too short", "another order", "another way round", "no instant", "no zone"],
+    ids=[
+        *("no base64", "no JSON", "too short", "another order", "another way round", "no instant", "no zone"),
+        *("before all time", "less than nothing"),
+    ],
 )
 def test_a_cursor_that_is_not_of_this_list_is_refused(cursor: str) -> None:
     with pytest.raises(ProblemError) as refused:

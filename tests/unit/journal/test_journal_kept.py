@@ -105,7 +105,7 @@ async def test_only_sessions_that_are_gone_for_long_are_removed_and_all_of_them(
     ]
     assert await store.get_session_by_uid("old") is None
     for table in metadata.sorted_tables:
-        if "session_uid" in table.c:
+        if "session_uid" in table.c and table.c.session_uid.foreign_keys:
             found = await store.read(lambda conn, table=table: conn.execute(table.select()).mappings().all())  # type: ignore[misc]
             assert "old" not in {row["session_uid"] for row in found}, table.name
     assert await store.verify("there") == []

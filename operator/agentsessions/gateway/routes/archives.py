@@ -1,8 +1,9 @@
 """Sessions as files: out of one journal, into another."""
 
 import asyncio
+import re
 import tempfile
-from typing import Annotated, Any, Final
+from typing import IO, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -37,6 +38,9 @@ FILE: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "JSON Lines, compressed with zstd.", "content": {MEDIA_TYPE: {}}}
 }
 BODY: Final = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+
+UPLOAD_SECONDS: Final = 300
+UID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 router = APIRouter(tags=["history"])
 
@@ -89,17 +93,34 @@ async def import_session(
         await gateway.auth.require(user, "create", IMPORT, namespace)
     if uid is None:
         raise not_found(f"There is no namespace {namespace!r} to read the session in.")
+    async with gateway.importing:  # one at a time: files lie on a small disk
+        return await _take_in(request, attempt, uid)
+
+
+def _check(file: IO[bytes]) -> None:
+    """Refuse a file that is damaged, or of a session that can be taken for another by its name."""
+    uid = check(read_file(file)).session["uid"]
+    if not UID.fullmatch(uid):
+        raise ArchiveRefused(f"{uid!r} is no uid of a resource")
+
+
+async def _take_in(request: Request, attempt: Attempt, uid: str) -> Imported:
     with tempfile.TemporaryFile() as file:
-        await receive_file(request.stream(), file)
+
+        def take(work: Work) -> SessionRow:
+            row = put(work, read_file(file), attempt.namespace, uid)
+            audit.append(work, attempt.done(row))
+            return row
+
         try:
-            await asyncio.to_thread(check, read_file(file))  # first all of it: the journal waits for nobody's file
-
-            def take(work: Work) -> SessionRow:
-                row = put(work, read_file(file), namespace, uid)
-                audit.append(work, attempt.done(row))
-                return row
-
-            row = await gateway.store.write(take)
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                await receive_file(request.stream(), file)
+            # First all of it: the journal waits for nobody's file.
+            await asyncio.to_thread(_check, file)
+            row = await attempt.gateway.store.write(take)
+        except TimeoutError as error:
+            detail = f"The file did not come within {UPLOAD_SECONDS} s. Send it again over a faster connection."
+            raise ProblemError(408, "too_slow", "Too slow", detail) from error
         except ArchiveRefused as refusal:
             raise ProblemError(422, "bad_archive", "File refused", f"{refusal}. Export the session again.") from refusal
         except SessionKnown as refusal:

@@ -30,7 +30,7 @@ from agentsessions.journal.comparison import read_compared
 from agentsessions.journal.entries import EntryRow
 from agentsessions.journal.rows import SessionRow
 
-MOST_COMPARED: Final = 5000
+MOST_COMPARED: Final = 1000
 REPLAYED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Entries as events, ending after `end`.", "content": {MEDIA_TYPE: {}}},
     204: {"description": "There is nothing to tell, or no more of it."},

@@ -1,10 +1,11 @@
 """Lists of sessions, those of the past among them."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import SessionMode, SessionRole, SessionType
@@ -20,7 +21,19 @@ SORT_PATTERN: Final = f"^-?({'|'.join(SessionSort)})$"
 
 router = APIRouter(prefix=PREFIX, tags=["sessions"])
 
-Label = Annotated[str, StringConstraints(pattern=r"^[^=]{1,317}=[^=]{0,63}$")]
+WORD: Final = r"^[^\x00]*$"
+"""What a database can look for."""
+
+
+def _to_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("an instant of the years 1 to 9999 is expected") from error
+
+
+Label = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,317}=[^=\x00]{0,63}$")]
+Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
@@ -28,13 +41,13 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
     role: Annotated[SessionRole | None, Query(description="Part among other sessions.")] = None,
     mode: Annotated[SessionMode | None, Query(description="Which classes of tools agents may use.")] = None,
     phase: Annotated[list[Phase] | None, Query(description="Any of these phases.")] = None,
-    owner: Annotated[str | None, Query(max_length=253, description="User name of the owner.")] = None,
+    owner: Annotated[str | None, Query(max_length=253, pattern=WORD, description="User name of the owner.")] = None,
     session_id: Annotated[
-        str | None, Query(alias="sessionId", max_length=253, description="An id of the owner's own.")
+        str | None, Query(alias="sessionId", max_length=253, pattern=WORD, description="An id of the owner's own.")
     ] = None,
     label: Annotated[list[Label] | None, Query(max_length=16, description="All of these, as `key=value`.")] = None,
     text: Annotated[
-        str | None, Query(max_length=256, description="Part of name, own id, title, description or goal.")
+        str | None, Query(max_length=256, pattern=WORD, description="Part of name, own id, title, description or goal.")
     ] = None,
     deleted: Annotated[bool, Query(description="Also sessions whose resource is gone.")] = False,
 ) -> SessionQuery:
@@ -54,10 +67,10 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
 
 def _when(
     query: Annotated[SessionQuery, Depends(_what)],
-    created_after: Annotated[AwareDatetime | None, Query(alias="createdAfter", description="At or after.")] = None,
-    created_before: Annotated[AwareDatetime | None, Query(alias="createdBefore", description="Before.")] = None,
-    finished_after: Annotated[AwareDatetime | None, Query(alias="finishedAfter", description="At or after.")] = None,
-    finished_before: Annotated[AwareDatetime | None, Query(alias="finishedBefore", description="Before.")] = None,
+    created_after: Annotated[Instant | None, Query(alias="createdAfter", description="At or after.")] = None,
+    created_before: Annotated[Instant | None, Query(alias="createdBefore", description="Before.")] = None,
+    finished_after: Annotated[Instant | None, Query(alias="finishedAfter", description="At or after.")] = None,
+    finished_before: Annotated[Instant | None, Query(alias="finishedBefore", description="Before.")] = None,
 ) -> SessionQuery:
     """Return the query with its times (a FastAPI dependency)."""
     return replace(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request
+from fastapi.requests import HTTPConnection
 
 from agentsessions.api.names import GROUP, MANAGER, TOKEN_AUDIENCE
 from agentsessions.api.reasons import Phase, RefusalCode
@@ -20,7 +21,9 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.cache import ExpiringCache
+from agentsessions.gateway.metrics import REMEMBERED_REVIEWS, REVIEW_SECONDS, REVIEWS, Review, ReviewResult
 from agentsessions.gateway.problems import ProblemError, unavailable
+from agentsessions.gateway.requests import name_session
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -78,10 +81,14 @@ class Auth:
         """Use `client` for reviews; the operator's service account lives in `namespace`."""
         self._client = client
         self._operator = f"system:serviceaccount:{namespace}:{MANAGER}"
-        self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(_lifetime)
-        self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(_lifetime)
+        self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(
+            _lifetime, on_remembered=REMEMBERED_REVIEWS.labels(Review.IDENTITY).inc
+        )
+        self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(
+            _lifetime, on_remembered=REMEMBERED_REVIEWS.labels(Review.ACCESS).inc
+        )
 
-    async def user(self, request: Request) -> User:
+    async def user(self, request: HTTPConnection) -> User:
         """Return the person or program that asks.
 
         Raises:
@@ -99,7 +106,7 @@ class Auth:
         """Return whether `user` has the right to `access`."""
         return await self._access.get((user, access), lambda: self._ask_access(user, access))
 
-    async def may_go_on(self, request: Request, access: Access) -> bool:
+    async def may_go_on(self, request: HTTPConnection, access: Access) -> bool:
         """Return whether the caller of a long answer is still known and still has the right.
 
         While the API server cannot be asked, what was allowed goes on.
@@ -194,17 +201,22 @@ class Auth:
 
     async def _ask(self, resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "spec": spec}
+        review = Review.IDENTITY if resource is TOKEN_REVIEWS else Review.ACCESS
         try:
-            answer = await self._client.create(resource, None, body)
+            with REVIEW_SECONDS.labels(review).time():
+                answer = await self._client.create(resource, None, body)
         except ApiError as error:
+            REVIEWS.labels(review, ReviewResult.FAILED).inc()
             if not error.is_passing:
                 raise
             raise unavailable(f"The API server cannot be asked who you are: {error}. Try again.") from error
         status: dict[str, Any] = answer.get("status", {})
+        is_yes = status.get("authenticated") or status.get("allowed")
+        REVIEWS.labels(review, ReviewResult.YES if is_yes else ReviewResult.NO).inc()
         return status
 
 
-def bearer_token(request: Request) -> str:
+def bearer_token(request: HTTPConnection) -> str:
     """Return the request's bearer token.
 
     Raises:
@@ -248,6 +260,8 @@ async def current_pod(request: Request) -> PodIdentity:
     gateway: Gateway = request.app.state.gateway
     uid = await gateway.auth.pod_uid(request)
     pod = await gateway.store.identify_pod(uid)
+    if pod is not None:
+        name_session(pod.session_uid)
     if pod is None:
         raise ProblemError(
             425,
@@ -261,8 +275,18 @@ async def current_pod(request: Request) -> PodIdentity:
         raise stale_epoch(pod)
     if not gateway.watch.is_ready.is_set():
         raise unavailable("The gateway has just started and does not know all sessions yet. Try again.")
-    refuse_ended(pod, gateway.session(pod.session_uid))
+    session = gateway.session(pod.session_uid)
+    if session is None and gateway.store.is_shared:
+        await _refuse_unseen(gateway, pod)
+    refuse_ended(pod, session)
     return pod
+
+
+async def _refuse_unseen(gateway: "Gateway", pod: PodIdentity) -> None:
+    """Send a pod away for a moment whose session another gateway has seen, and this one has not yet."""
+    row = await gateway.store.get_session_by_uid(pod.session_uid)
+    if row is not None and row.deleted_at is None:
+        raise unavailable(f"This gateway does not know session {pod.namespace}/{pod.name} yet. Try again.")
 
 
 def stale_epoch(pod: PodIdentity) -> ProblemError:

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path, Query, Request
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
 from agentsessions.gateway.problems import ProblemError, not_found
+from agentsessions.gateway.requests import name_session, name_user
 from agentsessions.gateway.state import Gateway, gateway_of
 from agentsessions.journal.rows import SessionRow
 
@@ -25,7 +26,9 @@ SessionId = Annotated[
 
 async def current_user(request: Request, gateway: TheGateway) -> User:
     """Return the person or program that asks (a FastAPI dependency of user routes)."""
-    return await gateway.auth.user(request)
+    user = await gateway.auth.user(request)
+    name_user(user.name)
+    return user
 
 
 def namespace_of(
@@ -45,6 +48,16 @@ TheUser = Annotated[User, Depends(current_user)]
 TheNamespace = Annotated[str, Depends(namespace_of)]
 
 
+def refuse_all_namespaces(namespace: str) -> None:
+    """Refuse `*` where one namespace is meant.
+
+    Raises:
+        ProblemError: 400.
+    """
+    if namespace == ALL_NAMESPACES:
+        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
+
+
 async def find_session(
     gateway: Gateway, user: User, id_: str, namespace: str, *, verb: str = "get", resource: str = SESSIONS
 ) -> SessionRow:
@@ -53,13 +66,13 @@ async def find_session(
     Raises:
         ProblemError: 400 for `*`, 403 without the right, 404 when there is none.
     """
-    if namespace == ALL_NAMESPACES:
-        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
+    refuse_all_namespaces(namespace)
     row = await gateway.store.get_session(id_, namespace)
     # Asked first by what the caller wrote, so that a refusal does not tell whether there is such a session.
     await gateway.auth.require(user, verb, resource, namespace, row.name if row else id_)
     if row is None or not await _is_visible(gateway, user, row, Access(verb, resource), by_uid=id_ == row.uid):
         raise not_found(f"There is no session {id_!r} in namespace {namespace!r}, by name or by uid.")
+    name_session(row.uid)
     return row
 
 

@@ -18,6 +18,8 @@ from starlette.exceptions import HTTPException
 
 from agentsessions.api.wire import OPENAI_PATH, Problem
 from agentsessions.engine.errors import ApiError
+from agentsessions.gateway.requests import HEADER, request_id_of
+from agentsessions.journal.refusals import StoreClosed, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -76,19 +78,26 @@ class ProblemError(Exception):
         self.is_final = status not in PASSING if final is None else final
         self.error = dict(error) if error is not None else None
 
-    def to_problem(self, *, openai: bool = False) -> Problem:
+    def to_problem(self, *, openai: bool = False, request_id: str | None = None) -> Problem:
         """Return the body; with `openai` the `error` member is always there."""
         error = self.error
         if error is None and openai:
             error = {"message": self.detail, "type": self.title, "code": self.code}
-        return Problem(title=self.title, status=self.status, detail=self.detail, code=self.code, error=error)
+        return Problem(
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            request_id=request_id,
+            error=error,
+        )
 
-    def to_response(self, *, openai: bool = False) -> Response:
+    def to_response(self, *, openai: bool = False, request_id: str = "") -> Response:
         """Return the HTTP answer."""
-        headers = dict(self.headers)
+        headers = dict(self.headers) | ({HEADER: request_id} if request_id else {})
         if openai and self.is_final:
             headers[NO_RETRY] = "false"
-        body = orjson.dumps(self.to_problem(openai=openai).to_json())
+        body = orjson.dumps(self.to_problem(openai=openai, request_id=request_id or None).to_json())
         return Response(body, self.status, headers, MEDIA_TYPE)
 
 
@@ -105,13 +114,16 @@ def unavailable(detail: str, *, retry_after_seconds: int = 1) -> ProblemError:
 
 def answer(request: Request, problem: ProblemError) -> Response:
     """Return the HTTP answer in the form that the request's clients read."""
-    return problem.to_response(openai=request.url.path.startswith(OPENAI_PATH))
+    is_openai = request.url.path.startswith(OPENAI_PATH)
+    return problem.to_response(openai=is_openai, request_id=request_id_of(request))
 
 
 def install(app: FastAPI) -> None:
     """Let `app` answer every error as a problem."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(StoreUnavailable, _on_store_away)
+    app.add_exception_handler(StoreClosed, _on_store_away)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
@@ -128,10 +140,15 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
     return await _on_bug(request, error)
 
 
+async def _on_store_away(request: Request, error: Exception) -> Response:
+    return answer(request, unavailable(f"{error}."))
+
+
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
     detail = f"The request is not valid: {'; '.join(found)}. /api/v1/openapi.json describes what is allowed."
+    detail = detail.encode(errors="replace").decode()  # names of fields may hold half characters, as JSON can write
     return answer(request, ProblemError(422, CODES[422], "Request not valid", detail))
 
 

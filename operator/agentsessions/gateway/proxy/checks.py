@@ -9,9 +9,11 @@ import orjson
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec, ProviderModel
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.gateway.proxy.answer import Answer
+from agentsessions.gateway.proxy.answer import Answer, Usage
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.journal.digests import prompt_digests, request_digest
+from agentsessions.journal.limits import estimate_input
+from agentsessions.journal.rows import TokenUsage
 
 PASSED_ON: Final = frozenset(
     {
@@ -154,3 +156,15 @@ def _asked_tokens(body: Mapping[str, Any]) -> int | None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise refuse("bad_max_tokens", f"The request's cap is {value!r}; it must be a whole number from 1.")
     return min(asked, default=None)
+
+
+def reported(usage: Usage | None) -> TokenUsage | None:
+    """Return what the provider said it used, if it did."""
+    return None if usage is None else TokenUsage(usage.input_tokens, usage.output_tokens)
+
+
+def usage_of(request: ModelRequest, answer: Answer) -> TokenUsage:
+    """Return what the provider reported, else an estimate that is rather too high."""
+    return reported(answer.usage) or TokenUsage(
+        estimate_input(request.size_bytes, None), estimate_input(answer.size_bytes, None)
+    )

@@ -29,6 +29,7 @@ class Order:
     request: ModelRequest
     session_uid: str
     agent: str
+    step: int
     attempt: int
     """Which reservation of this request it is, from 1."""
     cap_tokens: int | None
@@ -38,10 +39,19 @@ class Order:
 class Seller:
     """Buys from providers, scripted ones included, with the tries that one purchase has."""
 
-    def __init__(self, upstream: Upstream, keys: KeyReader, scripted: ScriptedServer) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        keys: KeyReader,
+        scripted: ScriptedServer,
+        *,
+        tell: Callable[[Order, int], Callable[[str], None]],
+    ) -> None:
+        """Buy by these means; `tell` gives each try somewhere to tell its text as it comes."""
         self._upstream = upstream
         self._keys = keys
         self._scripted = scripted
+        self._tell = tell
         self._tries: OrderedDict[tuple[str, str, str], int] = OrderedDict()
 
     async def buy(self, order: Order, on_first_byte: Callable[[], None], tries: list[Accumulator]) -> Answer:
@@ -65,7 +75,7 @@ class Seller:
         async def attempt(number: int) -> Answer:
             self._remember(what, before + number)
             endpoint = await self._endpoint(order, before + number)
-            tries.append(collected := Accumulator())
+            tries.append(collected := Accumulator(self._tell(order, before + number)))
             try:
                 return await self._upstream.buy(endpoint, body, on_first_byte, collected)
             except ModelFault as fault:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from agentsessions.api.reasons import Phase
-from agentsessions.cli.terminal import PHASE_STYLES, clean, money, one_line, short
+from agentsessions.cli.terminal import PHASE_STYLES, clean, money, one_line
 from agentsessions.client.values import Event
 
 Print = Callable[[str, str | None], None]
@@ -27,7 +27,6 @@ class Story:
     """Whether long results are printed whole."""
     with_times: bool = False
     _step: tuple[str | None, int, int | None] | None = None
-    _said: dict[str, Any] = field(default_factory=dict)
 
     def tell(self, event: Event) -> None:
         """Tell one event; what people need not know is left out."""
@@ -112,6 +111,14 @@ class Story:
         """The conversation was shortened."""
         self._line(f"{INDENT}older messages were summarised", "dim", event.at)
 
+    def edited(self, event: Event) -> None:
+        """Somebody changed what a message says."""
+        self._line(f"{INDENT}{_actor(event)} changed entry {_numbers(event)}", "dim", event.at)
+
+    def redacted(self, event: Event) -> None:
+        """Somebody took content out."""
+        self._line(f"{INDENT}{_actor(event)} took out what entry {_numbers(event)} said", "dim", event.at)
+
     def round(self, event: Event) -> None:
         """A round of the goal ended."""
         self._line(f"round {event.body.get('round', event.round)} is complete", "bold", event.at)
@@ -135,6 +142,8 @@ TELLERS: Final[dict[str, Callable[[Story, Event], None]]] = {
     "output": Story.output,
     "step_complete": Story.complete,
     "compaction": Story.compaction,
+    "edited": Story.edited,
+    "redacted": Story.redacted,
     "error": Story.error,
     "state": Story.state,
     "round_complete": Story.round,
@@ -143,6 +152,9 @@ TELLERS: Final[dict[str, Callable[[Story, Event], None]]] = {
 }
 
 
-def took(begin: datetime | None, end: datetime | None) -> str:
-    """Return how long something took; empty when that is not known."""
-    return short(end - begin) if begin and end else ""
+def _actor(event: Event) -> str:
+    return one_line(str(event.body.get("actor") or "somebody"))
+
+
+def _numbers(event: Event) -> str:
+    return ", ".join(str(seq) for seq in event.body.get("seqs") or ())

@@ -61,6 +61,9 @@ class Performance:
     input_tokens: int
     output_tokens: int
     duration_milliseconds: int
+    memory_bytes: int | None = None
+    cpu_cores: float | None = None
+    resources_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

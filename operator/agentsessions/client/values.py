@@ -30,8 +30,8 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionItem:
-    """A session in a list."""
+class _Known:
+    """What is known of a session wherever it is shown."""
 
     uid: str
     namespace: str
@@ -45,10 +45,6 @@ class SessionItem:
     goal: str
     phase: str
     reason: str | None = None
-    limit_reached: str | None = None
-    steps: int = 0
-    total_tokens: int = 0
-    cost_micro_usd: int = 0
     created_at: datetime
     updated_at: datetime | None = None
     last_activity: datetime | None = None
@@ -58,14 +54,27 @@ class SessionItem:
 
     @property
     def is_final(self) -> bool:
-        """Whether it is in a phase that it will not leave."""
+        """Whether nothing more happens: it is in a phase that it will not leave, or was deleted."""
         return self.phase in FINAL_PHASES or self.deleted_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session(SessionItem):
+class SessionItem(_Known):
+    """A session in a list."""
+
+    limit_reached: str | None = None
+    steps: int
+    total_tokens: int
+    cost_micro_usd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session(_Known):
     """A session with its contract and what it has spent."""
 
+    description: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
     operating_mode: str
     phase_started_at: datetime | None = None
     message: str | None = None

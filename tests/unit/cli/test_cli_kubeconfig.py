@@ -89,7 +89,7 @@ def test_token_file_is_relative_to_the_kubeconfig_and_read_each_time(tmp_path: P
 
 def test_missing_token_file_is_told(tmp_path: Path) -> None:
     access = load_access(write(tmp_path / "config", kubeconfig(SERVER, {"tokenFile": "none"})), None)
-    with pytest.raises(Failure, match="bearer token in .*none cannot be read"):
+    with pytest.raises(Failure, match=r"bearer token in .*none cannot be read"):
         access.token()
 
 

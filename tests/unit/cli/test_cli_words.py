@@ -211,7 +211,7 @@ def test_phases_are_found_in_whatever_case() -> None:
 def item(tokens: int, phase: str = "Running", uid: str = "u") -> SessionItem:
     return SessionItem(
         uid=uid, namespace="demo", name=uid, type="Custom", mode="m", role="r", goal="g", phase=phase, created_at=NOW,
-        total_tokens=tokens, cost_micro_usd=5,
+        steps=1, total_tokens=tokens, cost_micro_usd=5,
     )  # fmt: skip
 
 

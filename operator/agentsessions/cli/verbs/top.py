@@ -6,16 +6,19 @@ from typing import Annotated
 
 import typer
 
+from agentsessions.api.reasons import Phase
 from agentsessions.cli.connection import Connection
 from agentsessions.cli.deadlines import to_seconds
 from agentsessions.cli.live import Frame, Meter, Row
 from agentsessions.cli.options import EverywhereOption, connect
 from agentsessions.cli.terminal import age, money, one_line, print_table, say
+from agentsessions.client.values import FINAL_PHASES
 
 HEADERS = ("NAME", "PHASE", "TOKENS/S", "TOKENS", "STEPS", "COST", "AGE", "GOAL")
 GOAL_CHARS = 40
-MOST = 200
-"""Sessions on the screen: who has more looks for some with `list`."""
+OPEN_PHASES = [phase for phase in Phase if phase not in FINAL_PHASES]
+MOST = 500
+"""Sessions of one page."""
 
 
 def top(
@@ -41,8 +44,8 @@ def top(
 
 def look(connection: Connection, namespace: str, meter: Meter) -> Frame:
     """Return what is to be seen now."""
-    found = connection.gateway.list(namespace=namespace, limit=MOST, sort="-createdAt")
-    return meter.look([one for one in found if not one.is_final], time.monotonic())
+    found = connection.gateway.list(namespace=namespace, phase=OPEN_PHASES, sort="-createdAt", limit=MOST)
+    return meter.look(found, time.monotonic())
 
 
 def print_frame(frame: Frame) -> None:

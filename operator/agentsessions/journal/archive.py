@@ -166,6 +166,8 @@ class ArchiveReader:
             raise ArchiveRefused(
                 f"the file's head is entry {recorded[0]}, but its chain ends with entry {self._check.head}"
             )
+        if (problem := next(self._check.unexplained(), None)) is not None:
+            raise ArchiveRefused(problem)
 
 
 def to_columns(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class GatewayProcess:
     folder: Path
     port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
+    database_url: str = ""
+    """Of the journal; by default a file in the folder."""
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -60,7 +62,7 @@ class GatewayProcess:
             "PYTHONPATH": str(ROOT / "operator"),
             "KUBECONFIG": self.kubectl.kubeconfig,
             "AGENTSESSIONS_NAMESPACE": self.kubectl.namespace,
-            "AGENTSESSIONS_DATABASE_URL": f"sqlite+aiosqlite:///{self.folder / 'journal.db'}",
+            "AGENTSESSIONS_DATABASE_URL": self.database_url or f"sqlite+aiosqlite:///{self.folder / 'journal.db'}",
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),

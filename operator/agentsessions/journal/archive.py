@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from agentsessions.journal import sessions as read_model
-from agentsessions.journal.columns import Text, UtcDateTime
+from agentsessions.journal.columns import UtcDateTime
 from agentsessions.journal.entries import ChainCheck
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.refusals import Refusal
@@ -166,6 +166,8 @@ class ArchiveReader:
             raise ArchiveRefused(
                 f"the file's head is entry {recorded[0]}, but its chain ends with entry {self._check.head}"
             )
+        if (problem := next(self._check.unexplained(), None)) is not None:
+            raise ArchiveRefused(problem)
 
 
 def to_columns(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,8 +203,6 @@ def _to_value(column: Column[Any], value: Any) -> Any:
             is_fine = isinstance(value, bool)
         case Integer():
             is_fine = isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_INTEGER
-        case Text():
-            is_fine = isinstance(value, str)
         case String(length=most):
             is_fine = isinstance(value, str) and (most is None or (len(value) <= most and "\0" not in value))
         case _:

@@ -9,9 +9,10 @@ from sqlalchemy import Boolean, ColumnElement, Connection, and_, case, extract, 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
+from agentsessions.journal.columns import UtcDateTime
 from agentsessions.journal.lists import SessionQuery, conditions
 from agentsessions.journal.sessions import FINAL_PHASES
-from agentsessions.journal.tables import UtcDateTime, inbox, model_calls, sessions, tool_calls, turns, usage
+from agentsessions.journal.tables import inbox, model_calls, sessions, tool_calls, turns, usage
 
 _FINAL: Final = tuple(sorted(phase.value for phase in FINAL_PHASES))
 _TEXTS: Final = (Outcome.FINAL.value, Outcome.IDLE.value)

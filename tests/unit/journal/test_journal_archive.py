@@ -12,6 +12,7 @@ import zstandard
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.wire import Outcome
 from agentsessions.gateway.archives import read_file, write_archive
+from agentsessions.journal import redactions
 from agentsessions.journal.archive import ArchiveRefused, SessionKnown, check, put, to_line
 from agentsessions.journal.inbox import list_messages
 from agentsessions.journal.lists import SessionQuery, read_page
@@ -145,8 +146,17 @@ async def test_what_is_no_compressed_file_is_refused() -> None:
 
 async def test_a_redacted_entry_stays_redacted(store: Store, other: Store) -> None:
     await play(store)
-    await store.write(lambda work: work.conn.exec_driver_sql("UPDATE entries SET body = NULL WHERE seq = 2"))
+    (message,) = await store.read(list_messages, "s1", 0, 10)
+    await store.write(lambda work: redactions.delete(work, "s1", message.id, "bob"))
     await take_in(other, await lines_of(store))
-    entry = (await other.entries("s1"))[1]
+    (entry,) = [one for one in await other.entries("s1") if one.seq == message.entry_seq]
     assert entry.body is None
     assert entry.body_digest
+    assert await other.verify("s1") == []
+
+
+async def test_a_file_with_content_that_vanished_is_refused(store: Store, other: Store) -> None:
+    await play(store)
+    await store.write(lambda work: work.conn.exec_driver_sql("UPDATE entries SET body = NULL WHERE seq = 2"))
+    with pytest.raises(ArchiveRefused, match="entry 2"):
+        await take_in(other, await lines_of(store))

@@ -8,7 +8,7 @@ from agentsessions.gateway.auth import refuse_ended
 from agentsessions.gateway.deltas import teller
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
-from agentsessions.gateway.proxy.purchase import Purchases
+from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
 from agentsessions.gateway.proxy.upstream import Upstream

@@ -15,7 +15,8 @@ from agentsessions.cli.kubeconfig import Access
 Json = dict[str, Any]
 MERGE_PATCH: Final = "application/merge-patch+json"
 METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-FIELD_MANAGER: Final = "kubectl-agentsession"
+WRITE: Final = {"fieldManager": "kubectl-agentsession", "fieldValidation": "Strict"}
+"""Of each change: a field that is spelled wrong is refused, not dropped."""
 PAGE: Final = 500
 WATCH_SECONDS: Final = 240
 REQUEST_SECONDS: Final = 30.0
@@ -99,13 +100,11 @@ class Kube:
 
     def create(self, kind: Kind, namespace: str | None, body: Json) -> Json:
         """Create an object."""
-        return self.request("POST", kind.path(namespace), body=body, params={"fieldManager": FIELD_MANAGER})
+        return self.request("POST", kind.path(namespace), body=body, params=WRITE)
 
     def patch(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
         """Change an object by a merge patch."""
-        return self.request(
-            "PATCH", kind.path(namespace, name), body=body, params={"fieldManager": FIELD_MANAGER}, media=MERGE_PATCH
-        )
+        return self.request("PATCH", kind.path(namespace, name), body=body, params=WRITE, media=MERGE_PATCH)
 
     # --- watching
     def watch(self, kind: Kind, namespace: str | None, version: str, **params: Any) -> Iterator[tuple[str, Json]]:

@@ -199,5 +199,13 @@ def test_conversation_is_closed_by_a_patch(server: ScriptServer, client: Client)
     assert (asked.method, asked.json()) == ("PATCH", {"conversation": {"open": False}})
 
 
+def test_archive_goes_out_and_in_as_it_is(server: ScriptServer, client: Client) -> None:
+    server.script = [Answer(body=b"\x28\xb5archive")]
+    document = client.export("hello")
+    server.script = [Answer(201, {"uid": "u-1", "namespace": "demo", "name": "hello", "head": 9})]
+    assert client.import_(document).head == 9
+    assert (server.asked[1].body, server.asked[1].headers["Content-Type"]) == (document, "application/zstd")
+
+
 def test_final_phases_are_those_of_the_table() -> None:
     assert FINAL_PHASES == TERMINAL

@@ -69,9 +69,9 @@ def test_analysis_sessions_are_titled_paged_paused_and_resumed(api: Api, product
     body = {"mode": "FullAutonomy", "goal": "Analyse.", "metadata": {"department": "finance"}, "agents": agents}
     names = [api.create(**body, title=f"Monthly sales {n}")["name"] for n in range(3)]
 
-    page = api.get("agent-sessions", text="monthly sales", limit=2, offset=0, sort="createdAt")
+    page = api.get("agent-sessions", text="monthly sales", limit=2, offset=0, sort="name")
     assert (len(page["items"]), page["total"], page["limit"]) == (2, 3, 2)
-    rest = api.get("agent-sessions", text="monthly sales", limit=2, offset=2, sort="createdAt")
+    rest = api.get("agent-sessions", text="monthly sales", limit=2, offset=2, sort="name")
     assert [one["name"] for one in page["items"] + rest["items"]] == names
 
     first = names[0]

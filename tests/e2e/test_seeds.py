@@ -16,7 +16,7 @@ from tests.e2e.seeds import Api, a_user
 pytestmark = pytest.mark.e2e
 
 ECHO = {"answer": {"text": "You said: ${text}"}}
-SLOW = {"answer": {"text": "Still at it."}, "delayMilliseconds": 600_000}
+SLOW = {"answer": {"text": "Still at it.", "delayMilliseconds": 600_000}}
 EARLY_EVENTS = ["session_start", "step_start"]
 
 

@@ -52,6 +52,8 @@ class GatewayProcess:
     port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further variables of its environment."""
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
@@ -64,6 +66,7 @@ class GatewayProcess:
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),
+            **self.settings,
         }
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(COMMAND, env=environment, stdout=log, stderr=log)

@@ -107,7 +107,8 @@ def test_answer_is_streamed(product: Product, namespace: str, person: httpx2.Cli
                 events.append(line.removeprefix("event: "))
             elif line.startswith("data: "):
                 data = json.loads(line.removeprefix("data: "))
-    assert events[-4:] == ["step_start", "output", "step_complete", "reply"]
+    assert [event for event in events if event != "delta"][-4:] == ["step_start", "output", "step_complete", "reply"]
+    assert "delta" not in events[events.index("output") :], "what is under way is not told behind what is written"
     assert data["reply"] == "first: one"
     close(product, namespace, person, data["session"])
 

@@ -64,10 +64,10 @@ READ_CONTENT = for_people(*READERS)
 """get agentsessions/messages, agentsessions/events."""
 CREATE = for_people(C.USER, C.OWNER, *RUNS_OTHERS)
 """create agentsessions."""
-TALK = for_people(C.USER, C.OWNER, *RUNS_OTHERS)
-"""create, update, delete agentsessions/messages."""
 CHANGE_OWNED = for_people(C.OWNER, *RUNS_OTHERS)
-"""update, patch agentsessions that belong to somebody: the owner, and who has the verb own."""
+"""update, patch, delete agentsessions that belong to somebody: the owner, and who has the verb own."""
+TALK = CHANGE_OWNED
+"""create, update, delete agentsessions/messages of such a session."""
 BRING_IN = for_people(*RUNS_OTHERS)
 """create agentsessions/import."""
 SEE_AUDIT = for_people(*RUNS_OTHERS)
@@ -91,6 +91,7 @@ class Row:
     ok: int = 200
     body: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
+    """`{namespace}` in a value is that of the session."""
     params: Mapping[str, str] = field(default_factory=dict)
     """Of the path, but for `session`."""
     fresh: bool = False
@@ -101,6 +102,8 @@ class Row:
 
 
 NO_MESSAGE = {"message": "none"}
+BOTH = {"left": "{namespace}/mine", "right": "{namespace}/theirs"}
+SAID = {"content": "hello"}
 TOOL_CALL = {"callId": "none", "name": "shell", "arguments": "{}", "sideEffect": "internal"}
 TOOL_RESULT = {"callId": "none", "output": "", "durationMilliseconds": 1}
 CHAT = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
@@ -110,12 +113,38 @@ ROWS = (
     Row("GET", PATH, READ_SESSIONS),
     Row("GET", PATH, IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     Row("GET", SESSION, READ_SESSIONS),
+    Row("POST", PATH, CREATE, ok=201, body={"goal": "Say hello."}),
+    Row("PATCH", SESSION, CHANGE_OWNED, body={"labels": {"team": "a"}}, fresh=True),
+    Row("DELETE", SESSION, CHANGE_OWNED, ok=204, fresh=True),
+    Row("POST", f"{SESSION}/pause", CHANGE_OWNED, ok=202, fresh=True),
+    Row("PUT", f"{SESSION}/deactivate", CHANGE_OWNED, ok=202, fresh=True),
+    Row("POST", f"{SESSION}/resume", CHANGE_OWNED, fresh=True),
+    Row("PUT", f"{SESSION}/activate", CHANGE_OWNED, fresh=True),
+    Row("POST", f"{SESSION}/cancel", CHANGE_OWNED, ok=202, fresh=True),
+    Row("POST", f"{SESSION}/shutdown", CHANGE_OWNED, ok=202, fresh=True),
     Row("GET", f"{SESSION}/verify", READ_SESSIONS),
+    Row("GET", f"{SESSION}/health", READ_SESSIONS),
+    Row("GET", f"{SESSION}/metrics", READ_SESSIONS),
     Row("GET", f"{SESSION}/steps", READ_CONTENT),
     Row("GET", f"{SESSION}/events", READ_CONTENT),
+    Row("WS", f"{SESSION}/ws", READ_CONTENT, ok=101),
+    Row("GET", f"{SESSION}/replay", READ_CONTENT, query={"speed": "0"}),
+    Row("GET", f"{SESSION}/export", READ_CONTENT),
     Row("GET", f"{SESSION}/messages", READ_CONTENT),
+    Row("GET", f"{SESSION}/messages/recent", READ_CONTENT),
+    Row("GET", f"{SESSION}/messages/count", READ_CONTENT),
     Row("GET", f"{SESSION}/messages/{{message}}", READ_CONTENT, ok=404, params=NO_MESSAGE),
-    Row("POST", f"{SESSION}/messages", TALK, ok=201, body={"content": "hello"}),
+    Row("POST", f"{SESSION}/messages", TALK, ok=201, body=SAID),
+    Row("PATCH", f"{SESSION}/messages/{{message}}", TALK, ok=404, params=NO_MESSAGE, body=SAID),
+    Row("DELETE", f"{SESSION}/messages/{{message}}", TALK, ok=404, params=NO_MESSAGE),
+    Row("DELETE", f"{SESSION}/messages", TALK, fresh=True),
+    Row("POST", "/api/v1/conversation", TALK, ok=202, body={"session": "mine", "message": "hello", "waitSeconds": 0}),
+    Row("GET", "/api/v1/compare", READ_CONTENT, query=BOTH),
+    Row("POST", "/api/v1/import", BRING_IN, ok=422),
+    Row("GET", "/api/v1/stats", READ_SESSIONS),
+    Row("GET", "/api/v1/stats", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
+    Row("GET", "/api/v1/metrics", READ_SESSIONS),
+    Row("GET", "/api/v1/metrics", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     Row("GET", "/api/v1/audit", SEE_AUDIT),
     Row("GET", "/api/v1/audit", IN_ALL_NAMESPACES, query={"namespace": "*"}),
     Row("GET", "/api/v1/audit/verify", IN_ALL_NAMESPACES),

@@ -54,6 +54,8 @@ class GatewayProcess:
     database_url: str = ""
     """Of the journal; by default a file in the folder."""
     process: "subprocess.Popen[bytes] | None" = None
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further variables of its environment."""
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
@@ -66,6 +68,7 @@ class GatewayProcess:
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),
+            **self.settings,
         }
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(COMMAND, env=environment, stdout=log, stderr=log)

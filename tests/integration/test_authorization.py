@@ -227,19 +227,26 @@ def test_a_token_that_ends_later_is_taken_where_the_expired_one_is_not(stage: St
         assert admin.get(PATH).status_code == 200
 
 
+def make_fresh(stage: Stage, row: Row, caller: Caller) -> str:
+    """Create a session for one cell, that the gateway knows; return its name."""
+    name = f"fresh-{ROWS.index(row)}-{caller.name.lower().replace('_', '-')}"
+    create_session(stage.home, name, owner=stage.owner, conversation={"open": True})
+    with stage.client(C.ADMIN) as admin:
+        eventually(lambda: admin.get(f"{PATH}/{name}").is_success, f"{name} is known")
+    return name
+
+
 @pytest.mark.parametrize("caller", Caller, ids=str)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row}{'?' if row.query else ''}")
 def test_route_answers_as_tabled(stage: Stage, row: Row, caller: Caller) -> None:
-    session = "mine"
-    if row.fresh:
-        session = f"fresh-{caller.name.lower().replace('_', '-')}-{abs(hash(str(row))) % 10_000_000}"
-        create_session(stage.home, session, owner=stage.owner, conversation={"open": True})
+    session = make_fresh(stage, row, caller) if row.fresh else "mine"
     path = row.path.format(session=session, **row.params)
+    query = {name: value.format(namespace=stage.home.namespace) for name, value in row.query.items()}
     want = row.cells[caller] or row.ok
     method, headers = ("GET", UPGRADE) if row.method == "WS" else (row.method, {})
     with (
         stage.client(caller) as client,
-        client.stream(method, path, params=dict(row.query), json=row.body, headers=headers) as response,
+        client.stream(method, path, params=query, json=row.body, headers=headers) as response,
     ):
         if response.is_error:
             response.read()

@@ -53,6 +53,7 @@ def create_api() -> FastAPI:
         summary="AI-agent sessions: start them, talk to them, and see what they did, live and afterwards.",
         version=VERSION,
         openapi_url=OPENAPI_PATH,
+        generate_unique_id_function=openapi.operation_id,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,

@@ -17,7 +17,7 @@ from fastapi import Request
 
 from agentsessions.engine.errors import Forbidden
 from agentsessions.gateway.auth import User
-from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespace, TheUser
+from agentsessions.gateway.lookup import TheGateway, TheNamespace, TheUser
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.requests import request_id_of
 from agentsessions.gateway.state import Gateway
@@ -95,9 +95,8 @@ def attempt_of(act: Act) -> Callable[..., AsyncIterator[Attempt]]:
     async def attempt(
         request: Request, gateway: TheGateway, user: TheUser, namespace: TheNamespace
     ) -> AsyncIterator[Attempt]:
-        known = "" if namespace == ALL_NAMESPACES else namespace
         session = str(request.path_params.get(PATH_PARAMETER, ""))[:MOST_NAME]
-        one = Attempt(gateway, act, user, known, session, request_id_of(request))
+        one = Attempt(gateway, act, user, namespace, session, request_id_of(request))
         try:
             yield one
         except ProblemError as problem:

@@ -75,6 +75,7 @@ class Following:
                         return
                     checked_at = time.monotonic()
                 if found := await self._next(tail):
+                    viewer.take_deltas()  # what waits is part of what is written
                     yield with_gaps(found, self.after)
                     self.after = found[-1].seq or 0
                     if found[-1].is_last:

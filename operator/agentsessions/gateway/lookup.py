@@ -9,14 +9,15 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Path, Query, Request
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
-from agentsessions.gateway.problems import ProblemError, not_found
+from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.requests import name_session, name_user
 from agentsessions.gateway.state import Gateway, gateway_of
 from agentsessions.journal.rows import SessionRow
 
 DEFAULT_NAMESPACE: Final = "default"
 ALL_NAMESPACES: Final = "*"
-NAMESPACE_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
+NAMESPACE_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+NAMESPACES_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 
 TheGateway = Annotated[Gateway, Depends(gateway_of)]
 SessionId = Annotated[
@@ -34,7 +35,7 @@ async def current_user(request: Request, gateway: TheGateway) -> User:
 def namespace_of(
     namespace: Annotated[
         str | None,
-        Query(pattern=NAMESPACE_PATTERN, description="Namespace; `*` in lists means all. Default `default`."),
+        Query(pattern=NAMESPACE_PATTERN, description="Namespace. Default `default`."),
     ] = None,
     x_namespace: Annotated[
         str | None, Header(pattern=NAMESPACE_PATTERN, description="The same as a header; the query wins.")
@@ -44,18 +45,22 @@ def namespace_of(
     return namespace or x_namespace or DEFAULT_NAMESPACE
 
 
+def namespaces_of(
+    namespace: Annotated[
+        str | None,
+        Query(pattern=NAMESPACES_PATTERN, description="Namespace; `*` means all. Default `default`."),
+    ] = None,
+    x_namespace: Annotated[
+        str | None, Header(pattern=NAMESPACES_PATTERN, description="The same as a header; the query wins.")
+    ] = None,
+) -> str:
+    """Return the namespace that a list is asked for, or `*` (a FastAPI dependency)."""
+    return namespace or x_namespace or DEFAULT_NAMESPACE
+
+
 TheUser = Annotated[User, Depends(current_user)]
 TheNamespace = Annotated[str, Depends(namespace_of)]
-
-
-def refuse_all_namespaces(namespace: str) -> None:
-    """Refuse `*` where one namespace is meant.
-
-    Raises:
-        ProblemError: 400.
-    """
-    if namespace == ALL_NAMESPACES:
-        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
+TheNamespaces = Annotated[str, Depends(namespaces_of)]
 
 
 async def find_session(
@@ -64,9 +69,8 @@ async def find_session(
     """Return the session that `id_` means, once the caller is known to have the right.
 
     Raises:
-        ProblemError: 400 for `*`, 403 without the right, 404 when there is none.
+        ProblemError: 403 without the right, 404 when there is none.
     """
-    refuse_all_namespaces(namespace)
     row = await gateway.store.get_session(id_, namespace)
     # Asked first by what the caller wrote, so that a refusal does not tell whether there is such a session.
     await gateway.auth.require(user, verb, resource, namespace, row.name if row else id_)

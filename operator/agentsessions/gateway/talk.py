@@ -81,6 +81,7 @@ async def stream_reply(
                 yield await _end(gateway, talk, reply)
                 return
             if entries:
+                viewer.take_deltas()  # what waits is part of what is written
                 continue
             if gateway.changes.is_stopping:
                 return

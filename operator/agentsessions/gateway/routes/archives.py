@@ -14,7 +14,6 @@ from agentsessions.gateway.archives import MEDIA_TYPE, read_file, receive_file, 
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.lookup import (
-    ALL_NAMESPACES,
     SessionId,
     TheGateway,
     TheNamespace,
@@ -88,9 +87,8 @@ async def import_session(
 
     It is checked from its first line to its last; the session is then shown as one whose resource is gone.
     """
-    uid = None if namespace == ALL_NAMESPACES else await gateway.watch.namespace_uid(namespace)
-    if namespace != ALL_NAMESPACES:
-        await gateway.auth.require(user, "create", IMPORT, namespace)
+    await gateway.auth.require(user, "create", IMPORT, namespace)
+    uid = await gateway.watch.namespace_uid(namespace)
     if uid is None:
         raise not_found(f"There is no namespace {namespace!r} to read the session in.")
     async with gateway.importing:  # one at a time: files lie on a small disk

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from agentsessions.api.model import ApiModel
 from agentsessions.gateway.auth import SESSIONS
-from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespace, TheUser
+from agentsessions.gateway.instants import Instant
+from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
 from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.journal import audit
 from agentsessions.journal.acts import Act, AuditCheck, Door, SealedRecord, Verdict
@@ -86,8 +86,8 @@ def audit_query(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI pass
     actor: Annotated[str | None, Query(max_length=1024, description="Name of a user.")] = None,
     act: Annotated[Act | None, Query(description="What was done.")] = None,
     outcome: Annotated[Verdict | None, Query(description="What became of it.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Not before this instant.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before this instant.")] = None,
+    since: Annotated[Instant | None, Query(description="Not before this instant.")] = None,
+    until: Annotated[Instant | None, Query(description="Before this instant.")] = None,
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="`next` of the page before.")] = None,
     limit: Limit = 100,
 ) -> AuditQuery:
@@ -108,7 +108,7 @@ def audit_query(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI pass
 async def list_audit(
     gateway: TheGateway,
     user: TheUser,
-    namespace: TheNamespace,
+    namespace: TheNamespaces,
     query: Annotated[AuditQuery, Depends(audit_query)],
 ) -> AuditList:
     """List who did what, of one namespace or with `*` of all (needs `list` on `agentsessions/audit`)."""

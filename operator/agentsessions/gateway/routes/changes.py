@@ -12,8 +12,9 @@ from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.callers import Caller, TheCaller, find_to_change
 from agentsessions.gateway.creation import create
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, refuse_all_namespaces
+from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace
 from agentsessions.gateway.models import SessionDetail, to_detail
+from agentsessions.gateway.openapi import LOCATION
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.resource_acts import Json, act_on_resource, illegal_state, put, show
 from agentsessions.gateway.resource_bodies import (
@@ -40,7 +41,7 @@ REACHED: Final = {
 """Phases in which a session is what was asked for; until then the answer is 202."""
 
 
-@router.post("", status_code=201, response_model_exclude_none=True)
+@router.post("", status_code=201, response_model_exclude_none=True, responses={201: {"headers": LOCATION}})
 async def create_session(
     gateway: TheGateway,
     caller: TheCaller,
@@ -53,7 +54,6 @@ async def create_session(
 
     With a `sessionId` that you have used for a session in the namespace the answer is 409.
     """
-    refuse_all_namespaces(namespace)
     made = await create(attempt, caller, body)
     response.headers["Location"] = f"{PREFIX}/{made['metadata']['uid']}?namespace={namespace}"
     return await show(gateway, made)
@@ -94,7 +94,12 @@ async def delete_session(
 
 
 @router.post("/{session}/pause", response_model_exclude_none=True, responses={202: {"model": SessionDetail}})
-@router.put("/{session}/deactivate", response_model_exclude_none=True, responses={202: {"model": SessionDetail}})
+@router.put(
+    "/{session}/deactivate",
+    name="deactivate_session",
+    response_model_exclude_none=True,
+    responses={202: {"model": SessionDetail}},
+)
 async def pause_session(
     caller: TheCaller,
     session: SessionId,
@@ -107,7 +112,12 @@ async def pause_session(
 
 
 @router.post("/{session}/resume", response_model_exclude_none=True, responses={202: {"model": SessionDetail}})
-@router.put("/{session}/activate", response_model_exclude_none=True, responses={202: {"model": SessionDetail}})
+@router.put(
+    "/{session}/activate",
+    name="activate_session",
+    response_model_exclude_none=True,
+    responses={202: {"model": SessionDetail}},
+)
 async def resume_session(
     caller: TheCaller,
     session: SessionId,

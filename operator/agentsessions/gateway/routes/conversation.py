@@ -8,9 +8,10 @@ from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import Access
 from agentsessions.gateway.callers import TheCaller
 from agentsessions.gateway.events import MEDIA_TYPE
-from agentsessions.gateway.lookup import TheGateway, TheNamespace, refuse_all_namespaces
+from agentsessions.gateway.lookup import TheGateway, TheNamespace
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
+from agentsessions.gateway.openapi import LOCATION
 from agentsessions.gateway.routes.events import EVENTS
 from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.speech import Key
@@ -27,7 +28,11 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "content": {MEDIA_TYPE: {}},
         "model": ConversationAnswer,
     },
-    202: {"description": "There is no answer yet; Location leads to the message.", "model": ConversationAnswer},
+    202: {
+        "description": "There is no answer yet; Location leads to the message.",
+        "headers": LOCATION,
+        "model": ConversationAnswer,
+    },
 }
 
 router = APIRouter(tags=["conversation"])
@@ -50,7 +55,6 @@ async def converse(  # noqa: PLR0913, PLR0917 - FastAPI passes them by name
     Needs `create` and `get` on `agentsessions/messages`, to be streamed `get` on `agentsessions/events`, and for a new
     session `create` on `agentsessions`. The same call with the same key is the same message, and gets its answer.
     """
-    refuse_all_namespaces(namespace)
     is_streamed = body.stream or MEDIA_TYPE in accept
     talk = await begin(attempt, caller, body, body.idempotency_key or idempotency_key)
     if is_streamed:

@@ -10,7 +10,7 @@ from pydantic import Field
 from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.session import SessionType
 from agentsessions.gateway.health import HealthAnswer, PerformanceAnswer, to_health, to_performance
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheNamespaces, TheUser, find_session
 from agentsessions.gateway.pod_usage import fetch_pod_usage
 from agentsessions.gateway.routes.lists import within
 from agentsessions.gateway.routes.sessions import PREFIX
@@ -85,7 +85,7 @@ async def get_performance(
 
 
 @router.get(f"{API}/stats")
-async def get_stats(gateway: TheGateway, user: TheUser, namespace: TheNamespace) -> StatsAnswer:
+async def get_stats(gateway: TheGateway, user: TheUser, namespace: TheNamespaces) -> StatsAnswer:
     """Count the sessions that are there, in a namespace or with `*` in all (needs `list` on `agentsessions`)."""
     query = await within(gateway, user, namespace, SessionQuery())
     found = await gateway.store.read(read_totals, query, utc_now())
@@ -104,7 +104,7 @@ async def get_stats(gateway: TheGateway, user: TheUser, namespace: TheNamespace)
 async def get_metrics(
     gateway: TheGateway,
     user: TheUser,
-    namespace: TheNamespace,
+    namespace: TheNamespaces,
     period: Annotated[str, Query(pattern="^[1-9][0-9]{0,3}[mhdw]$", description="Such as 30m, 24h, 7d, 4w.")] = "7d",
     type: Annotated[SessionType | None, Query(description="Kind of session.")] = None,  # noqa: A002 - its name in the API
 ) -> MetricsAnswer:

@@ -1,17 +1,17 @@
 """Lists of sessions, those of the past among them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import StringConstraints
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import SessionMode, SessionRole, SessionType
 from agentsessions.gateway.auth import SESSIONS, User
+from agentsessions.gateway.instants import Instant
 from agentsessions.gateway.listing import SessionList, from_cursor, to_list
-from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespace, TheUser
+from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.routes.sessions import PREFIX, Limit
 from agentsessions.gateway.state import Gateway
@@ -25,15 +25,7 @@ WORD: Final = r"^[^\x00]*$"
 """What a database can look for."""
 
 
-def _to_utc(at: datetime) -> datetime:
-    try:
-        return at.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("an instant of the years 1 to 9999 is expected") from error
-
-
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,317}=[^=\x00]{0,63}$")]
-Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
@@ -105,7 +97,7 @@ def session_query(
 async def list_sessions(
     gateway: TheGateway,
     user: TheUser,
-    namespace: TheNamespace,
+    namespace: TheNamespaces,
     query: Annotated[SessionQuery, Depends(session_query)],
 ) -> SessionList:
     """List the sessions of a namespace, or with `*` of all (needs the right to list in the whole cluster)."""

@@ -55,12 +55,17 @@ def test_token_and_namespace_are_those_of_the_context(tmp_path: Path) -> None:
 
 
 def test_first_file_that_names_something_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = {"contexts": [{"name": "there", "context": {"cluster": "c", "user": "u"}}], "current-context": "there"}
+    first: dict[str, Any] = {
+        "contexts": [{"name": "there", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "there",
+    }
+    first["users"] = [{"name": "u", "user": {"token": "of-the-first"}}]
     second = kubeconfig(SERVER, {"token": "t"})
     paths = [write(tmp_path / "one", first), write(tmp_path / "two", second), str(tmp_path / "missing")]
     monkeypatch.setenv("KUBECONFIG", os.pathsep.join(paths))
     assert load_access(None, None).namespace == "default"
     assert load_access(None, "here").namespace == "demo"
+    assert load_access(None, "here").token() == "of-the-first"
 
 
 def test_unknown_context_is_told_with_those_there_are(tmp_path: Path) -> None:

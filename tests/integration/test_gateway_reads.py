@@ -355,4 +355,4 @@ def test_a_namespace_says_how_long_its_sessions_are_kept(
     gateway.stop()
     gateway.start()  # it looks at its start, and then every ten minutes
     eventually(lambda: reader.get(f"{PATH}/{uid}").status_code == 404, "the session is removed")
-    assert "sessions removed from the journal" in gateway.log()
+    eventually(lambda: "sessions removed from the journal" in gateway.log(), "it is told")

@@ -18,6 +18,7 @@ from fastapi import Request
 from agentsessions.engine.errors import Forbidden
 from agentsessions.gateway.auth import User
 from agentsessions.gateway.lookup import TheGateway, TheNamespace, TheUser
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.requests import request_id_of
 from agentsessions.gateway.state import Gateway
@@ -104,7 +105,7 @@ def attempt_of(act: Act) -> Callable[..., AsyncIterator[Attempt]]:
                 await one.record_refusal(problem.code)
             raise
         except Forbidden:
-            await one.record_refusal("forbidden")
+            await one.record_refusal(ProblemCode.FORBIDDEN.value)
             raise
 
     attempt.__dict__[ACT] = act

@@ -22,6 +22,7 @@ from agentsessions.engine.errors import ApiError
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.cache import ExpiringCache
 from agentsessions.gateway.metrics import REMEMBERED_REVIEWS, REVIEW_SECONDS, REVIEWS, Review, ReviewResult
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.requests import name_session
 from agentsessions.journal.rows import PodIdentity
@@ -133,9 +134,7 @@ class Auth:
         if not await self.is_allowed(user, access):
             kind = "Role and RoleBinding" if namespace else "ClusterRole and ClusterRoleBinding"
             raise ProblemError(
-                403,
-                "forbidden",
-                "Not allowed",
+                ProblemCode.FORBIDDEN,
                 f"User {user.name!r} may not {access}. An administrator can allow it with a {kind} that grants verb "
                 f"{verb!r} on resource {resource!r} of API group {GROUP!r}.",
             )
@@ -166,7 +165,7 @@ class Auth:
             raise unauthenticated(f"This route takes only the operator's token with audience {TOKEN_AUDIENCE!r}.")
         if caller.name != self._operator:
             detail = f"User {caller.name!r} may not read levels; only {self._operator!r} may."
-            raise ProblemError(403, "forbidden", "Not allowed", detail)
+            raise ProblemError(ProblemCode.FORBIDDEN, detail)
 
     async def _review(self, token: str, audience: str) -> User | None:
         key = (hashlib.sha256(token.encode()).hexdigest(), audience)
@@ -231,7 +230,7 @@ def bearer_token(request: HTTPConnection) -> str:
 
 def unauthenticated(detail: str) -> ProblemError:
     """Return the problem of a caller who is not known."""
-    return ProblemError(401, "unauthenticated", "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})
+    return ProblemError(ProblemCode.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _to_user(found: Mapping[str, Any]) -> User:
@@ -264,9 +263,7 @@ async def current_pod(request: Request) -> PodIdentity:
         name_session(pod.session_uid)
     if pod is None:
         raise ProblemError(
-            425,
             RefusalCode.NOT_FENCED,
-            "Pod not known yet",
             f"Pod {uid} stands in no session's status yet. The operator writes it there right after it created the "
             "pod; ask again in a second.",
             headers={"Retry-After": "1"},
@@ -292,9 +289,7 @@ async def _refuse_unseen(gateway: "Gateway", pod: PodIdentity) -> None:
 def stale_epoch(pod: PodIdentity) -> ProblemError:
     """Return the problem of a pod whose place another one took."""
     return ProblemError(
-        412,
         RefusalCode.STALE_EPOCH,
-        "Pod replaced",
         f"Epoch {pod.epoch} of agent {pod.agent!r} of session {pod.namespace}/{pod.name} is over: another pod plays "
         "the agent now. This pod must end.",
     )
@@ -309,11 +304,11 @@ def refuse_ended(pod: PodIdentity, session: SessionView | None) -> None:
     where = f"{pod.namespace}/{pod.name}"
     if session is None or session.is_deleting:
         detail = f"Session {where} was deleted. This pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)
+        raise ProblemError(RefusalCode.SESSION_FINISHED, detail)
     phase = session.status.phase
     if phase in {Phase.CANCELLING, Phase.CANCELLED} or session.spec.operating_mode is OperatingMode.CANCELLED:
         detail = f"Session {where} is cancelled. This pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_CANCELLED, "Session cancelled", detail)
+        raise ProblemError(RefusalCode.SESSION_CANCELLED, detail)
     if phase in TERMINAL:
         detail = f"Session {where} is {phase}, which is final. This pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)
+        raise ProblemError(RefusalCode.SESSION_FINISHED, detail)

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from agentsessions.gateway.auth import SESSIONS, User, bearer_token
 from agentsessions.gateway.lookup import TheGateway, TheUser, find_session
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.state import Gateway
 from agentsessions.journal.rows import SessionRow
@@ -53,12 +54,10 @@ async def require_owner(gateway: Gateway, user: User, row: SessionRow) -> None:
     try:
         await gateway.auth.require(user, "own", SESSIONS, row.namespace)
     except ProblemError as problem:
-        if problem.status != 403:  # noqa: PLR2004 - the API server cannot be asked
+        if problem.code != ProblemCode.FORBIDDEN:  # the API server cannot be asked
             raise
         raise ProblemError(
-            403,
-            "forbidden",
-            "Not allowed",
+            ProblemCode.FORBIDDEN,
             f"Session {row.namespace}/{row.name} belongs to {owner}, and you are {user.name}: ask its owner, or for "
             f"the verb own on {SESSIONS} in namespace {row.namespace}.",
         ) from problem

@@ -7,14 +7,12 @@ from agentsessions.engine.client import Client
 from agentsessions.gateway.audit import Attempt
 from agentsessions.gateway.callers import Caller
 from agentsessions.gateway.naming import name_of
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.rates import Rate
 from agentsessions.gateway.resource_acts import Json, act_on_resource
 from agentsessions.gateway.resource_bodies import SessionCreate
 from agentsessions.gateway.watch import AGENT_SESSION
-
-ALREADY_EXISTS = "already_exists"
-DUPLICATE_ID = "duplicate_id"
 
 
 async def create(attempt: Attempt, caller: Caller, body: SessionCreate) -> Json:
@@ -45,7 +43,7 @@ async def create(attempt: Attempt, caller: Caller, body: SessionCreate) -> Json:
     try:
         return await act_on_resource(attempt, caller, name, send)
     except ProblemError as problem:
-        if problem.code == ALREADY_EXISTS and body.session_id is not None and body.name is None:
+        if problem.code == ProblemCode.ALREADY_EXISTS and body.session_id is not None and body.name is None:
             raise duplicate_id(name, namespace, body.session_id) from problem
         raise
 
@@ -53,9 +51,7 @@ async def create(attempt: Attempt, caller: Caller, body: SessionCreate) -> Json:
 def duplicate_id(name: str, namespace: str, session_id: str) -> ProblemError:
     """Return the problem of an own id that is taken."""
     return ProblemError(
-        409,
-        DUPLICATE_ID,
-        "Id is taken",
+        ProblemCode.DUPLICATE_ID,
         f"sessionId {session_id!r} is that of session {namespace}/{name}, and is unique for its owner in a namespace: "
         "use that session, delete it, or choose another id.",
     )

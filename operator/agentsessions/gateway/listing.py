@@ -10,6 +10,7 @@ from pydantic import Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import LimitName, Phase
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.journal.lists import GOAL_CHARS, ListedSession, Position, SessionPage, SessionQuery, SessionSort
 
@@ -145,9 +146,7 @@ def from_cursor(cursor: str, sort: SessionSort, *, descending: bool) -> Position
         return _to_position(fields, sort, descending=descending)
     except (binascii.Error, ValueError, TypeError, OverflowError) as error:
         raise ProblemError(
-            400,
-            "bad_cursor",
-            "Bad cursor",
+            ProblemCode.BAD_CURSOR,
             "The cursor is not `next` of a page in this order. Send it as it came, with the same `sort`, or begin "
             "again without it.",
         ) from error

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 from agentsessions.gateway.audit import Attempt
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.callers import find_to_change
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.journal import audit
 from agentsessions.journal.acts import Act
@@ -29,11 +30,11 @@ MAX_MESSAGE_BYTES: Final = 262_144
 FULL_SECONDS: Final = 10
 """When to try again with a session whose inbox is full; a turn takes some seconds."""
 
-_CONFLICTS: Final[dict[type[Refusal], tuple[str, str]]] = {
-    KeyReused: ("key_reused", "Key was used before"),
-    SessionFinished: ("session_finished", "Session is over"),
-    MessageInPlay: ("being_answered", "Message is being answered"),
-    MessageFixed: ("not_changeable", "Message cannot be changed"),
+_CONFLICTS: Final[dict[type[Refusal], ProblemCode]] = {
+    KeyReused: ProblemCode.KEY_REUSED,
+    SessionFinished: ProblemCode.SESSION_FINISHED,
+    MessageInPlay: ProblemCode.BEING_ANSWERED,
+    MessageFixed: ProblemCode.NOT_CHANGEABLE,
 }
 
 
@@ -94,12 +95,11 @@ async def act_on_messages(
         raise not_found(f"{refusal}.") from refusal
     except InboxFull as refusal:
         later = {"Retry-After": str(FULL_SECONDS)}
-        raise ProblemError(429, "inbox_full", "Too many messages wait", f"{refusal}.", headers=later) from refusal
+        raise ProblemError(ProblemCode.INBOX_FULL, f"{refusal}.", headers=later) from refusal
     except Refusal as refusal:
         if type(refusal) not in _CONFLICTS:
             raise
-        code, title = _CONFLICTS[type(refusal)]
-        raise ProblemError(409, code, title, f"{refusal}.") from refusal
+        raise ProblemError(_CONFLICTS[type(refusal)], f"{refusal}.") from refusal
 
 
 def refuse_large(content: str | None) -> None:
@@ -111,8 +111,6 @@ def refuse_large(content: str | None) -> None:
     size = len(content.encode()) if content is not None else 0
     if size > MAX_MESSAGE_BYTES:
         raise ProblemError(
-            413,
-            "too_large",
-            "Too large",
+            ProblemCode.TOO_LARGE,
             f"The message has {size} bytes; {MAX_MESSAGE_BYTES} are the most. Larger data belongs in a file.",
         )

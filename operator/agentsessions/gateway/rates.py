@@ -3,17 +3,16 @@
 import math
 import time
 from enum import StrEnum
-from typing import Final, Self
+from typing import Self
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from agentsessions.gateway.auth import User
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.settings import Settings
-
-RATE_LIMITED: Final = "rate_limited"
 
 
 class Rate(StrEnum):
@@ -51,9 +50,7 @@ class Rates:
         resets_at = self._limiter.get_window_stats(item, user.name).reset_time
         wait = max(1, math.ceil(resets_at - time.time()))
         raise ProblemError(
-            429,
-            RATE_LIMITED,
-            "Too many requests",
+            ProblemCode.RATE_LIMITED,
             f"User {user.name!r} may ask for {item.amount} {rate} a minute here, and did. Try again in {wait} s.",
             headers={"Retry-After": str(wait)},
         )

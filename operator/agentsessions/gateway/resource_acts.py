@@ -13,8 +13,8 @@ from agentsessions.gateway.audit import Attempt
 from agentsessions.gateway.auth import unauthenticated
 from agentsessions.gateway.callers import Caller
 from agentsessions.gateway.models import SessionDetail, to_detail
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, unavailable
-from agentsessions.gateway.rates import RATE_LIMITED
 from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.watch import to_view
 from agentsessions.journal.acts import Act, AuditRecord
@@ -23,16 +23,15 @@ from agentsessions.journal.rows import SessionRow
 log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
-_ALREADY_EXISTS: Final = (409, "already_exists", "There is one already")
 _REFUSALS: Final = {
-    400: (422, "invalid_request", "Request not valid"),
-    403: (403, "forbidden", "Not allowed"),
-    404: (404, "not_found", "Not found"),
-    409: (409, "conflict", "Changed meanwhile"),
-    413: (413, "too_large", "Too large"),
-    422: (422, "invalid_request", "Request not valid"),
+    400: ProblemCode.INVALID_REQUEST,
+    403: ProblemCode.FORBIDDEN,
+    404: ProblemCode.NOT_FOUND,
+    409: ProblemCode.CONFLICT,
+    413: ProblemCode.TOO_LARGE,
+    422: ProblemCode.INVALID_REQUEST,
 }
-"""What the API server's statuses become: status, code and title."""
+"""What the API server's statuses become."""
 
 
 async def act_on_resource(
@@ -89,20 +88,19 @@ def to_problem(error: ApiError, act: Act, name: str) -> ProblemError:
         return unauthenticated(f"The API server no longer takes the bearer token: {error.said}.")
     if error.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = str(int(error.retry_after or 1))
-        return ProblemError(429, RATE_LIMITED, "Too many requests", error.said, headers={"Retry-After": wait})
+        return ProblemError(ProblemCode.RATE_LIMITED, error.said, headers={"Retry-After": wait})
     if error.is_passing:
         return unavailable(
             f"The API server did not answer to {act} {name}; it may have done it: {error}. Look, then try again."
         )
     if isinstance(error, Invalid) and (STAYS_CANCELLED in error.said or FINISHED_BEFORE in error.said):
         return illegal_state(error.said)
-    known = _ALREADY_EXISTS if isinstance(error, AlreadyExists) else _REFUSALS.get(error.status)
-    if known is None:
+    code = ProblemCode.ALREADY_EXISTS if isinstance(error, AlreadyExists) else _REFUSALS.get(error.status)
+    if code is None:
         raise error
-    status, code, title = known
-    return ProblemError(status, code, title, error.said)
+    return ProblemError(code, error.said)
 
 
 def illegal_state(detail: str) -> ProblemError:
     """Return the problem of what is not possible as the session now is."""
-    return ProblemError(409, "illegal_state", "Not in this state", detail)
+    return ProblemError(ProblemCode.ILLEGAL_STATE, detail)

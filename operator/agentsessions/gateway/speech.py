@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
 import orjson
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agentsessions.api.model import ApiModel, JsonObject
 from agentsessions.journal.messages import Said
@@ -39,8 +39,38 @@ def _bounded(value: dict[str, Any]) -> dict[str, Any]:
 ExtraData = Annotated[JsonObject, AfterValidator(_bounded)]
 
 
+TOOL_FIELDS: Final[dict[str, Any]] = {
+    "oneOf": [
+        {
+            "required": ["role", "toolCallId", "toolName"],
+            "properties": {
+                "role": {"const": MessageRole.TOOL.value},
+                "toolCallId": {"type": "string"},
+                "toolName": {"type": "string"},
+            },
+        },
+        {
+            "properties": {
+                "role": {"enum": [role.value for role in MessageRole if role is not MessageRole.TOOL]},
+                "toolCallId": {"type": "null"},
+                "toolName": {"type": "null"},
+            }
+        },
+    ]
+}
+SOMETHING: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"required": ["content"], "properties": {"content": {"type": "string"}}},
+        {"required": ["extraData"], "properties": {"extraData": {"type": "object"}}},
+    ]
+}
+"""What the models' own checks say, as JSON Schema."""
+
+
 class MessageCreate(ApiModel):
     """A message to a session."""
+
+    model_config = ConfigDict(json_schema_extra=TOOL_FIELDS)
 
     content: Content
     """What is said; at most 262,144 bytes (413 if more)."""
@@ -67,6 +97,8 @@ class MessageCreate(ApiModel):
 
 class MessagePatch(ApiModel):
     """What a message is to say; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=SOMETHING)
 
     content: Content | None = None
     """What is said; at most 262,144 bytes (413 if more)."""

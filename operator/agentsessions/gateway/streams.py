@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agentsessions.gateway import metrics
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.journal.store import Store
 
@@ -116,9 +117,7 @@ class StreamCount:
         """
         if self._open[user] >= self._most:
             raise ProblemError(
-                429,
-                "too_many_streams",
-                "Too many streams",
+                ProblemCode.TOO_MANY_STREAMS,
                 f"User {user!r} has {self._most} streams open here, the most allowed. Close one, then try again.",
                 headers={"Retry-After": "5"},
             )

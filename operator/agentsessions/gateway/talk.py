@@ -9,6 +9,7 @@ import orjson
 from agentsessions.gateway.events import CHECK_SECONDS, PING_SECONDS
 from agentsessions.gateway.frames import GREETING, PING_FRAME, Frame, of_entry
 from agentsessions.gateway.models import to_detail
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.tails import READ_AT_ONCE, Tail, Viewer
@@ -118,9 +119,7 @@ def unanswered(talk: Talk, reply: Reply) -> ProblemError:
     how = f"{reply.phase} ({reply.stop_reason})" if reply.stop_reason else reply.phase
     why = f": {reply.message}" if reply.message else ""
     return ProblemError(
-        409,
-        "not_answered",
-        "Not answered",
+        ProblemCode.NOT_ANSWERED,
         f"Session {talk.row.namespace}/{talk.row.name} is {how}{why}. Message {talk.message.id} is not answered any "
         "more; create a new session to go on.",
     )

@@ -1,8 +1,8 @@
 """Bodies of the one-call conversation. What the OpenAPI document describes."""
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import DEFAULT_AGENT, MAX_AGENT_NAME
@@ -21,6 +21,21 @@ MAX_INSTRUCTIONS: Final = 65_536
 LONG_TALK: Final = Limits(max_steps=1000, timeout_seconds=3600)
 
 
+def _not_both(one: str, kind: str, other: str, other_kind: str) -> dict[str, Any]:
+    given = {one: {"type": kind}, other: {"type": other_kind}}
+    return {"not": {"required": [one, other], "properties": given}}
+
+
+ALTERNATIVES: Final[dict[str, Any]] = {
+    "oneOf": [
+        {"required": ["message"], "properties": {"message": {"type": "string"}, "messages": {"type": "null"}}},
+        {"required": ["messages"], "properties": {"message": {"type": "null"}, "messages": {"type": "array"}}},
+    ],
+    "allOf": [_not_both("session", "string", "sessionId", "string"), _not_both("agent", "object", "agents", "array")],
+}
+"""What the model's own check of them says, as JSON Schema."""
+
+
 class TalkMessage(MessageCreate):
     """One of several messages; the key is that of the whole call."""
 
@@ -37,6 +52,8 @@ class TalkAgent(Agent):
 
 class ConversationRequest(ApiModel):
     """Something to say, to whom, and how the answer is to come. What describes a session counts when one is made."""
+
+    model_config = ConfigDict(json_schema_extra=ALTERNATIVES)
 
     session_id: (
         Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")] | None

@@ -9,9 +9,10 @@ from agentsessions.engine.errors import NotFound
 from agentsessions.engine.resources import resource_path
 from agentsessions.gateway.audit import Attempt
 from agentsessions.gateway.callers import Caller, find_to_change, require_owner
-from agentsessions.gateway.creation import ALREADY_EXISTS, DUPLICATE_ID, create
+from agentsessions.gateway.creation import create
 from agentsessions.gateway.message_acts import MESSAGES, VERBS, act_on_messages, refuse_large
 from agentsessions.gateway.naming import fixed_name, to_slug
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.rates import Rate
 from agentsessions.gateway.resource_acts import put
@@ -93,7 +94,7 @@ async def _create(attempt: Attempt, caller: Caller, body: ConversationRequest, k
     try:
         return await put(gateway, await create(attempt, caller, wanted))
     except ProblemError as problem:
-        if problem.code not in {ALREADY_EXISTS, DUPLICATE_ID}:
+        if problem.code not in {ProblemCode.ALREADY_EXISTS, ProblemCode.DUPLICATE_ID}:
             raise
         try:
             there = await gateway.client.get(resource_path(AGENT_SESSION, namespace, name))

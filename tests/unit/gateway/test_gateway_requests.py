@@ -8,7 +8,9 @@ import structlog
 from fastapi import FastAPI
 from structlog.testing import LogCapture
 
+from agentsessions.api.reasons import RefusalCode
 from agentsessions.gateway import metrics, problems
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.requests import HEADER, RequestContext, name_session
 
@@ -45,11 +47,11 @@ def an_app() -> FastAPI:
 
     @app.post("/runner/stranger")
     async def stranger() -> None:
-        raise ProblemError(401, "unauthenticated", "Not authenticated", "Who are you?")
+        raise ProblemError(ProblemCode.UNAUTHENTICATED, "Who are you?")
 
     @app.post("/runner/early")
     async def early() -> None:
-        raise ProblemError(425, "not_fenced", "Pod not known yet", "Ask again.")
+        raise ProblemError(RefusalCode.NOT_FENCED, "Ask again.")
 
     app.add_middleware(metrics.RequestMetrics)
     app.add_middleware(RequestContext)

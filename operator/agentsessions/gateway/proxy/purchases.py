@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.answer import Accumulator, Answer
 from agentsessions.gateway.proxy.checks import check_answer, reported, usage_of
@@ -155,7 +156,7 @@ class Purchases:
         except Exception as error:
             log.exception("purchase failed", **wanted.names)
             detail = "The gateway failed while it bought an answer; its log has the cause."
-            raise ProblemError(500, "internal", "Internal error", detail, final=True) from error
+            raise ProblemError(ProblemCode.INTERNAL, detail, final=True) from error
 
     async def _reserve(self, wanted: Wanted, purchase: Purchase) -> dict[str, Any]:
         reservation = await self._ask_journal(wanted, purchase)

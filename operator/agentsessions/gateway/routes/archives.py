@@ -22,6 +22,7 @@ from agentsessions.gateway.lookup import (
 )
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.routes.figures import API
 from agentsessions.gateway.routes.sessions import PREFIX
@@ -118,12 +119,12 @@ async def _take_in(request: Request, attempt: Attempt, uid: str) -> Imported:
             row = await attempt.gateway.store.write(take)
         except TimeoutError as error:
             detail = f"The file did not come within {UPLOAD_SECONDS} s. Send it again over a faster connection."
-            raise ProblemError(408, "too_slow", "Too slow", detail) from error
+            raise ProblemError(ProblemCode.TOO_SLOW, detail) from error
         except ArchiveRefused as refusal:
-            raise ProblemError(422, "bad_archive", "File refused", f"{refusal}. Export the session again.") from refusal
+            raise ProblemError(ProblemCode.BAD_ARCHIVE, f"{refusal}. Export the session again.") from refusal
         except SessionKnown as refusal:
-            raise ProblemError(409, "session_exists", "Session exists", f"{refusal}.") from refusal
+            raise ProblemError(ProblemCode.SESSION_EXISTS, f"{refusal}.") from refusal
         except IntegrityError as error:
             detail = "The file has a row twice, or a message that the journal has of another session."
-            raise ProblemError(422, "bad_archive", "File refused", detail) from error
+            raise ProblemError(ProblemCode.BAD_ARCHIVE, detail) from error
     return Imported(uid=row.uid, namespace=row.namespace, name=row.name, head=row.usage.head)

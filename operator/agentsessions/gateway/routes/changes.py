@@ -15,6 +15,7 @@ from agentsessions.gateway.creation import create
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace
 from agentsessions.gateway.models import SessionDetail, to_detail
 from agentsessions.gateway.openapi import LOCATION
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.resource_acts import Json, act_on_resource, illegal_state, put, show
 from agentsessions.gateway.resource_bodies import (
@@ -172,7 +173,7 @@ async def find_live(attempt: Attempt, id_: str, verb: str) -> SessionRow:
     row = await find_to_change(attempt.gateway, attempt.user, id_, attempt.namespace, verb=verb, resource=SESSIONS)
     if row.deleted_at is not None:
         detail = f"Session {row.namespace}/{row.name} was deleted; its journal can be read, and nothing be changed."
-        raise ProblemError(409, "session_finished", "Session is over", detail)
+        raise ProblemError(ProblemCode.SESSION_FINISHED, detail)
     return row
 
 

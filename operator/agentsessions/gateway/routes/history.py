@@ -19,6 +19,7 @@ from agentsessions.gateway.lookup import (
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.models import to_usage
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.replay import Part, Replay
 from agentsessions.gateway.routes.events import EVENTS, MAX_SEQ
@@ -86,7 +87,7 @@ async def compare_sessions(
 ) -> Comparison:
     """Lay two sessions, or two rounds, side by side (needs `get` on `agentsessions/messages` of both)."""
     if (left_round is None) != (right_round is None):
-        raise ProblemError(400, "bad_request", "Bad request", "Name a round of both sides, or of neither.")
+        raise ProblemError(ProblemCode.BAD_REQUEST, "Name a round of both sides, or of neither.")
     first, second = await _find(gateway, user, left), await _find(gateway, user, right)
     places = compare(
         await _read(gateway, first, left_round),
@@ -115,7 +116,7 @@ async def _read(gateway: Gateway, row: SessionRow, round_: int | None) -> list[E
             f"Session {row.namespace}/{row.name} has more than {MOST_COMPARED} steps to compare: compare round by "
             "round, with leftRound and rightRound."
         )
-        raise ProblemError(422, "too_long", "Too long", detail)
+        raise ProblemError(ProblemCode.TOO_LONG, detail)
     return found
 
 

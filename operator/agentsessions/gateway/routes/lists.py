@@ -12,6 +12,7 @@ from agentsessions.gateway.auth import SESSIONS, User
 from agentsessions.gateway.instants import Instant
 from agentsessions.gateway.listing import SessionList, from_cursor, to_list
 from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.routes.sessions import PREFIX, Limit
 from agentsessions.gateway.state import Gateway
@@ -87,7 +88,7 @@ def session_query(
         ProblemError: 400.
     """
     if cursor is not None and offset:
-        raise ProblemError(400, "bad_request", "Bad request", "A page begins at `offset` or at `cursor`, not at both.")
+        raise ProblemError(ProblemCode.BAD_REQUEST, "A page begins at `offset` or at `cursor`, not at both.")
     order, descending = SessionSort(sort.removeprefix("-")), sort.startswith("-")
     after = None if cursor is None else from_cursor(cursor, order, descending=descending)
     return replace(query, sort=order, descending=descending, limit=limit, offset=offset, after=after)

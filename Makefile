@@ -96,7 +96,7 @@ test: $(STAMP) ## Run all checks and tests that a change must pass
 
 .PHONY: test-full
 test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
-	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults test-lives)
+	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults test-lives test-storms)
 
 # What is one process at a time leaves a core to something else; each prints when it is through.
 TEST_PARTS := verify-and-fast-tests test-postgresql test-e2e-beside integration-and-e2e-alone
@@ -135,7 +135,7 @@ test-fast: $(STAMP) postgresql ## Run both of these
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
 test-integration: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
-test-integration: $(STAMP) ## Run the tests that need an API server, on clusters of their own
+test-integration: $(STAMP) postgresql ## Run the tests that need an API server, on clusters of their own
 	nice $(CLUSTER) up
 	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
 		for name in it operators operators-faults; do $(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done; \
@@ -176,6 +176,13 @@ test-lives: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
 test-lives: $(STAMP) ## Play 300 events of sessions' lives on a real API server
 	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m slow tests/integration/test_controller_lives.py; status=$$?; \
 		$(CLUSTER) down --name $(CLUSTER_NAME)-operators; exit $$status
+
+.PHONY: test-storms
+test-storms: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
+test-storms: $(STAMP) postgresql ## Send the gateway very many requests, and kill it and its database again and again
+	$(CLUSTER) up
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m slow tests/integration/test_gateway_*.py; status=$$?; \
+		$(CLUSTER) down; exit $$status
 
 # --- the cluster
 

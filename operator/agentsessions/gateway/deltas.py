@@ -1,12 +1,14 @@
 """Text of answers under way, for those who watch at that moment. Never stored, and the first thing to be dropped.
 
-Pieces come from providers by the word; they leave together, `FLUSH_SECONDS` after the first of them. `offset` is the
-number of characters of the answer before a delta, so that a client sees what it missed, and `attempt` goes up when an
-answer begins again; the whole answer follows as an entry in any case.
+Pieces come from providers by the word; they leave together, `FLUSH_SECONDS` after the first of them, and not at all
+when the answer has ended by then: nothing is told as under way behind the entry that holds it. `offset` is the number
+of characters of the answer before a delta, so that a client sees what it missed, and `attempt` goes up when an answer
+begins again; the whole answer follows as an entry in any case.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from agentsessions.gateway.frames import DELTA, of_data
@@ -24,6 +26,7 @@ class AnswerUnderWay:
         self._order = order
         self._attempt = attempt
         self._pieces: list[str] = []
+        self._flushing: asyncio.TimerHandle | None = None
         self._offset = 0
 
     def add(self, text: str) -> None:
@@ -32,8 +35,13 @@ class AnswerUnderWay:
             self._offset += len(text)
             return
         if not self._pieces:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
         self._pieces.append(text)
+
+    def end(self) -> None:
+        """Tell nothing more."""
+        if self._flushing is not None:
+            self._flushing.cancel()
 
     def _flush(self) -> None:
         text = "".join(self._pieces)
@@ -50,6 +58,15 @@ class AnswerUnderWay:
         self._tails.add_delta(self._order.session_uid, of_data(DELTA, body))
 
 
-def teller(tails: Tails) -> Callable[[Order, int], Callable[[str], None]]:
-    """Return what gives each try of an order somewhere to tell its text."""
-    return lambda order, attempt: AnswerUnderWay(tails, order, attempt).add
+def teller(tails: Tails) -> Callable[[Order, int], AbstractContextManager[Callable[[str], None]]]:
+    """Return what gives each try of an order somewhere to tell its text, as long as it lasts."""
+
+    @contextmanager
+    def tell(order: Order, attempt: int) -> Iterator[Callable[[str], None]]:
+        under_way = AnswerUnderWay(tails, order, attempt)
+        try:
+            yield under_way.add
+        finally:
+            under_way.end()
+
+    return tell

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -45,7 +46,7 @@ class Seller:
         keys: KeyReader,
         scripted: ScriptedServer,
         *,
-        tell: Callable[[Order, int], Callable[[str], None]],
+        tell: Callable[[Order, int], AbstractContextManager[Callable[[str], None]]],
     ) -> None:
         """Buy by these means; `tell` gives each try somewhere to tell its text as it comes."""
         self._upstream = upstream
@@ -75,13 +76,14 @@ class Seller:
         async def attempt(number: int) -> Answer:
             self._remember(what, before + number)
             endpoint = await self._endpoint(order, before + number)
-            tries.append(collected := Accumulator(self._tell(order, before + number)))
-            try:
-                return await self._upstream.buy(endpoint, body, on_first_byte, collected)
-            except ModelFault as fault:
-                if not fault.is_charged:
-                    tries.remove(collected)
-                raise
+            with self._tell(order, before + number) as tell:
+                tries.append(collected := Accumulator(tell))
+                try:
+                    return await self._upstream.buy(endpoint, body, on_first_byte, collected)
+                except ModelFault as fault:
+                    if not fault.is_charged:
+                        tries.remove(collected)
+                    raise
 
         answer = await buy_with_retries(attempt)
         self._tries.pop(what, None)

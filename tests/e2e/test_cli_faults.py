@@ -11,7 +11,7 @@ from tests.e2e.commandline import CommandLine, Running, a_place
 from tests.e2e.faults import crash, kill_containers, scale
 from tests.e2e.product import SYSTEM, Product
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.requirement("OPS-5")]
+pytestmark = [pytest.mark.e2e, pytest.mark.requirement("OPS-5")]
 
 GATEWAY = "agentsessions-gateway"
 WORK = {
@@ -49,6 +49,7 @@ def await_work(cli: CommandLine, running: Running, verb: str, name: str) -> None
         running.await_line("calls  shell")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("verb", FOLLOWERS)
 def test_follower_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Product, verb: str) -> None:
     name = f"gateway-{verb}"
@@ -85,6 +86,7 @@ def test_follower_ends_when_the_session_is_deleted(cli: CommandLine, product: Pr
     assert "deleted" in running.text
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("verb", ["run", "logs"])
 def test_follower_gives_up_in_time_while_the_gateway_is_away(cli: CommandLine, product: Product, verb: str) -> None:
     name = f"away-{verb}"
@@ -97,6 +99,7 @@ def test_follower_gives_up_in_time_while_the_gateway_is_away(cli: CommandLine, p
     cli("cancel", name, "--wait")
 
 
+@pytest.mark.alone
 def test_chat_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Product) -> None:
     with cli.running("chat", "--name", "chat-gateway", "--timeout", PATIENT) as running:
         running.type("Hello")

@@ -102,6 +102,7 @@ def test_rolling_restart_loses_no_event_and_buys_nothing_twice(product: Product,
     assert stage.provider.asked == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_answer_of_a_gateway_that_died_for_good_is_bought_again_by_the_other(
     product: Product, stage: Stage, database: Server
 ) -> None:
@@ -123,6 +124,7 @@ def test_answer_of_a_gateway_that_died_for_good_is_bought_again_by_the_other(
     product.kubectl("wait", "pod", "-l", component(GATEWAY), "-n", SYSTEM, "--for=condition=Ready", PATIENCE)
 
 
+@pytest.mark.slow
 def test_restart_of_the_database_is_waited_for(stage: Stage, database: Server) -> None:
     viewer = Viewer(stage)
     stage.begin()

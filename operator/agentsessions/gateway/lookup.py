@@ -16,6 +16,8 @@ from agentsessions.journal.rows import SessionRow
 
 DEFAULT_NAMESPACE: Final = "default"
 ALL_NAMESPACES: Final = "*"
+MAX_NUMBER: Final = 2**53
+"""Of entries, messages and records: what every reader of JSON keeps exact, and every database takes."""
 NAMESPACE_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 NAMESPACES_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 

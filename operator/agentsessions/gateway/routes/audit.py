@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from agentsessions.api.model import ApiModel
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.instants import Instant
-from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
+from agentsessions.gateway.lookup import ALL_NAMESPACES, MAX_NUMBER, TheGateway, TheNamespaces, TheUser
 from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.journal import audit
 from agentsessions.journal.acts import Act, AuditCheck, Door, SealedRecord, Verdict
@@ -17,7 +17,6 @@ from agentsessions.journal.audit import AuditQuery
 
 PATH: Final = "/api/v1/audit"
 AUDIT: Final = f"{SESSIONS}/audit"
-MAX_NUMBER: Final = 2**53
 
 router = APIRouter(prefix=PATH, tags=["audit"])
 

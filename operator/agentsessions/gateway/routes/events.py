@@ -12,7 +12,7 @@ from agentsessions.gateway import metrics
 from agentsessions.gateway.auth import SESSIONS, Access
 from agentsessions.gateway.events import MEDIA_TYPE, End, Following, is_over
 from agentsessions.gateway.frames import GREETING, to_message
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.routes.sessions import PREFIX
@@ -21,7 +21,6 @@ from agentsessions.gateway.streams import STALL_SECONDS, LiveResponse
 from agentsessions.journal.rows import SessionRow
 
 EVENTS: Final = f"{SESSIONS}/events"
-MAX_SEQ: Final = 2**53
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Entries as events, ending after `done`.", "content": {MEDIA_TYPE: {}}},
     204: {"description": "The client has seen `done`: there is nothing more."},
@@ -33,7 +32,7 @@ SLOW: Final = 1013
 CLOSE_CODES: Final = {End.DONE: 1000, End.LEFT: 1000, End.STOPPING: 1012, End.REFUSED: 1008, End.BROKEN: 1011}
 """How a WebSocket is closed. A reader who is too slow gets 1013; all but 1000 and 1008 are worth coming back."""
 
-After = Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Last entry seen; beats Last-Event-ID.")]
+After = Annotated[int | None, Query(ge=0, le=MAX_NUMBER, description="Last entry seen; beats Last-Event-ID.")]
 
 router = APIRouter(prefix=PREFIX, tags=["sessions"])
 
@@ -46,7 +45,7 @@ async def stream_session_events(
     namespace: TheNamespace,
     session: SessionId,
     after: After = None,
-    last_event_id: Annotated[int | None, Header(ge=0, le=MAX_SEQ, description="Last entry seen.")] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=MAX_NUMBER, description="Last entry seen.")] = None,
 ) -> Response:
     """Follow a session from the last entry seen, each one once, in order (needs `get` on `agentsessions/events`)."""
     row = await find_session(gateway, user, session, namespace, resource=EVENTS)

@@ -10,6 +10,7 @@ from agentsessions.gateway.compare import Compared, Comparison, compare, count
 from agentsessions.gateway.events import MEDIA_TYPE
 from agentsessions.gateway.lookup import (
     DEFAULT_NAMESPACE,
+    MAX_NUMBER,
     SessionId,
     TheGateway,
     TheNamespace,
@@ -22,7 +23,7 @@ from agentsessions.gateway.models import to_usage
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.replay import Part, Replay
-from agentsessions.gateway.routes.events import EVENTS, MAX_SEQ
+from agentsessions.gateway.routes.events import EVENTS
 from agentsessions.gateway.routes.figures import API
 from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.state import Gateway
@@ -45,9 +46,9 @@ Round = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Only this r
 
 
 def part_of(
-    from_: Annotated[int, Query(alias="from", ge=1, le=MAX_SEQ, description="First entry to tell.")] = 1,
-    until: Annotated[int, Query(ge=1, le=MAX_SEQ, description="Last entry to tell.")] = MAX_SEQ,
-    last_event_id: Annotated[int | None, Header(ge=0, le=MAX_SEQ, description="Last entry seen.")] = None,
+    from_: Annotated[int, Query(alias="from", ge=1, le=MAX_NUMBER, description="First entry to tell.")] = 1,
+    until: Annotated[int, Query(ge=1, le=MAX_NUMBER, description="Last entry to tell.")] = MAX_NUMBER,
+    last_event_id: Annotated[int | None, Header(ge=0, le=MAX_NUMBER, description="Last entry seen.")] = None,
 ) -> Part:
     """Return which entries are asked for (a FastAPI dependency)."""
     return Part(max(from_ - 1, last_event_id or 0), until)

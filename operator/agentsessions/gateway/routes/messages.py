@@ -1,12 +1,12 @@
 """The conversation of a session: what was sent to it, and what its agents said and did."""
 
 import uuid
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
 from agentsessions.gateway.audit import Attempt, attempt_of
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.message_acts import MESSAGES, act_on_messages, find_for, refuse_large
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.rates import Rate
@@ -33,7 +33,6 @@ from agentsessions.journal.rows import MessageRole, NewMessage, SessionRow
 
 router = APIRouter(prefix=f"{PREFIX}/{{session}}/messages", tags=["messages"])
 
-MAX_NUMBER: Final = 2**53
 
 MessageId = Annotated[str, Path(max_length=64, pattern="^[A-Za-z0-9-]+$", description="Id of the message.")]
 

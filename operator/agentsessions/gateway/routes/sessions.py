@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.models import SessionDetail, StepList, Verification, to_detail
 from agentsessions.gateway.steps import read_steps
@@ -32,7 +32,7 @@ async def list_steps(
     user: TheUser,
     namespace: TheNamespace,
     session: SessionId,
-    after: Annotated[int, Query(ge=0, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="`next` of the page before.")] = 0,
     limit: Limit = 100,
 ) -> StepList:
     """List what the agents thought, did and said (needs `get` on `agentsessions/messages`)."""

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from agentsessions.cli.failures import UsageFailure
-
 if TYPE_CHECKING:
     from agentsessions.cli.connection import Connection
 
@@ -101,14 +99,3 @@ OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="For
 DataOption = Annotated[DataOutput | None, typer.Option("-o", "--output", help="Form of the output.")]
 EverywhereOption = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Sessions of all namespaces.")]
 TimeoutOption = Annotated[str, typer.Option("--timeout", help="How long at most: 90s, 5m; 0 is without limit.")]
-
-
-def refuse_together(**given: object) -> None:
-    """Refuse options that exclude each other.
-
-    Raises:
-        UsageFailure: More than one was given.
-    """
-    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if len(named) > 1:
-        raise UsageFailure(f"{' and '.join(named)} exclude each other: give one")

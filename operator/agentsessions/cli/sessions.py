@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from agentsessions.api.reasons import ConditionType, Phase, StopReason
-from agentsessions.cli.terminal import age, money, phase_text
+from agentsessions.cli.terminal import age, cut, money, phase_text
 from agentsessions.client.values import FINAL_PHASES
 
 Json = dict[str, Any]
@@ -127,7 +127,7 @@ def row(session: Json, *, is_wide: bool, with_namespace: bool, now: datetime | N
             str(status_of(session).get("retries", 0)),
             str(agents[0].get("podName", "")),
             str(session["spec"].get("owner", "")),
-            goal if len(goal) <= GOAL_CHARS else f"{goal[: GOAL_CHARS - 1]}…",
+            cut(goal, GOAL_CHARS),
         ]
     return cells
 

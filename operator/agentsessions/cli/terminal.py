@@ -113,6 +113,11 @@ def _is_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 
+def cut(text: str, most: int) -> str:
+    """Return a text, or its beginning with a mark."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def age(since: str | datetime | None, now: datetime | None = None) -> str:
     """Return how long ago an instant was, in one or two units as kubectl does."""
     if since is None:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from agentsessions.cli.failures import Failure, UsageFailure
-from agentsessions.cli.options import DataOption, DataOutput, RecordArgument, connect
-from agentsessions.cli.terminal import note, print_json, print_yaml, say
-from agentsessions.client.decode import encode
+from agentsessions.cli.forms import print_data
+from agentsessions.cli.options import DataOption, RecordArgument, connect
+from agentsessions.cli.terminal import note, say
 
 STANDARD = "-"
 SUFFIX = ".jsonl.zst"
@@ -60,11 +60,7 @@ def import_session(
     except OSError as error:
         raise UsageFailure(f"{file} cannot be read: {error.strerror}") from error
     found = connect(ctx).gateway.import_(document)
-    match output:
-        case DataOutput.JSON:
-            print_json(encode(found))
-        case DataOutput.YAML:
-            print_yaml(encode(found))
-        case _:
-            say(f"{found.namespace}/{found.name}: {found.head} entries")
-            note(f"see it: kubectl agentsession logs {found.uid} -n {found.namespace}")
+    if print_data(found, output):
+        return
+    say(f"{found.namespace}/{found.name}: {found.head} entries")
+    note(f"see it: kubectl agentsession logs {found.uid} -n {found.namespace}")

@@ -8,12 +8,12 @@ from agentsessions.api.reasons import Phase
 from agentsessions.cli.connection import Connection
 from agentsessions.cli.deadlines import deadline, to_seconds
 from agentsessions.cli.failures import Failure, UsageFailure
+from agentsessions.cli.forms import print_object
 from agentsessions.cli.kube import SESSIONS
 from agentsessions.cli.options import Output, OutputOption, TimeoutOption, complete_session, connect
 from agentsessions.cli.outcomes import await_phase
 from agentsessions.cli.sessions import is_final, phase_of
 from agentsessions.cli.terminal import say
-from agentsessions.cli.verbs.create import print_object
 
 Json = dict[str, Any]
 SessionsArgument = Annotated[

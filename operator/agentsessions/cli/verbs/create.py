@@ -7,6 +7,7 @@ import typer
 from agentsessions.cli import newsession
 from agentsessions.cli.connection import Connection
 from agentsessions.cli.failures import UsageFailure
+from agentsessions.cli.forms import print_object
 from agentsessions.cli.kube import SESSIONS
 from agentsessions.cli.newsession import (
     ContextOption,
@@ -18,8 +19,8 @@ from agentsessions.cli.newsession import (
     TitleOption,
     TokensOption,
 )
-from agentsessions.cli.options import DataOutput, Output, OutputOption, connect
-from agentsessions.cli.terminal import note, print_json, print_yaml, say
+from agentsessions.cli.options import Output, OutputOption, connect
+from agentsessions.cli.terminal import note
 
 Json = dict[str, Any]
 
@@ -89,14 +90,3 @@ def create_object(connection: Connection, manifest: Json) -> Json:
     if written:
         connection.given.namespace = written
     return connection.kube.create(SESSIONS, connection.namespace, manifest)
-
-
-def print_object(thing: Json, output: Output | DataOutput | None) -> None:
-    """Print an object in the form that was asked for; its kind and name by default."""
-    match output:
-        case Output.JSON | DataOutput.JSON:
-            print_json(thing)
-        case Output.YAML | DataOutput.YAML:
-            print_yaml(thing)
-        case _:
-            say(f"agentsession/{thing['metadata']['name']}")

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import typer
 
-from agentsessions.cli.options import DataOption, DataOutput, RecordArgument, connect
-from agentsessions.cli.terminal import one_line, print_json, print_yaml, say, short
-from agentsessions.client.decode import encode
+from agentsessions.cli.forms import print_data
+from agentsessions.cli.options import DataOption, RecordArgument, connect
+from agentsessions.cli.terminal import one_line, say, short
 from agentsessions.client.figures import Compared, Comparison, Place, Side
 
 SAME = "same"
@@ -21,13 +21,8 @@ def diff(ctx: typer.Context, left: RecordArgument, right: RecordArgument, output
     connection = connect(ctx)
     sides = [one if "/" in one else connection.name_of(one) for one in (left, right)]
     found = connection.gateway.compare(*sides)
-    match output:
-        case DataOutput.JSON:
-            print_json(encode(found))
-        case DataOutput.YAML:
-            print_yaml(encode(found))
-        case _:
-            _print(found)
+    if not print_data(found, output):
+        _print(found)
 
 
 def _print(found: Comparison) -> None:

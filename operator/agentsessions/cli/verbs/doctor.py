@@ -7,8 +7,9 @@ import typer
 from agentsessions.cli.checks import CHECKS, Finding, Level
 from agentsessions.cli.deadlines import deadline
 from agentsessions.cli.failures import Failure, QuietExit
-from agentsessions.cli.options import DataOption, DataOutput, connect
-from agentsessions.cli.terminal import clean, print_json, print_yaml, say
+from agentsessions.cli.forms import print_data
+from agentsessions.cli.options import DataOption, connect
+from agentsessions.cli.terminal import clean, say
 
 Json = dict[str, Any]
 CHECK_SECONDS = 40.0
@@ -37,7 +38,7 @@ def doctor(ctx: typer.Context, output: DataOption = None) -> None:
             break
     if output is not None:
         rows = [{"check": title, "level": one.level.value, "text": one.text, "todo": one.todo} for title, one in found]
-        (print_json if output is DataOutput.JSON else print_yaml)(rows)
+        print_data(rows, output)
     if any(one.level is Level.BAD for _, one in found):
         raise QuietExit
 

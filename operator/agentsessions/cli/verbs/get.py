@@ -6,10 +6,10 @@ import typer
 
 from agentsessions.api.reasons import ConditionType
 from agentsessions.cli import sessions
+from agentsessions.cli.forms import print_object
 from agentsessions.cli.options import Output, OutputOption, SessionArgument, connect
 from agentsessions.cli.sessions import Json, status_of
 from agentsessions.cli.terminal import age, clean, money, say
-from agentsessions.cli.verbs.create import print_object
 
 LIMITS = (
     ("steps", "maxSteps", "steps"),

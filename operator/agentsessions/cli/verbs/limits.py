@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from agentsessions.cli.failures import UsageFailure
+from agentsessions.cli.forms import print_object
 from agentsessions.cli.kube import SESSIONS
 from agentsessions.cli.options import OutputOption, SessionArgument, connect
 from agentsessions.cli.sessions import status_of
 from agentsessions.cli.terminal import print_table, say
-from agentsessions.cli.verbs.create import print_object
 
 MICRO = 1_000_000
 ROWS = (

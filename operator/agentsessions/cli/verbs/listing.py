@@ -6,10 +6,11 @@ import typer
 
 from agentsessions.cli import sessions
 from agentsessions.cli.failures import UsageFailure
+from agentsessions.cli.forms import print_data, print_object
 from agentsessions.cli.kube import SESSIONS
 from agentsessions.cli.options import EverywhereOption, Output, OutputOption, connect
 from agentsessions.cli.sessions import Json
-from agentsessions.cli.terminal import note, print_json, print_table, print_yaml, say
+from agentsessions.cli.terminal import note, print_table
 
 
 def list_sessions(  # typer passes them by name
@@ -43,14 +44,13 @@ def list_sessions(  # typer passes them by name
 
 def print_sessions(found: list[Json], version: str, output: Output | None, *, with_namespace: bool) -> None:
     """Print a list in the form that was asked for."""
-    match output:
-        case Output.JSON | Output.YAML:
-            kind = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": version}}
-            (print_json if output is Output.JSON else print_yaml)({**kind, "items": found})
-        case Output.NAME:
-            for one in found:
-                say(f"agentsession/{one['metadata']['name']}")
-        case _:
-            headers = sessions.WIDE_HEADERS if output is Output.WIDE else sessions.HEADERS
-            rows = (sessions.row(one, is_wide=output is Output.WIDE, with_namespace=with_namespace) for one in found)
-            print_table((("NAMESPACE",) if with_namespace else ()) + headers, rows)
+    kind = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": version}}
+    if print_data({**kind, "items": found}, output):
+        return
+    if output is Output.NAME:
+        for one in found:
+            print_object(one, output)
+    else:
+        headers = sessions.WIDE_HEADERS if output is Output.WIDE else sessions.HEADERS
+        rows = (sessions.row(one, is_wide=output is Output.WIDE, with_namespace=with_namespace) for one in found)
+        print_table((("NAMESPACE",) if with_namespace else ()) + headers, rows)

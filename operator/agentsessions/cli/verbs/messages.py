@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from agentsessions.cli.forms import print_data
 from agentsessions.cli.options import Output, OutputOption, RecordArgument, connect
-from agentsessions.cli.terminal import age, note, one_line, print_json, print_table, print_yaml
-from agentsessions.client.decode import encode
+from agentsessions.cli.terminal import age, cut, note, one_line, print_table
 from agentsessions.client.values import Message
 
 HEADERS = ("AGE", "ROLE", "STATE", "WHO", "TEXT")
@@ -26,18 +26,15 @@ def messages(
     connection = connect(ctx)
     found = connection.gateway.messages(connection.name_of(session))
     chosen = found if recent is None else found[-recent:]
-    match output:
-        case Output.JSON:
-            print_json(encode(chosen))
-        case Output.YAML:
-            print_yaml(encode(chosen))
-        case Output.NAME:
-            for message in chosen:
-                typer.echo(message.id)
-        case _ if not chosen:
-            note("nothing was said yet")
-        case _:
-            print_table(HEADERS, [to_row(message, is_wide=output is Output.WIDE) for message in chosen])
+    if print_data(chosen, output):
+        return
+    if output is Output.NAME:
+        for message in chosen:
+            typer.echo(message.id)
+    elif not chosen:
+        note("nothing was said yet")
+    else:
+        print_table(HEADERS, [to_row(message, is_wide=output is Output.WIDE) for message in chosen])
 
 
 def to_row(message: Message, *, is_wide: bool) -> list[str]:
@@ -48,5 +45,5 @@ def to_row(message: Message, *, is_wide: bool) -> list[str]:
         message.role,
         message.state or "",
         message.actor or message.agent or "",
-        text if is_wide or len(text) <= TEXT_CHARS else f"{text[: TEXT_CHARS - 1]}…",
+        text if is_wide else cut(text, TEXT_CHARS),
     ]

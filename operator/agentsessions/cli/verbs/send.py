@@ -7,9 +7,10 @@ import typer
 
 from agentsessions.cli.deadlines import deadline, to_seconds
 from agentsessions.cli.failures import UsageFailure
-from agentsessions.cli.options import DataOption, DataOutput, SessionArgument, TimeoutOption, connect
-from agentsessions.cli.terminal import clean, note, print_json, print_yaml, say
-from agentsessions.client.decode import encode
+from agentsessions.cli.forms import print_data
+from agentsessions.cli.options import DataOption, SessionArgument, TimeoutOption, connect
+from agentsessions.cli.terminal import clean, note, say
+from agentsessions.client.values import Message, Reply
 
 
 def send(  # typer passes them by name
@@ -35,16 +36,14 @@ def send(  # typer passes them by name
         name = connection.name_of(session)
         if is_awaited:
             reply = connection.gateway.conversation(name).send(said, timeout=to_seconds(timeout) or 86_400.0, key=key)
-            value, shown = encode(reply), clean(reply.output)
+            value: Reply | Message = reply
+            shown = clean(reply.output)
         else:
             message = connection.gateway.send(name, said, key=key)
-            value, shown = encode(message), f"message {message.id} is {message.state or 'stored'}"
-    match output:
-        case DataOutput.JSON:
-            print_json(value)
-        case DataOutput.YAML:
-            print_yaml(value)
-        case _:
-            say(shown)
-            if not is_awaited:
-                note(f"see the answer: kubectl agentsession logs -f {name} -n {connection.namespace}")
+            value = message
+            shown = f"message {message.id} is {message.state or 'stored'}"
+    if print_data(value, output):
+        return
+    say(shown)
+    if not is_awaited:
+        note(f"see the answer: kubectl agentsession logs -f {name} -n {connection.namespace}")

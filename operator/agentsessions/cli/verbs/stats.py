@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from agentsessions.cli.failures import UsageFailure
-from agentsessions.cli.options import DataOption, DataOutput, EverywhereOption, connect
-from agentsessions.cli.terminal import money, print_json, print_table, print_yaml, say, short
+from agentsessions.cli.forms import print_data
+from agentsessions.cli.options import DataOption, EverywhereOption, connect
+from agentsessions.cli.terminal import money, print_table, say, short
 from agentsessions.client.decode import encode
 from agentsessions.client.figures import Metrics, Stats
 
@@ -28,9 +29,7 @@ def stats(
     namespace = ALL_NAMESPACES if is_everywhere else connection.namespace
     now = connection.gateway.stats(namespace=namespace)
     then = connection.gateway.metrics(period, namespace=namespace)
-    if output is not None:
-        both = {"stats": encode(now), "metrics": encode(then)}
-        (print_json if output is DataOutput.JSON else print_yaml)(both)
+    if print_data({"stats": encode(now), "metrics": encode(then)}, output):
         return
     where = "all namespaces" if is_everywhere else f"namespace {namespace}"
     say(f"{now.total} sessions in {where}", "bold")

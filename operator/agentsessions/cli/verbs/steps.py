@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from agentsessions.cli.forms import print_data
 from agentsessions.cli.options import Output, OutputOption, RecordArgument, connect
-from agentsessions.cli.terminal import money, note, one_line, print_json, print_table, print_yaml
-from agentsessions.client.decode import encode
+from agentsessions.cli.terminal import cut, money, note, one_line, print_table
 from agentsessions.client.values import Step
 
 HEADERS = ("STEP", "AGENT", "WHAT", "TIME", "TOKENS", "TEXT")
@@ -28,15 +28,12 @@ def steps(
     connection = connect(ctx)
     found = connection.gateway.steps(connection.name_of(session))
     chosen = [step for step in found if not type_ or step.type in type_]
-    match output:
-        case Output.JSON:
-            print_json(encode(chosen))
-        case Output.YAML:
-            print_yaml(encode(chosen))
-        case _ if not chosen:
-            note("no steps yet")
-        case _:
-            print_table(HEADERS, [to_row(step, is_wide=output is Output.WIDE) for step in chosen])
+    if print_data(chosen, output):
+        return
+    if chosen:
+        print_table(HEADERS, [to_row(step, is_wide=output is Output.WIDE) for step in chosen])
+    else:
+        note("no steps yet")
 
 
 def to_row(step: Step, *, is_wide: bool) -> list[str | Text]:
@@ -51,7 +48,7 @@ def to_row(step: Step, *, is_wide: bool) -> list[str | Text]:
         Text(one_line(step.type), style="red" if step.is_error else STYLES.get(step.type, "")),
         f"{step.duration_milliseconds} ms" if step.duration_milliseconds is not None else "",
         f"{tokens}{f' ({cost})' if cost else ''}" if tokens else "",
-        text if is_wide or len(text) <= TEXT_CHARS else f"{text[: TEXT_CHARS - 1]}…",
+        text if is_wide else cut(text, TEXT_CHARS),
     ]
 
 

@@ -11,7 +11,7 @@ from agentsessions.cli.connection import Connection
 from agentsessions.cli.deadlines import to_seconds
 from agentsessions.cli.live import Frame, Meter, Row
 from agentsessions.cli.options import EverywhereOption, connect
-from agentsessions.cli.terminal import age, money, one_line, print_table, say
+from agentsessions.cli.terminal import age, cut, money, one_line, print_table, say
 from agentsessions.client.values import FINAL_PHASES
 
 HEADERS = ("NAME", "PHASE", "TOKENS/S", "TOKENS", "STEPS", "COST", "AGE", "GOAL")
@@ -74,5 +74,5 @@ def cells(row: Row) -> list[str]:
         str(one.steps),
         money(one.cost_micro_usd),
         age(one.created_at),
-        goal if len(goal) <= GOAL_CHARS else f"{goal[: GOAL_CHARS - 1]}…",
+        cut(goal, GOAL_CHARS),
     ]

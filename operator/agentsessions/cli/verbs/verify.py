@@ -3,9 +3,9 @@
 import typer
 
 from agentsessions.cli.failures import QuietExit
-from agentsessions.cli.options import DataOption, DataOutput, RecordArgument, connect
-from agentsessions.cli.terminal import clean, print_json, print_yaml, say
-from agentsessions.client.decode import encode
+from agentsessions.cli.forms import print_data
+from agentsessions.cli.options import DataOption, RecordArgument, connect
+from agentsessions.cli.terminal import clean, say
 
 
 def verify(ctx: typer.Context, session: RecordArgument, output: DataOption = None) -> None:
@@ -15,16 +15,13 @@ def verify(ctx: typer.Context, session: RecordArgument, output: DataOption = Non
     """
     connection = connect(ctx)
     found = connection.gateway.verify(connection.name_of(session))
-    match output:
-        case DataOutput.JSON:
-            print_json(encode(found))
-        case DataOutput.YAML:
-            print_yaml(encode(found))
-        case _ if found.ok:
-            say(f"whole: {found.head} entries, the newest one's hash is {found.digest}")
-        case _:
-            say(f"not whole: {len(found.problems)} problems in {found.head} entries", "bold red")
-            for problem in found.problems:
-                say(f"  {clean(problem)}")
+    if print_data(found, output):
+        pass
+    elif found.ok:
+        say(f"whole: {found.head} entries, the newest one's hash is {found.digest}")
+    else:
+        say(f"not whole: {len(found.problems)} problems in {found.head} entries", "bold red")
+        for problem in found.problems:
+            say(f"  {clean(problem)}")
     if not found.ok:
         raise QuietExit

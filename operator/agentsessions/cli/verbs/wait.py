@@ -7,11 +7,11 @@ import typer
 from agentsessions.api.reasons import Phase
 from agentsessions.cli.deadlines import deadline, to_seconds
 from agentsessions.cli.failures import UsageFailure
+from agentsessions.cli.forms import print_object
 from agentsessions.cli.options import OutputOption, SessionArgument, TimeoutOption, connect
 from agentsessions.cli.outcomes import await_phase
 from agentsessions.cli.sessions import phase_of
 from agentsessions.cli.terminal import say
-from agentsessions.cli.verbs.create import print_object
 
 
 def complete_phase(incomplete: str) -> list[str]:

@@ -32,8 +32,7 @@ JSON_MERGE = ("--type=merge", "-p")
 
 @pytest.fixture(scope="module")
 def home(cluster: Kubectl) -> Iterator[Kubectl]:
-    """A namespace with the chart's policies, two users, a viewer, one who may act for owners, and one who may not
-    watch."""
+    """A namespace with the chart's policies, and people of all kinds; blind is who may talk but not watch."""
     with a_namespace(cluster, "changes") as kubectl:
         bundle = private_policies(kubectl.namespace)
         kubectl("create", "-f", "-", manifest=bundle)

@@ -38,9 +38,13 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         phase=phase,
         phase_started_at=now if is_new_phase else old.phase_started_at,
         observed_generation=session.generation,
-        conditions=build_conditions(outcome, case.facts.acceptance, old.conditions or [], case.now),
+        conditions=build_conditions(
+            outcome, case.facts.acceptance, old.conditions or [], case.now, template=case.facts.template
+        ),
         effective=case.effective.limits if is_accepted else old.effective,
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
+        data_sources=old.data_sources or (list(case.facts.acceptance.data_sources) or None if is_accepted else None),
+        template_revision=old.template_revision or (case.facts.template.revision or None if is_accepted else None),
         agents=_agents(old.agents, outcome.row),
         round=_round(case, is_new_phase=is_new_phase) or old.round,
         retries=old.retries if outcome.retries is None else outcome.retries,

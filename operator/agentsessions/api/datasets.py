@@ -111,7 +111,9 @@ def _csv_lines(text: str) -> Iterator[list[str]]:
 def _read_json(text: str) -> tuple[list[str], list[tuple[Cell, ...]]]:
     items = _parse_json(text)
     if not isinstance(items, list) or not items:
-        _refuse(DataProblem.NOT_A_TABLE, "give a list of objects, one for each row; a table without rows has no columns")
+        _refuse(
+            DataProblem.NOT_A_TABLE, "give a list of objects, one for each row; a table without rows has no columns"
+        )
     names: dict[str, None] = {}
     rows: list[tuple[Cell, ...]] = []
     for number, item in enumerate(items, start=1):
@@ -238,7 +240,8 @@ def _check_cells(name: str, values: Sequence[Cell]) -> None:
         if len(value) > MAX_CELL_CHARACTERS:
             _refuse(
                 DataProblem.TOO_LARGE,
-                f"column {name[:40]!r} of row {number} has {len(value):,} characters; at most {MAX_CELL_CHARACTERS:,} fit",
+                f"column {name[:40]!r} of row {number} has {len(value):,} characters; at most "
+                f"{MAX_CELL_CHARACTERS:,} fit",
             )
         if "\0" in value or not _is_storable(value):
             _refuse(DataProblem.NOT_TEXT, f"column {name[:40]!r} of row {number} holds what is no text")

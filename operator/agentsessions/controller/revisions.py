@@ -76,9 +76,7 @@ class Revisions:
 
     async def sweep(self) -> None:
         """Delete revisions that no session names; what fails is tried again the next time."""
-        used = {
-            (record.view.namespace, record.view.status.template_revision) for _, record in self._sessions.items()
-        }
+        used = {(record.view.namespace, record.view.status.template_revision) for _, record in self._sessions.items()}
         try:
             listing = await self._client.list_all(
                 CONTROLLER_REVISION, _to_identity, label_selector=LABEL_TEMPLATE, metadata_only=True

@@ -1,5 +1,7 @@
-"""What of a spec, after its template, contradicts its type and mode. The CRD's rules see less: neither a template nor
-the table of types and modes."""
+"""What of a spec, after its template, contradicts its type and mode.
+
+The CRD's rules see less: neither a template nor the table of types and modes.
+"""
 
 from agentsessions.api.kinds import BUILTINS, ToolClass, rules_of
 from agentsessions.api.v1alpha1.agent import Agent, Builtin

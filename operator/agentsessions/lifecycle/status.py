@@ -8,6 +8,7 @@ from agentsessions.api.v1alpha1.status import (
     AgentStatus,
     EffectiveLimits,
     JournalPosition,
+    JournalSeal,
     Remaining,
     RoundStatus,
     SessionError,
@@ -59,6 +60,7 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         pods_remaining=outcome.pods_remaining if is_cancel else None,
         started_at=_once(old.started_at, now, is_due=phase is Phase.RUNNING),
         finished_at=_once(old.finished_at, now, is_due=phase in TERMINAL),
+        seal=old.seal or (_seal(case.level) if phase is Phase.COMPLETED else None),
         journal=_journal(case, is_new_phase=is_new_phase or usage != old.usage),
     )
 
@@ -130,6 +132,11 @@ def _result(level: Level | None, old: SessionStatus) -> tuple[str, bool] | None:
     if level is not None and level.result is not None:
         return level.result, level.result_truncated
     return (old.result, bool(old.result_truncated)) if old.result is not None else None
+
+
+def _seal(level: Level | None) -> JournalSeal | None:
+    seal = level.seal if level is not None else None
+    return JournalSeal(head=seal.head, digest=seal.digest, sealed_at=seal.sealed_at) if seal is not None else None
 
 
 def _round(case: Situation, *, is_new_phase: bool) -> RoundStatus | None:

@@ -10,7 +10,8 @@ from agentsessions.api.v1alpha1.session import DataFormat
 
 PIECES = (
     b",", b'"', b"\n", b"\r\n", b"\0", b"\xff\xfe", b"\xc3\x28", b"[", b"]", b"{", b"}", b":", b"null", b"NaN",
-    b"1e999", b"-0", b"../../etc/passwd", b"=cmd|' /C calc'!A0", b"\\ud800", b"\xef\xbb\xbf", b"a", b"A", b"\xe2\x80\xae",
+    b"1e999", b"-0", b"../../etc/passwd", b"=cmd|' /C calc'!A0", b"\\ud800", b"\xef\xbb\xbf", b"a", b"A",
+    b"\xe2\x80\xae",
     b"9" * 40, b'{"a":1}', b"a,b\n1,2\n", b"&a [*a,*a]", b"<!ENTITY x SYSTEM 'file:///etc/passwd'>", b"; DROP TABLE t;",
 )  # fmt: skip
 

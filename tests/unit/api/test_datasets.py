@@ -73,7 +73,9 @@ def test_json_rows_may_lack_columns_and_hold_values_that_are_shown_as_json() -> 
         pytest.param(b"a\n" + b"x" * 70_000 + b"\n", "CSV", DataProblem.TOO_LARGE, id="a cell that is too long"),
     ],
 )
-def test_content_that_is_no_table_is_refused_with_what_is_wrong(content: bytes, form: str, problem: DataProblem) -> None:
+def test_content_that_is_no_table_is_refused_with_what_is_wrong(
+    content: bytes, form: str, problem: DataProblem
+) -> None:
     with pytest.raises(BadDataError) as refused:
         read_table(content, DataFormat(form))
     assert refused.value.problem is problem
@@ -86,8 +88,7 @@ def play(number: int) -> bool:
     started = time.process_time()
     try:
         table = read_table(content, form)
-    except BadDataError as error:
-        assert str(error)
+    except BadDataError:
         return False
     finally:
         assert time.process_time() - started < MOST_SECONDS, f"file {number}"

@@ -60,15 +60,19 @@ async def test_sql_runs_one_select_and_nothing_else(sql: Sql, query: str) -> Non
 
 
 async def test_sql_tells_which_source_is_no_table(sql: Sql) -> None:
-    with pytest.raises(ToolFailedError, match=r"(?s)no such table: broken.*broken cannot be read: item 1 is not an object"):
+    with pytest.raises(
+        ToolFailedError, match=r"(?s)no such table: broken.*broken cannot be read: item 1 is not an object"
+    ):
         await sql.run({"query": "SELECT * FROM broken"})
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        pytest.param("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT max(i) FROM n", id="for ever"),
-        pytest.param("SELECT count(*) FROM " + ", ".join(f"sales s{n}" for n in range(40)), id="a product of forty"),
+        pytest.param(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT max(i) FROM n", id="for ever"
+        ),
+        pytest.param("SELECT count(*) FROM " + ", ".join(f"sales s{n}" for n in range(40)), id="forty times itself"),  # noqa: S608
         pytest.param("SELECT hex(zeroblob(900000000))", id="a value of 900 MB"),
         pytest.param(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) "

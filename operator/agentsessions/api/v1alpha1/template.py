@@ -32,8 +32,11 @@ FREE_FIELDS: Final = frozenset({"title", "description", "metadata"})
 
 
 class TemplateSession(ApiModel):
-    """What sessions start from. Type, mode, role and operatingMode are each session's own, as are its ids, its owner,
-    its conversation, its schedule and its place in the queue."""
+    """What sessions start from.
+
+    Type, mode, role and operatingMode are each session's own, as are its ids, its owner, its conversation, its schedule
+    and its place in the queue.
+    """
 
     title: Annotated[str, Field(max_length=256)] | None = None
     """Title for people, where the session has none of its own."""

@@ -32,7 +32,9 @@ STEPS_BETWEEN_LOOKS: Final = 10_000
 SHOWN_COLUMNS: Final = 40
 """Of a table, in the tool's description; `SELECT *` shows the others."""
 
-ALLOWED: Final = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+ALLOWED: Final = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
 """All that a statement may do. No write, no other file, no setting, no transaction."""
 FORBIDDEN_FUNCTIONS: Final = frozenset({"load_extension", "sqlite_log", "fts3_tokenizer"})
 
@@ -128,10 +130,8 @@ class Sql:
 
 def describe(tables: Mapping[str, Table]) -> str:
     """Return what the model is told: the tables with their columns. The same for the same content."""
-    told = [
-        f"Run one SELECT (SQLite's dialect) over the session's data sources. Answers CSV, at most {MAX_ROWS} rows; "
-        "aggregate in the query. Tables:"
-    ]
+    offer = f"Run one SELECT (SQLite's dialect) over the session's data sources. Answers CSV, at most {MAX_ROWS} rows"
+    told = [f"{offer}; aggregate in the query. Tables:"]
     for name, table in tables.items():
         columns = [f"{quote(column.name)} {column.affinity}" for column in table.columns[:SHOWN_COLUMNS]]
         more = [f"{len(table.columns) - SHOWN_COLUMNS} more"] if len(table.columns) > SHOWN_COLUMNS else []

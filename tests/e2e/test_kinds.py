@@ -44,7 +44,7 @@ def test_a_session_waits_for_its_template_and_then_keeps_to_the_revision_it_got(
     documents = (SAMPLES / "template.yaml").read_text().split("\n---\n")
     product.create_session(namespace, "early", templateRef={"name": "analyst"}, goal="Wait.", operatingMode="Paused")
     product.wait_for(
-        namespace, "early", lambda found: condition(found, "Accepted")["reason"] == "TemplateNotFound", "without template"
+        namespace, "early", lambda found: condition(found, "Accepted")["reason"] == "TemplateNotFound", "refused"
     )
     product.kubectl("apply", "-n", namespace, "-f", "-", stdin="\n---\n".join(documents[:3]))
     accepted = product.wait_phase(namespace, "early", "Paused")
@@ -53,7 +53,7 @@ def test_a_session_waits_for_its_template_and_then_keeps_to_the_revision_it_got(
 
     change_steps(product, namespace, "analyst", 3)
     old = product.wait_for(
-        namespace, "early", lambda found: condition(found, "TemplateCurrent")["status"] == "False", "behind its template"
+        namespace, "early", lambda found: condition(found, "TemplateCurrent")["status"] == "False", "behind"
     )
     assert condition(old, "TemplateCurrent")["reason"] == "NewerTemplate"
     assert old["status"]["effective"]["maxSteps"] == 15

@@ -1,4 +1,4 @@
-"""The gateway holds pods to their session's type and mode, and to the template's revision, whatever the pods ask for."""
+"""The gateway holds pods to their type and mode, and to the revision of their template, whatever they ask for."""
 
 from __future__ import annotations
 
@@ -80,13 +80,15 @@ async def test_query_is_offered_its_tool_once(house: House) -> None:
 
 @pytest.mark.requirement("AG-6")
 async def test_a_session_is_played_as_the_revision_of_its_template_says(house: House) -> None:
-    template = AgentSessionTemplateSpec.model_validate({
-        "session": {
-            "goal": "look",
-            "limits": {"maxOutputTokens": 77},
-            "agents": [{"name": "agent", "instructions": "Be brief.", "tools": []}],
+    template = AgentSessionTemplateSpec.model_validate(
+        {
+            "session": {
+                "goal": "look",
+                "limits": {"maxOutputTokens": 77},
+                "agents": [{"name": "agent", "instructions": "Be brief.", "tools": []}],
+            }
         }
-    })
+    )
     name = revision_name("analyst", template)
     await house.put_provider(a_script())
     status = {

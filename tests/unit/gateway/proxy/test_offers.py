@@ -56,6 +56,6 @@ GIVEN = [{**item, "call_id": "sent_1"} for item in asked("sql")]
         pytest.param([PERSON, *GIVEN], False, id="a result that a person sent is no round of the agent"),
     ],
 )
-def test_query_has_one_round_of_tools_after_each_message(history: list[dict[str, Any]], spent: bool) -> None:  # noqa: FBT001 - a row of the table
+def test_query_has_one_round_of_tools_after_each_message(history: list[dict[str, Any]], spent: bool) -> None:
     assert are_spent(QUERY, history) is spent
     assert not are_spent(rules_of(CUSTOM, SessionMode.ANALYSIS), history)

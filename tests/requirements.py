@@ -17,7 +17,8 @@ ALL: Final = frozenset(
 )
 
 DONE: Final = frozenset({
-    "OBJ-1", "OBJ-3", "OBJ-6", "LIFE-1", "LIFE-4", "LIFE-5", "LIFE-8", "LIFE-9", "LIFE-10", "LIFE-11", "LIM-2", "LIM-3", "LIM-4",
+    "OBJ-1", "OBJ-3", "OBJ-6", "LIFE-1", "LIFE-4", "LIFE-5", "LIFE-8", "LIFE-9", "LIFE-10", "LIFE-11", "LIM-2", "LIM-3",
+    "LIM-4",
     "CONV-1", "CONV-2", "CONV-3", "CONV-4", "LIFE-2", "LIFE-6", "OBJ-5", "STEP-2", "STEP-5",
     "ID-1", "ID-2", "ID-4", "ID-6", "OPS-1", "OPS-2", "OPS-8", "AG-6", "STEP-3",
 })  # fmt: skip

@@ -93,7 +93,7 @@ def test_kubectl_shows_and_finds_sessions(product: Product, namespace: str) -> N
     product.wait_phase(namespace, "waits", "Paused")
     narrow, wide = table(product, namespace, "ags"), table(product, namespace, "ags", "-o", "wide")
     assert narrow[0] == ["NAME", "TYPE", "PHASE", "STEPS", "TOKENS", "REASON", "AGE"]
-    assert wide[0] == [*narrow[0], "ROLE", "READY", "COST", "RETRIES", "POD", "OWNER"]
+    assert wide[0] == [*narrow[0], "ROLE", "READY", "COST", "RETRIES", "POD", "OWNER", "TEMPLATE"]
     hello, tokens = narrow[1], int(narrow[1][4])
     assert hello[:4] == ["hello", "Custom", "Completed", "1"]
     assert tokens > 0

@@ -18,6 +18,7 @@ WITH_CLUSTER := PATH="$$($(CLUSTER) path):$$PATH"
 GENERATORS := \
 	-m\ agentsessions.crdgen \
 	hack/docs/states.py \
+	hack/docs/kinds.py \
 	hack/docs/reference.py \
 	hack/docs/api.py \
 	hack/docs/cli.py \

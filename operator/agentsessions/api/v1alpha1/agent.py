@@ -43,6 +43,7 @@ class Builtin(StrEnum):
 
     SHELL = "Shell"
     FILES = "Files"
+    SQL = "Sql"
 
 
 class ProviderRef(ApiModel):
@@ -78,7 +79,8 @@ class AgentTool(ApiModel):
     """A tool that the agent may use."""
 
     builtin: Builtin
-    """Shell runs commands in the workspace; Files lists, reads and writes files there."""
+    """Shell runs commands in the workspace; Files lists, reads and writes files there; Sql queries the session's data
+    sources."""
 
 
 class AgentResources(ApiModel):
@@ -135,7 +137,8 @@ class Agent(ApiModel):
         ]
         | None
     ) = None
-    """Tools it may use; Shell and Files when absent, none when empty."""
+    """Tools it may use, none when empty. When absent: Shell, Files, and with data sources Sql, as far as the session's
+    type and mode allow them."""
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Container image other than the runner's: it gets an OpenAI-compatible endpoint in OPENAI_BASE_URL and is
     limited and journaled alike."""

@@ -3,26 +3,46 @@
 The CRD's rules see less: neither a template nor the table of types and modes.
 """
 
+from itertools import chain
+
 from agentsessions.api.kinds import BUILTINS, ToolClass, rules_of
 from agentsessions.api.v1alpha1.agent import Agent, Builtin
+from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import SessionMode, SessionSpec, SessionType
 
 
 def find_contradiction(spec: SessionSpec) -> str | None:
     """Return the first thing that does not fit, with what to do about it; None when all does."""
-    if spec.goal is None and not (spec.conversation and spec.conversation.open):
-        return (
-            "spec.goal is not set and spec.conversation.open is not true: there is nothing to do; create the session "
-            "with one of them"
-        )
+    found = (problem for check in (_find_in_goal, _find_in_type, _find_in_mode) if (problem := check(spec)) is not None)
+    agents = (f"agent {agent.name}: {why}" for agent in spec.agents or () if (why := _find_in_agent(spec, agent)))
+    return next(chain(found, agents), None)
+
+
+def _find_in_goal(spec: SessionSpec) -> str | None:
+    if spec.goal is not None or (spec.conversation and spec.conversation.open):
+        return None
+    return (
+        "spec.goal is not set and spec.conversation.open is not true: there is nothing to do; create the session "
+        "with one of them"
+    )
+
+
+def _find_in_type(spec: SessionSpec) -> str | None:
     if spec.conversation is not None and spec.type in {SessionType.METRICS, SessionType.AUDIT}:
         return f"type {spec.type} takes no spec.conversation: leave it out"
-    if spec.mode is SessionMode.QUERY and not spec.data_sources:
+    on_limit = spec.limits and spec.limits.on_limit
+    if spec.type is SessionType.AUDIT and on_limit and OnLimit.COMPLETE in on_limit.to_json().values():
+        return "an audit is complete with its last answer alone: let limits.onLimit be Fail or Pause"
+    return None
+
+
+def _find_in_mode(spec: SessionSpec) -> str | None:
+    if spec.mode is not SessionMode.QUERY:
+        return None
+    if not spec.data_sources:
         return "mode Query needs spec.dataSources: they are all that its agents can read"
-    for agent in spec.agents or ():
-        problem = _find_in_agent(spec, agent)
-        if problem is not None:
-            return f"agent {agent.name}: {problem}"
+    if spec.context is not None and spec.context.files:
+        return "mode Query has no tool that reads files: name them in spec.dataSources, or use mode Analysis"
     return None
 
 

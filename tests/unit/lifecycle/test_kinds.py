@@ -9,7 +9,7 @@ import pytest
 
 from agentsessions.api.kinds import BUILTINS, MODES, TYPES, ExternalEffects, ToolClass, rules_of
 from agentsessions.api.levels import Seal
-from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.agent import Builtin
 from agentsessions.api.v1alpha1.session import SessionMode, SessionSpec, SessionType
 from agentsessions.lifecycle.coherence import find_contradiction
@@ -18,6 +18,8 @@ from agentsessions.lifecycle.effective import resolve
 from tests.builders import T0, SessionBuilder, a_session
 
 SOURCES = [{"name": "sales", "format": "CSV", "configMapKeyRef": {"name": "sales", "key": "sales.csv"}}]
+
+FILES = [{"path": "a.txt", "configMapKeyRef": {"name": "a", "key": "a"}}]
 
 
 def a_spec(**fields: Any) -> SessionSpec:
@@ -81,6 +83,8 @@ def test_query_has_fewer_steps_by_default_and_as_many_as_are_asked_for() -> None
         pytest.param({"agents": [{"name": "a", "tools": [{"builtin": "Sql"}]}]}, "Sql needs spec.dataSources"),
         pytest.param({"mode": "Script", "agents": [{"name": "a", "image": "x.example/y:1"}]}, "an image of your own"),
         pytest.param({"type": "Audit", "conversation": {"open": True}}, "takes no spec.conversation"),
+        pytest.param({"mode": "Query", "dataSources": SOURCES, "context": {"files": FILES}}, "no tool that reads"),
+        pytest.param({"type": "Audit", "limits": {"onLimit": {"tokens": "Complete"}}}, "Fail or Pause"),
         pytest.param({"goal": None}, "there is nothing to do"),
     ],
 )
@@ -124,6 +128,13 @@ def test_an_audit_is_completed_with_its_seal_and_not_before() -> None:
 @pytest.mark.requirement("OBJ-2")
 def test_an_audit_asks_the_journal_again_before_it_waits() -> None:
     assert decide(an_audit().with_stale_journal().facts(), T0).needs_level
+
+
+@pytest.mark.requirement("OBJ-2")
+def test_an_audit_at_a_limit_fails_whatever_its_limits_say_later() -> None:
+    limits = {"onLimit": {"default": "Complete"}}
+    stopped = a_session().with_spec(type="Audit", limits=limits).running().with_limit_reached(LimitName.STEPS)
+    assert decide(stopped.facts(), T0).status.phase is Phase.FAILED
 
 
 @pytest.mark.requirement("OBJ-2")

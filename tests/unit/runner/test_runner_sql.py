@@ -95,3 +95,20 @@ async def test_sql_shows_so_many_rows_and_says_that_there_are_more(sql: Sql) -> 
     told = await sql.run({"query": wide})
     assert len(told.encode()) < MAX_OUTPUT_BYTES + 200
     assert "there are more" in told
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM sales",
+        "PRAGMA query_only=OFF",
+        "ATTACH ':memory:' AS other",
+        "CREATE TEMP TABLE t (a)",
+        "EXPLAIN DELETE FROM sales",
+        "SELECT * FROM pragma_database_list",
+        "SAVEPOINT s",
+    ],
+)
+async def test_sql_asks_before_each_thing_that_a_statement_does(sql: Sql, query: str) -> None:
+    with pytest.raises(ToolFailedError, match="not authorized"):
+        await sql.run({"query": query})

@@ -69,7 +69,7 @@ class Operator:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store, template_store = Sessions(), Providers(), Templates()
+        self._session_store, self._provider_store = Sessions(), Providers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
@@ -85,17 +85,12 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
-        self.templates = self._watch_templates(template_store)
-        self._revisions = Revisions(
-            client, template_store, self._session_store, refresh=self.templates.refresh, clock=clock
-        )
+        self.templates = self._watch_templates()
+        self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
-        reconcile_provider = ProviderReconciler(client, self._provider_store, self.metrics, clock=clock).reconcile
-        self._provider_passes = Passes(
-            self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
-        )
+        self._provider_passes = self._build_provider_passes(clock)
         self._sweep = self._build_sweep()
         self.probes = Probes(
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
@@ -244,11 +239,15 @@ class Operator:
             on_gone=self._forget_provider,
         )
 
-    def _watch_templates(self, store: Templates) -> Watched[TemplateRecord]:
+    def _build_provider_passes(self, clock: Callable[[], datetime]) -> Passes:
+        reconcile = ProviderReconciler(self._client, self._provider_store, self.metrics, clock=clock).reconcile
+        return Passes(self._provider_queue, reconcile, self.providers.refresh, self.metrics, clock=clock)
+
+    def _watch_templates(self) -> Watched[TemplateRecord]:
         return Watched(
             self._client,
             SESSION_TEMPLATES,
-            store,
+            Templates(),
             on_change=self._mark_template,
             on_gone=lambda key, _record: self._mark_template(key),
         )

@@ -7,7 +7,7 @@ names is deleted when it is older than any pass that may be about to name it.
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,8 +18,9 @@ from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1 import AgentSessionTemplateSpec
 from agentsessions.children.revisions import LABEL_TEMPLATE, build_revision, read_revision, revision_name
 from agentsessions.controller.refusals import RefusedError
-from agentsessions.controller.store import Key, Sessions, Templates, key_of
+from agentsessions.controller.store import Sessions, key_of
 from agentsessions.controller.views import TemplateRecord, describe, to_instant
+from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import AlreadyExists, ApiError, NotFound
 from agentsessions.engine.resources import CONTROLLER_REVISION, resource_path
@@ -44,16 +45,14 @@ class Revisions:
     def __init__(
         self,
         client: Client,
-        templates: Templates,
+        templates: Watched[TemplateRecord],
         sessions: Sessions,
         *,
-        refresh: Callable[[Key], Awaitable[bool]],
         clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._templates = templates
         self._sessions = sessions
-        self._refresh = refresh
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], AgentSessionTemplateSpec] = OrderedDict()
 
@@ -92,7 +91,7 @@ class Revisions:
 
     async def _follow(self, session: SessionView, name: str, pinned: str) -> tuple[SessionView, TemplateView]:
         """Keep to the revision that the session was accepted with."""
-        live = self._templates.get(key_of(session.namespace, name))
+        live = self._templates.records.get(key_of(session.namespace, name))
         newest = revision_name(name, live.spec) if live is not None and live.spec is not None else ""
         spec = await self._fetch(session.namespace, name, pinned)
         if spec is None and live is not None and newest == pinned:
@@ -114,8 +113,8 @@ class Revisions:
     async def _pin(self, session: SessionView, name: str) -> tuple[SessionView, TemplateView]:
         """Start from the template as it is now."""
         key = key_of(session.namespace, name)
-        await self._refresh(key)  # the stream may be late, and what is pinned stays
-        template = self._templates.get(key)
+        await self._templates.refresh(key)  # the stream may be late, and what is pinned stays
+        template = self._templates.records.get(key)
         if template is None:
             raise RefusedError(
                 Reason.TEMPLATE_NOT_FOUND,

@@ -12,10 +12,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentsessions.api.reasons import Reason
+from agentsessions.controller.kinds import SESSION_TEMPLATES
 from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.revisions import RevisionLostError, Revisions
 from agentsessions.controller.store import Sessions, Templates
 from agentsessions.controller.views import to_session
+from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
 from tests.unit.controller.objects import a_raw_session
@@ -31,6 +33,7 @@ class Api:
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
+        self.template: dict[str, Any] | None = None
         self.now = NOW
 
     async def create(self, request: web.Request) -> web.Response:
@@ -48,6 +51,11 @@ class Api:
             return web.json_response({"reason": "NotFound", "message": "no"}, status=404)
         return web.json_response(found)
 
+    async def read_template(self, _request: web.Request) -> web.Response:
+        if self.template is None:
+            return web.json_response({"reason": "NotFound", "message": "no"}, status=404)
+        return web.json_response(self.template)
+
     async def list(self, _request: web.Request) -> web.Response:
         items = list(self.objects.values())
         return web.json_response({"metadata": {"resourceVersion": "9"}, "items": items})
@@ -62,6 +70,8 @@ class Api:
         app.router.add_get(f"{PATH}/{{name}}", self.read)
         app.router.add_delete(f"{PATH}/{{name}}", self.delete)
         app.router.add_get("/apis/apps/v1/controllerrevisions", self.list)
+        path = "/apis/agentsessions.dev/v1alpha1/namespaces/team/agentsessiontemplates/analyst"
+        app.router.add_get(path, self.read_template)
         async with TestServer(app) as server:
             access = ClusterAccess(server=f"http://127.0.0.1:{server.port}", ssl=False, token=lambda: "")
             client = Client(access, field_manager="test")
@@ -78,19 +88,16 @@ class Stage:
     """A template, the sessions that name it, and what keeps their revisions."""
 
     def __init__(self, client: Client, api: Api) -> None:
-        self.templates, self.sessions = Templates(), Sessions()
-        self.revisions = Revisions(client, self.templates, self.sessions, refresh=self._refresh, clock=lambda: api.now)
+        self.sessions = Sessions()
+        ignore = lambda *_: None  # noqa: E731 - nobody is told
+        self.templates = Watched(client, SESSION_TEMPLATES, Templates(), on_change=ignore, on_gone=ignore)
+        self.revisions = Revisions(client, self.templates, self.sessions, clock=lambda: api.now)
         self._client, self._api = client, api
         self._version = 1
 
-    async def _refresh(self, _key: str) -> bool:
-        return False
-
     def forgetful(self) -> Revisions:
         """Return the same as after a restart."""
-        return Revisions(
-            self._client, self.templates, self.sessions, refresh=self._refresh, clock=lambda: self._api.now
-        )
+        return Revisions(self._client, self.templates, self.sessions, clock=lambda: self._api.now)
 
     def put_template(self, *overridable: str, **session: Any) -> None:
         self._version += 1
@@ -98,7 +105,9 @@ class Stage:
             "namespace": "team", "name": "analyst", "uid": "t", "generation": self._version,
             "resourceVersion": str(self._version),
         }  # fmt: skip
-        self.templates.put({"metadata": metadata, "spec": {"session": session, "overridable": list(overridable)}})
+        body = {"metadata": metadata, "spec": {"session": session, "overridable": list(overridable)}}
+        self._api.template = body
+        self.templates.put(body)
 
     def session(self, revision: str | None = None, **spec: Any) -> Any:
         self._version += 1

@@ -50,10 +50,8 @@ def create(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes th
 
     Prints the command that follows it.
     """
-    if file is None and goal is None and template is None and not is_open:
-        raise UsageFailure(
-            "a session needs a goal: give --goal TEXT, --open for a conversation, --template NAME, or -f FILE"
-        )
+    if not (file or goal or template or is_open):
+        raise UsageFailure("a session needs one of --goal TEXT, --open for a conversation, --template NAME and -f FILE")
     spec = newsession.build_spec(
         goal=newsession.read_text(goal),
         title=title,
@@ -68,13 +66,13 @@ def create(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes th
         template=template,
     )
     manifest = newsession.build_manifest(name, spec, newsession.read_manifest(file) if file else None)
+    _send(ctx, manifest, output, is_dry=is_dry)
+
+
+def _send(ctx: typer.Context, manifest: Json, output: Output | None, *, is_dry: bool) -> None:
     if is_dry:
         print_object(manifest, output or Output.YAML)
-    else:
-        _send(ctx, manifest, output)
-
-
-def _send(ctx: typer.Context, manifest: Json, output: Output | None) -> None:
+        return
     made = create_object(connect(ctx), manifest)
     print_object(made, output)
     if output is None:

@@ -10,6 +10,7 @@ from agentsessions.api.v1alpha1 import SessionSpec
 from agentsessions.controller.accept import Acceptor, RefusedError, check_spec
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.store import Providers, Sessions
+from agentsessions.controller.tool_servers import ToolServers
 from agentsessions.controller.views import to_session
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
@@ -26,14 +27,26 @@ def providers() -> Providers:
 
 
 @pytest.fixture
-async def acceptor(providers: Providers) -> AsyncIterator[Acceptor]:
+def tool_servers() -> ToolServers:
+    return ToolServers()
+
+
+@pytest.fixture
+async def acceptor(providers: Providers, tool_servers: ToolServers) -> AsyncIterator[Acceptor]:
     async def refresh(_key: str) -> bool:
         return False
 
     # Sessions without references need nothing of the API server.
     client = Client(ClusterAccess(server="http://127.0.0.1:9", ssl=False, token=lambda: ""), field_manager="test")
     own_ids = OwnIds(Sessions())
-    yield Acceptor(client, providers, "agentsessions-system", refresh_provider=refresh, own_ids=own_ids)
+    yield Acceptor(
+        client,
+        providers,
+        "agentsessions-system",
+        refresh_provider=refresh,
+        own_ids=own_ids,
+        tool_servers=tool_servers,
+    )
     await client.close()
 
 

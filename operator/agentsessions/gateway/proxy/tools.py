@@ -18,9 +18,11 @@ from agentsessions.api.kinds import ExternalEffects, Rules, rules_of
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
-from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.agent import Agent, Builtin
 from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.proxy.http_tool import HttpTool
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
+from agentsessions.gateway.proxy.server_tools import ServerTools
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import PodIdentity
@@ -44,16 +46,24 @@ Key = tuple[str, str, str]
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, servers: ServerTools, http: HttpTool) -> None:
         self._store = store
+        self._servers = servers
+        self._http = http
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
 
     async def offers(self, session: SessionView, pod: PodIdentity, agent: Agent) -> tuple[Offered, ...]:
-        """Return what the agent is offered, the same in each turn of the session."""
-        del pod
-        return offers_of(agent, rules_in(session))
+        """Return what the agent is offered, the same in each turn of the session.
+
+        Raises:
+            ProblemError: 503 when a server that has not been asked before cannot be asked.
+            Refusal: The pod does not speak for the agent.
+        """
+        rules = rules_in(session)
+        http = [self._http.offer(tool, rules) for tool in agent.tools or () if tool.builtin is Builtin.HTTP]
+        return offers_of(agent, rules, [*http, *await self._servers.offers(pod, agent)])
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
         """Return what became of a call; it is run unless the journal has its result.

@@ -68,6 +68,15 @@ async def change(request: Request) -> Response:
     return Response()
 
 
+async def reset(request: Request) -> Response:
+    """Forget what was done, and be as at the start."""
+    del request
+    CALLS.clear()
+    server.remove_tool("search")
+    server.tool(name="search", description="Search the shelf.")(search)
+    return Response()
+
+
 async def calls(request: Request) -> Response:
     """Tell what was really done."""
     del request
@@ -94,7 +103,12 @@ def main() -> None:
         async with server.session_manager.run():
             yield
 
-    routes = [Route("/calls", calls), Route("/change", change, methods=["POST"]), Mount("/", inner)]
+    routes = [
+        Route("/calls", calls),
+        Route("/change", change, methods=["POST"]),
+        Route("/reset", reset, methods=["POST"]),
+        Mount("/", inner),
+    ]
     app = Starlette(routes=routes, lifespan=lifespan)
     if TOKEN:
         app.add_middleware(Guard)

@@ -69,8 +69,7 @@ class Operator:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store = Sessions(), Providers()
-        self._tool_server_store = ToolServers()
+        self._session_store, self._provider_store, self._tool_server_store = Sessions(), Providers(), ToolServers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
@@ -78,7 +77,6 @@ class Operator:
         self._own_ids = OwnIds(self._session_store)
         self._queues = self._build_queues(clock)
         self.quotas = self._queues.quotas
-        self.tool_servers = self._watch_tool_servers()
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
         self._leadership = leadership
         self.role = Role.STARTING
@@ -87,13 +85,11 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
+        self.tool_servers = self._watch_tool_servers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
-        reconcile_provider = ProviderReconciler(client, self._provider_store, self.metrics, clock=clock).reconcile
-        self._provider_passes = Passes(
-            self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
-        )
+        self._provider_passes = self._build_provider_passes(clock)
         self._sweep = self._build_sweep()
         self.probes = Probes(
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
@@ -249,6 +245,10 @@ class Operator:
     def _kinds(self) -> tuple[Watched[Any], ...]:
         """Return all kinds of ours, sessions last: whether one may start depends on the others."""
         return (self.providers, self.tool_servers, self.quotas, self.sessions)
+
+    def _build_provider_passes(self, clock: Callable[[], datetime]) -> Passes:
+        reconcile = ProviderReconciler(self._client, self._provider_store, self.metrics, clock=clock).reconcile
+        return Passes(self._provider_queue, reconcile, self.providers.refresh, self.metrics, clock=clock)
 
     def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
         return Queues(

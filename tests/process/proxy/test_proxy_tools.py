@@ -22,6 +22,8 @@ pytestmark = pytest.mark.requirement("AG-2")
 
 TOKEN = "a-secret-token-of-the-shelf"
 UID = "uid-team-s"
+A_TURN = 16
+"""Calls that a scripted answer asks for at most."""
 ALLOWED = [{"name": "search", "sideEffect": "None"}, {"name": "order"}, {"name": "flood"}, {"name": "fail"}]
 
 
@@ -36,21 +38,28 @@ class Shelf:
             found: list[dict[str, Any]] = (await client.get(f"{self.url}/calls")).json()
         return found
 
-    async def change(self) -> None:
+    async def send(self, path: str) -> None:
         async with httpx2.AsyncClient(trust_env=False) as client:
-            await client.post(f"{self.url}/change")
+            (await client.post(f"{self.url}{path}")).raise_for_status()
 
 
-@pytest.fixture
-def shelf() -> Iterator[Shelf]:
+@pytest.fixture(scope="module")
+def shelf_url() -> Iterator[str]:
     command = [sys.executable, str(Path(__file__).parents[2] / "mcp_server.py")]
     env = {**os.environ, "MCP_TOKEN": TOKEN}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
         assert process.stdout is not None
         try:
-            yield Shelf(f"http://127.0.0.1:{int(process.stdout.readline())}")
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.terminate()
+
+
+@pytest.fixture
+async def shelf(shelf_url: str) -> Shelf:
+    shelf = Shelf(shelf_url)
+    await shelf.send("/reset")
+    return shelf
 
 
 def agent_with(*tools: dict[str, Any]) -> list[dict[str, Any]]:
@@ -72,26 +81,28 @@ async def open_shop(house: House, shelf: Shelf, *tools: dict[str, Any], **spec: 
     await house.put_session(agents=agent_with(*(tools or (SHELF_TOOL,))), **spec)
 
 
-async def offers(house: House) -> dict[str, wire.ToolOffer]:
-    async with house.client() as client:
+async def offers(house: House, pod: str = "p1") -> dict[str, wire.ToolOffer]:
+    async with house.client(pod) as client:
         response = await client.get(wire.TURN_PATH)
     assert response.status_code == 200, response.text
     return {offer.name: offer for offer in wire.Turn.model_validate_json(response.content).tools}
 
 
-async def ask_for(house: House, *calls: tuple[str, dict[str, Any]]) -> list[str]:
+async def ask_for(house: House, *calls: tuple[str, dict[str, Any]], pod: str = "p1") -> list[str]:
     """Have the model ask for calls; return their ids."""
     asked = [{"name": name, "arguments": arguments} for name, arguments in calls]
     script = {"rules": [{"answer": {"text": "so", "toolCalls": asked}}]}
     await house.put_provider({"type": "Scripted", "models": [{"name": "tiny"}], "script": script})
-    await offers(house)  # pins the turn
-    answer = (await house.ask("tiny")).json()
+    await offers(house, pod)  # pins the turn
+    answer = (await house.ask("tiny", pod=pod)).json()
     return [call["id"] for call in answer["choices"][0]["message"]["tool_calls"]]
 
 
-async def call(house: House, call_id: str, name: str, arguments: dict[str, Any] | str) -> httpx2.Response:
+async def call(
+    house: House, call_id: str, name: str, arguments: dict[str, Any] | str, *, pod: str = "p1"
+) -> httpx2.Response:
     written = arguments if isinstance(arguments, str) else json.dumps(arguments, separators=(",", ":"))
-    async with house.client() as client:
+    async with house.client(pod) as client:
         body = wire.ToolCall(call_id=call_id, name=name, arguments=written)
         return await client.post(wire.TOOL_CALL_PATH, json=body.to_json())
 
@@ -105,8 +116,8 @@ async def run(house: House, name: str, arguments: dict[str, Any]) -> wire.ToolAn
     return wire.ToolAnswer.model_validate_json(response.content)
 
 
-async def asked_arguments(house: House, call_id: str) -> str:
-    bodies = [e.body for e in await house.store.entries(UID) if e.type == "tool_call"]
+async def asked_arguments(house: House, call_id: str, uid: str = UID) -> str:
+    bodies = [e.body for e in await house.store.entries(uid) if e.type == "tool_call"]
     return next(str(body["arguments"]) for body in bodies if body and body["callId"] == call_id)
 
 
@@ -201,7 +212,7 @@ async def test_a_tool_that_changed_is_offered_as_it_was_and_refused(
     monkeypatch.setattr(tool_directory, "LIST_KEPT_SECONDS", 0.0)
     await open_shop(house, shelf)
     before = await offers(house)
-    await shelf.change()
+    await shelf.send("/change")
 
     answer = await run(house, "shelf__search", {"query": "bolts"})
 
@@ -286,3 +297,42 @@ async def test_http_refuses_what_is_not_listed(house: House, url: str, said: str
 
     assert answer.is_error
     assert answer.output.startswith(said)
+
+
+def hostile_calls() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield two hundred calls that a model may be talked into."""
+    deep: Any = "x"
+    for _ in range(60):
+        deep = {"a": deep}
+    names = (
+        "shelf__secret", "shelf_secret", "shelf.secret", "shelf/secret", "shelf__search__secret", "shelf__../secret",
+        "secret", "SHELF__SEARCH", "shelf__search ", " shelf__search", "shelf__\u0430rder", "other__search", "call",
+        "shelf__search\n", "__search", "shelf__", "http", "shell", "files", "x" * 64,
+    )  # fmt: skip
+    bodies: tuple[dict[str, Any], ...] = (
+        {}, {"query": None}, {"query": ["a"]}, {"query": ""}, {"query": "x", "limit": "9"}, {"query": deep},
+        {"limit": 2**53}, {"__proto__": {"query": "x"}}, {"query": {"$ref": "file:///etc/passwd"}}, {"Query": "x"},
+    )  # fmt: skip
+    for name in names:
+        for body in bodies[:8]:
+            yield name, body
+    for body in bodies:
+        for name in ("shelf__search", "shelf__order", "shelf__flood", "shelf__fail"):
+            yield name, {**body, "token": 1, "part": 1, "size": "much"}
+
+
+async def test_two_hundred_hostile_calls_reach_nothing_that_is_not_allowed(house: House, shelf: Shelf) -> None:
+    calls, answers = list(hostile_calls()), []
+    await open_shop(house, shelf)
+
+    for begin in range(0, len(calls), A_TURN):
+        some, pod = calls[begin : begin + A_TURN], f"hostile-{begin}"
+        uid = await house.put_session(name=pod, pod=pod, agents=agent_with(SHELF_TOOL))
+        asked = await ask_for(house, *some, pod=pod)
+        for call_id, (name, _) in zip(asked, some, strict=True):
+            answers.append(await call(house, call_id, name, await asked_arguments(house, call_id, uid), pod=pod))
+
+    assert len(calls) == 200
+    assert {response.status_code for response in answers} <= {200, 404, 422}
+    assert all(response.json()["isError"] for response in answers if response.status_code == 200)
+    assert await shelf.calls() == [], "nothing that does not fit its schema is sent to the server"

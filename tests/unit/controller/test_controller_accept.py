@@ -118,3 +118,47 @@ def test_check_spec_refuses_a_session_with_nothing_to_do(conversation: dict[str,
 @pytest.mark.parametrize("spec", [{"conversation": {"open": True}}, {"goal": "g", "conversation": {"open": False}}])
 def test_check_spec_accepts_a_goal_or_an_open_conversation(spec: dict[str, Any]) -> None:
     check_spec(SessionSpec.model_validate(spec))
+
+
+def a_server(name: str, *tools: str, status: str = "True", generation: int = 1) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": status, "reason": "Accepted", "message": "no answer within 20 s"}
+    found = [{"name": tool, "sideEffect": "External", "digest": "d"} for tool in tools]
+    return {
+        "metadata": {"namespace": "team", "name": name, "uid": name, "generation": generation, "resourceVersion": "1"},
+        "spec": {"url": "https://mcp.example.com/mcp"},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [ready | {"lastTransitionTime": "2026-11-21T12:00:00Z"}],
+            "tools": found,
+        },
+    }
+
+
+@pytest.mark.requirement("AG-2")
+@pytest.mark.parametrize(
+    ("server", "reason", "said"),
+    [
+        pytest.param(a_server("other"), Reason.SERVER_NOT_FOUND, "which is not in namespace team", id="no such server"),
+        pytest.param(a_server("web", status="False"), Reason.SERVER_NOT_READY, "no answer", id="it is away"),
+        pytest.param(a_server("web", generation=2), Reason.SERVER_NOT_READY, "has not asked it yet", id="it is new"),
+        pytest.param(a_server("web", "fetch"), Reason.TOOL_NOT_FOUND, "which has fetch", id="it has no such tool"),
+        pytest.param(a_server("web", "search"), Reason.ACCEPTED, "", id="it has what is named"),
+    ],
+)
+async def test_accept_waits_for_the_tools_that_agents_name(
+    acceptor: Acceptor,
+    providers: Providers,
+    tool_servers: ToolServers,
+    server: dict[str, Any],
+    reason: Reason,
+    said: str,
+) -> None:
+    providers.put(a_raw_provider())
+    tool_servers.put(server)
+    tools = [{"serverRef": {"name": "web"}, "allow": ["search"]}]
+    session = to_session(a_raw_session(agents=[{"name": "a", "tools": tools}])).view
+
+    accepted = await acceptor.accept(session)
+
+    assert accepted.reason is reason
+    assert said in (accepted.message or "")

@@ -81,7 +81,8 @@ def member(kubectl: Kubectl) -> Kubectl:
     kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
-    kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine")
+    keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
+    kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
     for role in ("member", "reader", "maker", "caller"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
@@ -219,6 +220,18 @@ DENIALS = {
         ),
         "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key in namespace "
         "{namespace}",
+    ),
+    "a Secret of others for a header": Denial(
+        "agentsessions-tool-server-keys",
+        a_tool_server("denied", headers=[{"name": "X-Key", "secretKeyRef": {"name": "key", "key": "header"}}]),
+        "spec.headers names Secrets that mia may not read: name one that you may get, or ask for the right to get all "
+        "Secrets of namespace {namespace}",
+    ),
+    "a ToolServer of others": Denial(
+        "agentsessions-tool-servers",
+        a_session("denied", agents=an_agent(tools=[{"serverRef": {"name": "theirs"}, "allow": ["a"]}])),
+        "spec.agents names ToolServers that mia may not read: name one that you may get, or ask for the right to get "
+        "all ToolServers of namespace {namespace}",
     ),
     "another owner": Denial(
         "agentsessions-owner",

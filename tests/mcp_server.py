@@ -4,6 +4,7 @@ It counts what it really did, so that a test sees calls that were made twice or 
 `search` another schema, `/calls` tells the calls, and with a token it refuses all who do not send it.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -55,6 +56,31 @@ def secret() -> str:
     return "secret"
 
 
+WAITS, GO = asyncio.Event(), asyncio.Event()
+
+
+@server.tool(description="Wait until somebody says go.")
+async def wait() -> str:
+    CALLS.append({"tool": "wait"})
+    WAITS.set()
+    await GO.wait()
+    return "waited"
+
+
+async def waits(request: Request) -> Response:
+    """Answer when `wait` was called."""
+    del request
+    await WAITS.wait()
+    return Response()
+
+
+async def go(request: Request) -> Response:
+    """Let `wait` end."""
+    del request
+    GO.set()
+    return Response()
+
+
 async def change(request: Request) -> Response:
     """Give `search` another schema."""
     del request
@@ -72,6 +98,8 @@ async def reset(request: Request) -> Response:
     """Forget what was done, and be as at the start."""
     del request
     CALLS.clear()
+    WAITS.clear()
+    GO.clear()
     server.remove_tool("search")
     server.tool(name="search", description="Search the shelf.")(search)
     return Response()
@@ -107,6 +135,8 @@ def main() -> None:
         Route("/calls", calls),
         Route("/change", change, methods=["POST"]),
         Route("/reset", reset, methods=["POST"]),
+        Route("/waits", waits, methods=["POST"]),
+        Route("/go", go, methods=["POST"]),
         Mount("/", inner),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)

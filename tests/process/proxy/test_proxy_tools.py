@@ -15,7 +15,8 @@ import pytest
 
 from agentsessions.api import kinds, wire
 from agentsessions.api.v1alpha1.session import SessionMode, SessionType
-from agentsessions.gateway.proxy import mcp_client, tool_directory
+from agentsessions.gateway.proxy import mcp_client, tool_directory, tools
+from agentsessions.journal import asked_calls
 from tests.process.proxy.house import House
 
 pytestmark = pytest.mark.requirement("AG-2")
@@ -24,7 +25,13 @@ TOKEN = "a-secret-token-of-the-shelf"
 UID = "uid-team-s"
 A_TURN = 16
 """Calls that a scripted answer asks for at most."""
-ALLOWED = [{"name": "search", "sideEffect": "None"}, {"name": "order"}, {"name": "flood"}, {"name": "fail"}]
+ALLOWED = [
+    {"name": "search", "sideEffect": "None"},
+    {"name": "order"},
+    {"name": "flood"},
+    {"name": "fail"},
+    {"name": "wait"},
+]
 
 
 @dataclass
@@ -62,14 +69,14 @@ async def shelf(shelf_url: str) -> Shelf:
     return shelf
 
 
-def agent_with(*tools: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": "agent", "tools": list(tools)}]
+def agent_with(*given: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": "agent", "tools": list(given)}]
 
 
-SHELF_TOOL = {"serverRef": {"name": "shelf"}, "allow": ["search", "order", "flood", "fail"]}
+SHELF_TOOL = {"serverRef": {"name": "shelf"}, "allow": ["search", "order", "flood", "fail", "wait"]}
 
 
-async def open_shop(house: House, shelf: Shelf, *tools: dict[str, Any], **spec: Any) -> None:
+async def open_shop(house: House, shelf: Shelf, **spec: Any) -> None:
     """Show the gateway the server, and a session whose agent may use it."""
     house.cluster.put_secret("team", "shelf", header=f"Bearer {TOKEN}\n")
     await house.put_server(
@@ -78,7 +85,7 @@ async def open_shop(house: House, shelf: Shelf, *tools: dict[str, Any], **spec: 
         headers=[{"name": "Authorization", "secretKeyRef": {"name": "shelf", "key": "header"}}],
         allowedTools=ALLOWED,
     )
-    await house.put_session(agents=agent_with(*(tools or (SHELF_TOOL,))), **spec)
+    await house.put_session(agents=agent_with(SHELF_TOOL), **spec)
 
 
 async def offers(house: House, pod: str = "p1") -> dict[str, wire.ToolOffer]:
@@ -133,7 +140,7 @@ async def test_tools_of_a_server_are_offered_by_name_and_schema_and_run_with_its
     found = await offers(house)
     answer = await run(house, "shelf__search", {"query": "bolts", "limit": 2})
 
-    assert list(found) == ["shelf__search", "shelf__order", "shelf__flood", "shelf__fail"]
+    assert list(found) == ["shelf__search", "shelf__order", "shelf__flood", "shelf__fail", "shelf__wait"]
     assert found["shelf__search"].side_effect is wire.SideEffect.NONE
     assert found["shelf__order"].side_effect is wire.SideEffect.EXTERNAL
     assert found["shelf__search"].parameters["required"] == ["query"]
@@ -148,7 +155,7 @@ async def test_status_says_which_tools_can_be_used_and_which_are_not_there(house
     ready = house.gateway.proxy.servers.find("team", "shelf")
 
     assert ready is not None
-    assert [tool.name for tool in ready.status.tools or ()] == ["fail", "flood", "order", "search"]
+    assert [tool.name for tool in ready.status.tools or ()] == ["fail", "flood", "order", "search", "wait"]
     assert ready.status.tools_digest
     for found, said in ((status, "401"), (away, "connection")):
         (condition,) = found.conditions or ()
@@ -168,6 +175,38 @@ async def test_a_call_is_run_once_whoever_asks_again(house: House, shelf: Shelf)
     assert {response.json()["output"] for response in both} == {"ordered bolt"}
     assert later.json() == {"verdict": "recorded", "output": "ordered bolt", "isError": False}
     assert [made["tool"] for made in await shelf.calls()] == ["order"]
+
+
+async def test_an_external_call_of_a_gateway_that_died_is_not_made_again(
+    house: House, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "LOOK_SECONDS", 1)
+    await open_shop(house, shelf)
+    (call_id,) = await ask_for(house, ("shelf__order", {"part": "bolt"}))
+    pod = await house.store.identify_pod("p1")
+    assert pod is not None
+    await house.store.write(lambda work: asked_calls.claim(work, pod, call_id, "a process that is gone"))
+
+    answer = await call(house, call_id, "shelf__order", await asked_arguments(house, call_id))
+
+    assert answer.json()["output"].startswith("[in_doubt]")
+    assert await shelf.calls() == []
+
+
+async def test_the_result_of_a_call_outlives_the_pod_that_asked(house: House, shelf: Shelf) -> None:
+    await open_shop(house, shelf)
+    (call_id,) = await ask_for(house, ("shelf__wait", {}))
+    written = await asked_arguments(house, call_id)
+    asking = asyncio.create_task(call(house, call_id, "shelf__wait", written))
+    await shelf.send("/waits")
+    asking.cancel()
+    await house.put_session(pod="p2", epoch=2, agents=agent_with(SHELF_TOOL))
+    again = asyncio.create_task(call(house, call_id, "shelf__wait", written, pod="p2"))
+    await shelf.send("/go")
+
+    assert (await again).json()["output"] == "waited"
+    assert [made["tool"] for made in await shelf.calls()] == ["wait"]
+    assert [r["output"] for r in await results(house)] == ["waited"]
 
 
 @pytest.mark.parametrize(

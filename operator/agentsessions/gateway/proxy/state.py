@@ -44,7 +44,8 @@ class ProxyState:
         self._http = HttpTool(settings.allowed_http_networks, settings.http_hosts)
         self._status = ToolStatus(gateway.client, utc_now)
         self.servers = ToolDirectory(gateway.client, self._mcp, self._status.note)
-        self.tools = Tools(gateway.store, ServerTools(gateway.store, self.servers, self._mcp), self._http)
+        servers = ServerTools(gateway.store, self.servers, self._mcp)
+        self.tools = Tools(gateway.store, gateway.store.begin_tool, servers, self._http)
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)

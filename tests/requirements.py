@@ -22,7 +22,7 @@ DONE: Final = frozenset({
     "LIM-2", "LIM-3", "LIM-4",
     "CONV-1", "CONV-2", "CONV-3", "CONV-4",
     "STEP-2", "STEP-3", "STEP-5",
-    "AG-6",
+    "AG-2", "AG-6", "AG-11",
     "ID-1", "ID-2", "ID-4", "ID-6",
     "OPS-1", "OPS-2", "OPS-3", "OPS-8",
 })  # fmt: skip
@@ -39,7 +39,6 @@ PARTIAL: Final = {
     "STEP-1": "a step's own input",
     "STEP-4": "re-execution with recorded answers",
     "AG-1": "agents that share a pod",
-    "AG-2": "HTTP, and MCP servers",
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
     "OPS-4": "webhooks",
     "OPS-5": "approve",

@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.crds_chart import chart_objects, private_policies
-from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, a_template, fresh_namespace
+from tests.integration.crds_cluster import (
+    Kubectl,
+    Manifest,
+    a_provider,
+    a_session,
+    a_template,
+    a_tool_server,
+    an_agent,
+    fresh_namespace,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -74,7 +83,10 @@ def member(kubectl: Kubectl) -> Kubectl:
     kubectl("create", "role", "writer", "--verb=create,patch", "--resource=agentsessiontemplates")
     kubectl("create", "role", "user", "--verb=get", "--resource=agentsessiontemplates", "--resource-name=for-all")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
-    for role in ("member", "reader", "writer", "user"):
+    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
+    keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
+    kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
+    for role in ("member", "reader", "writer", "user", "maker", "caller"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
 
@@ -238,6 +250,18 @@ DENIALS = {
         "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key in namespace "
         "{namespace}",
     ),
+    "a Secret of others for a header": Denial(
+        "agentsessions-tool-server-keys",
+        a_tool_server("denied", headers=[{"name": "X-Key", "secretKeyRef": {"name": "key", "key": "header"}}]),
+        "spec.headers names Secrets that mia may not read: name one that you may get, or ask for the right to get all "
+        "Secrets of namespace {namespace}",
+    ),
+    "a ToolServer of others": Denial(
+        "agentsessions-tool-servers",
+        a_session("denied", agents=an_agent(tools=[{"serverRef": {"name": "theirs"}, "allow": ["a"]}])),
+        "spec.agents names ToolServers that mia may not read: name one that you may get, or ask for the right to get "
+        "all ToolServers of namespace {namespace}",
+    ),
     "another owner": Denial(
         "agentsessions-owner",
         a_session("denied", owner="somebody"),
@@ -314,3 +338,30 @@ def test_a_namespace_goes_with_sessions_that_have_an_owner() -> None:
             doomed("delete", "namespace", doomed.namespace, "--timeout=90s")
         finally:
             doomed.run("delete", "--filename", "-", manifest=bundle)
+
+
+@pytest.mark.requirement("ID-5")
+def test_a_tool_servers_header_needs_the_right_to_read_its_secret(kubectl: Kubectl, member: Kubectl) -> None:
+    headers = [{"name": "Authorization", "secretKeyRef": {"name": "key", "key": "header"}}]
+    with_key = a_tool_server("keyed", headers=headers)
+    message = member.refusal("create", "--filename", "-", manifest=with_key)
+    assert "spec.headers names Secrets that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=with_key)
+    elsewhere = '{"spec": {"url": "https://mia.example.com/mcp"}}'
+    message = member.refusal("patch", "toolserver", "keyed", "--type=merge", "--patch", elsewhere)
+    assert "spec.headers names Secrets that mia may not read" in message
+    member("create", "--filename", "-", manifest=a_tool_server("open"))
+
+
+@pytest.mark.requirement("AG-2")
+def test_naming_a_tool_server_needs_the_right_to_read_it(kubectl: Kubectl, member: Kubectl) -> None:
+    def naming(*names: str) -> Manifest:
+        tools = [{"serverRef": {"name": name}, "allow": ["search"]} for name in names]
+        return a_session(f"calls-{'-'.join(names)}", agents=an_agent(tools=[*tools, {"builtin": "Shell"}]))
+
+    member("create", "--filename", "-", manifest=naming("mine"))
+    for names in (("other",), ("mine", "other")):
+        message = member.refusal("create", "--filename", "-", manifest=naming(*names))
+        assert "spec.agents names ToolServers that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
+    member("create", "--filename", "-", manifest=a_session("calls-nobody", agents=an_agent()))

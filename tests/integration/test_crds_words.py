@@ -20,6 +20,7 @@ PLURALS = {
     "AgentSession": "agentsessions",
     "AgentSessionTemplate": "agentsessiontemplates",
     "ModelProvider": "modelproviders",
+    "ToolServer": "toolservers",
 }
 
 

@@ -14,7 +14,7 @@ from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_TEMPLATES
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_TEMPLATES, TOOL_SERVERS
 from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
@@ -30,6 +30,7 @@ from agentsessions.controller.revisions import Revisions
 from agentsessions.controller.settings import Settings
 from agentsessions.controller.store import Key, Providers, Sessions, Templates, key_of
 from agentsessions.controller.sweep import Sweep
+from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
 from agentsessions.controller.views import ProviderRecord, SessionRecord, TemplateRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
@@ -69,7 +70,7 @@ class Operator:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store = Sessions(), Providers()
+        self._session_store, self._provider_store, self._tool_server_store = Sessions(), Providers(), ToolServers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
@@ -87,6 +88,7 @@ class Operator:
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
         self.templates = self._watch_templates()
         self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
+        self.tool_servers = self._watch_tool_servers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -219,7 +221,7 @@ class Operator:
     @property
     def _kinds(self) -> tuple[Watched[Any], ...]:
         """All kinds that kopf streams, in the order in which they are listed."""
-        return (self.providers, self.templates, self.quotas, self.sessions)
+        return (self.providers, self.templates, self.tool_servers, self.quotas, self.sessions)
 
     def _watch_sessions(self) -> Watched[SessionRecord]:
         return Watched(
@@ -237,6 +239,15 @@ class Operator:
             self._provider_store,
             on_change=self._mark_provider,
             on_gone=self._forget_provider,
+        )
+
+    def _watch_tool_servers(self) -> Watched[ToolServerRecord]:
+        return Watched(
+            self._client,
+            TOOL_SERVERS,
+            self._tool_server_store,
+            on_change=lambda _: self._mark_pending(),
+            on_gone=lambda _, __: self._mark_pending(),
         )
 
     def _build_provider_passes(self, clock: Callable[[], datetime]) -> Passes:
@@ -265,7 +276,7 @@ class Operator:
 
     def _build_sweep(self) -> Sweep:
         return Sweep(
-            (self.sessions, self.providers, self.quotas, self.templates),
+            self._kinds,
             self._namespaces,
             self._used_namespaces,
             self.metrics,
@@ -286,6 +297,7 @@ class Operator:
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
+                tool_servers=self._tool_server_store,
             ),
             revisions=self._revisions,
             admissions=self._queues.admissions,
@@ -330,6 +342,10 @@ class Operator:
         if self.role is Role.STANDBY:
             return
         self._provider_queue.add(key)
+        self._mark_pending()
+
+    def _mark_pending(self) -> None:
+        """Look at the sessions that may wait for something else than a place."""
         for pending in self._session_store.pending_keys():
             self._mark_session(pending)
 

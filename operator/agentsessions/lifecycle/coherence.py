@@ -56,7 +56,7 @@ def _find_in_agent(spec: SessionSpec, agent: Agent) -> str | None:
     for tool in agent.tools or ():
         if tool.builtin is Builtin.SQL and not spec.data_sources:
             return "tool Sql needs spec.dataSources: name some, or leave the tool out"
-        if not BUILTINS[tool.builtin] & rules.classes:
+        if tool.builtin is not None and not BUILTINS[tool.builtin] & rules.classes:
             return f"tool {tool.builtin} is not one that {word} allows ({_told(rules.classes)}): leave it out"
     return None
 

@@ -44,7 +44,7 @@ class Workspace:
             case Builtin.SQL:
                 self._database = self._database or Database(self._data_dir)  # once: the files are frozen
                 return Sql(self._database)
-            case None:
+            case Builtin.HTTP | None:
                 return Proxied(offer)
 
     def copy_context(self, context_dir: Path) -> list[str]:

@@ -5,6 +5,7 @@ from agentsessions.api.v1alpha1.quota import SessionQuota, SessionQuotaSpec, Ses
 from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.api.v1alpha1.template import AgentSessionTemplate, AgentSessionTemplateSpec
+from agentsessions.api.v1alpha1.toolserver import ToolServer, ToolServerSpec, ToolServerStatus
 
 __all__ = [
     "AgentSession",
@@ -20,4 +21,7 @@ __all__ = [
     "SessionQuotaStatus",
     "SessionSpec",
     "SessionStatus",
+    "ToolServer",
+    "ToolServerSpec",
+    "ToolServerStatus",
 ]

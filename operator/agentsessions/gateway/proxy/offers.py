@@ -76,13 +76,17 @@ def offers_of(agent: Agent, rules: Rules, proxied: Iterable[Offered] = ()) -> tu
         rules: Of the session's type and mode.
         proxied: Tools that the gateway runs for this agent, in their order.
     """
-    named = [tool.builtin for tool in agent.tools or () if tool.builtin in RUN_BY_RUNNER]
+    named = [tool.builtin for tool in agent.tools or () if tool.builtin and tool.builtin in RUN_BY_RUNNER]
     wholes = [RUN_BY_RUNNER[name] for name in named]
     own = [
         whole if whole.tool_class in rules.classes else READING_PART.get(name, whole)
         for name, whole in zip(named, wholes, strict=True)
     ]
-    return tuple(offered for offered in (*own, *proxied) if offered.tool_class in rules.classes)
+    by_name: dict[str, Offered] = {}
+    for offered in (*own, *proxied):
+        if offered.tool_class in rules.classes:
+            by_name.setdefault(offered.offer.name, offered)
+    return tuple(by_name.values())
 
 
 def are_spent(rules: Rules, history: Iterable[Mapping[str, Any]]) -> bool:

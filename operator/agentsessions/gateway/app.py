@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from agentsessions.gateway import metrics, openapi, problems
 from agentsessions.gateway.bodies import BodyLimit
+from agentsessions.gateway.pages.routes import create_pages
 from agentsessions.gateway.proxy.routes import router as runner_router
 from agentsessions.gateway.routes import events, levels, messages, sessions, usage
 from agentsessions.gateway.state import Gateway
@@ -26,6 +27,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     """Return the API of a gateway."""
     app = create_api()
     app.state.gateway = gateway
+    app.mount("/ui", create_pages(gateway))
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
     return app

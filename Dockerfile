@@ -21,6 +21,7 @@ COPY operator /build/source/operator
 # Files keep the place they have in the final venv; the scripts' first line names its interpreter.
 RUN cd /build/source \
  && /build/venv/bin/pip install --no-compile --no-deps --no-index --no-build-isolation --prefix /build/out . \
+ && rm /build/out/bin/agentsession /build/out/bin/kubectl* \
  && sed -i '1s|.*|#!/opt/agentsessions/bin/python3|' /build/out/bin/agentsessions-* \
  && /build/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
       -s /build/out -p /opt/agentsessions /build/out/lib

@@ -20,11 +20,16 @@ GENERATORS := \
 	hack/docs/states.py \
 	hack/docs/reference.py \
 	hack/docs/api.py \
+	hack/docs/cli.py \
+	hack/docs/metrics.py \
 	hack/verify/manifests.py
 
 RUFF_PATHS := operator tests hack
 FAST_TESTS := tests/unit tests/golden
 LIFE_TESTS := tests/scenario tests/process
+# Those that speak to the journal itself; all others run on SQLite alone.
+EITHER_JOURNAL_TESTS := tests/unit/journal tests/process/proxy/test_proxy_purchase.py \
+	tests/process/proxy/test_proxy_conversation.py
 
 .PHONY: help
 help: ## Show this list
@@ -91,10 +96,10 @@ test: $(STAMP) ## Run all checks and tests that a change must pass
 
 .PHONY: test-full
 test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
-	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults)
+	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults test-lives test-storms)
 
 # What is one process at a time leaves a core to something else; each prints when it is through.
-TEST_PARTS := verify-and-fast-tests test-e2e-beside integration-and-e2e-alone
+TEST_PARTS := verify-and-fast-tests test-postgresql test-e2e-beside integration-and-e2e-alone
 BESIDE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 
 .PHONY: verify-and-fast-tests
@@ -109,12 +114,20 @@ integration-and-e2e-alone: $(STAMP)
 test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
 	$(BIN)/pytest --quiet $(FAST) $(FAST_TESTS)
 
+.PHONY: postgresql
+postgresql:
+	@$(PYTHON) hack/postgres install
+
 .PHONY: test-process
-test-process: $(STAMP) ## Run the tests of whole processes and whole lives that need no cluster
+test-process: $(STAMP) postgresql ## Run the tests of whole processes and whole lives that need no cluster
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS)
 
+.PHONY: test-postgresql
+test-postgresql: $(STAMP) postgresql ## Run the journal's tests, and those of its users, on PostgreSQL
+	$(BIN)/pytest --quiet $(FAST) --journal=postgresql $(EITHER_JOURNAL_TESTS)
+
 .PHONY: test-fast
-test-fast: $(STAMP) ## Run both of these
+test-fast: $(STAMP) postgresql ## Run both of these
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS) $(FAST_TESTS)
 
 # Clusters of their own: these tests play the operator and the gateway themselves, and the product must not interfere.
@@ -122,7 +135,7 @@ test-fast: $(STAMP) ## Run both of these
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
 test-integration: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
-test-integration: $(STAMP) ## Run the tests that need an API server, on clusters of their own
+test-integration: $(STAMP) postgresql ## Run the tests that need an API server, on clusters of their own
 	nice $(CLUSTER) up
 	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
 		for name in it operators operators-faults; do $(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done; \
@@ -156,6 +169,20 @@ test-faults: $(STAMP) ## Strike the operator at each of its changes, in every wa
 	$(WITH_CLUSTER) AGENTSESSIONS_FAULTS_PAGE="$(FAULTS_PAGE)" \
 		$(BIN)/pytest --quiet -m slow tests/integration/test_controller_faults.py; status=$$?; \
 		$(CLUSTER) down --name $(CLUSTER_NAME)-operators-faults; exit $$status
+
+# Other lives each time; a failure names the seed: `make test-lives AGENTSESSIONS_LIFE_SEED=…` plays them again.
+.PHONY: test-lives
+test-lives: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
+test-lives: $(STAMP) ## Play 300 events of sessions' lives on a real API server
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m slow tests/integration/test_controller_lives.py; status=$$?; \
+		$(CLUSTER) down --name $(CLUSTER_NAME)-operators; exit $$status
+
+.PHONY: test-storms
+test-storms: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
+test-storms: $(STAMP) postgresql ## Send the gateway very many requests, and kill it and its database again and again
+	$(CLUSTER) up
+	$(WITH_CLUSTER) $(BIN)/pytest --quiet -m slow tests/integration/test_gateway_*.py; status=$$?; \
+		$(CLUSTER) down; exit $$status
 
 # --- the cluster
 

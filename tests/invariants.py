@@ -1,6 +1,6 @@
-"""What "nothing lost" means, checked after every end-to-end test from the API server and the journal (I1 to I11).
+"""What "nothing lost" means, checked after every end-to-end test from the API server and the journal (I1 to I12).
 
-I5, I6 and I12 are checked where messages, streams and audit records are tested.
+I5 and I6 are checked where messages and streams are tested.
 """
 
 from __future__ import annotations
@@ -162,6 +162,25 @@ def check_cost(passes: float, writes: list[Json], events: list[Any]) -> list[str
         ("Events", len(events), MOST_EVENTS),
     )
     return [f"I11: {count:.0f} {what}, at most {most} are ordinary" for what, count, most in costs if count > most]
+
+
+def check_audit(records: list[Json], generation: int) -> list[str]:
+    """I12: each generation of a session is accounted for, and by one record unless an act changed nothing."""
+    by_manifest = [record for record in records if record["by"] == "manifest" and "generation" in record]
+    by_request = {record["generation"] for record in records if record["by"] == "gateway" and "generation" in record}
+    told = Counter(record["generation"] for record in by_manifest)
+    found = [f"I12: generation {one} has {count} records by manifest" for one, count in told.items() if count > 1]
+    found += [
+        f"I12: generation {record['generation']} has a record by manifest besides that of its request"
+        for record in by_manifest
+        if record["generation"] in by_request and record.get("fieldManager") == "agentsessions-gateway"
+    ]
+    covered = {*told, *by_request}
+    for record in by_manifest:
+        unseen = record.get("detail", {}).get("unseenGenerations", 0)
+        covered |= set(range(record["generation"] - unseen, record["generation"]))
+    missing = set(range(1, generation + 1)) - covered
+    return [*found, *(f"I12: generation {one} has no record" for one in sorted(missing))]
 
 
 def check_session(session: Json, pods: list[Any], entries: list[Json], verified: list[str]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from agentsessions.gateway.app import create_api
 from agentsessions.gateway.openapi import operations
+from agentsessions.gateway.problem_codes import FAULTS, PROBLEMS, REFUSALS, Kind
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 REPAIR: Final = "make generate"
@@ -30,7 +31,7 @@ What the gateway answers. [openapi.json](openapi.json) is the same for programs;
 - Bodies are JSON in UTF-8, camelCase. Times are RFC 3339 in UTC. What is absent is left out, not null.
 - `{{session}}` is a uid, or a name: the newest session of that name.
 - A refusal is `application/problem+json` (RFC 9457): `title`, `status`, `detail` (what failed, what was allowed, what
-  to do) and `code`, on which programs branch. With `Retry-After` it passes.
+  to do) and `code`, on which programs branch: [Errors](#errors). With `Retry-After` it passes.
 """
 
 
@@ -43,7 +44,20 @@ def render(document: Json) -> str:
     parts.append("## Bodies\n")
     schemas = document["components"]["schemas"]
     parts += [_schema(name, schemas[name]) for name in _reachable(used, schemas)]
+    parts += [
+        "## Errors\n",
+        _errors(PROBLEMS),
+        "What pods are told besides:\n",
+        _errors(REFUSALS),
+        "And when a model call fails:\n",
+        _errors(FAULTS),
+    ]
     return "\n".join(parts)
+
+
+def _errors(kinds: Mapping[Any, Kind]) -> str:
+    rows = [f"| `{code}` | {kind.status} | {kind.meaning} | {kind.remedy} |" for code, kind in kinds.items()]
+    return "| code | status | meaning | what to do |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _overview(document: Json) -> str:

@@ -10,5 +10,5 @@ options=(
 )
 uv pip compile pyproject.toml "${options[@]}" "$@" --output-file requirements/runtime.txt
 # What tests run on is what ships: shared dependencies keep the versions of runtime.txt.
-uv pip compile pyproject.toml --group dev "${options[@]}" "$@" \
+uv pip compile pyproject.toml --group dev --extra cli "${options[@]}" "$@" \
   --constraint requirements/runtime.txt --output-file requirements/dev.txt

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,12 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from tests.e2e.product import READER, ROOT, SYSTEM, Product, read_until
+from tests.e2e.product import READER, ROOT, SYSTEM, Forward, Json, Product, read_until
 from tests.e2e.settled import begun_sessions, unsettled
-from tests.invariants import check_session
+from tests.invariants import check_audit, check_session
+
+AUDITOR = "agentsessions-test-auditor"
+AUDIT_SECONDS = 60
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -62,7 +66,7 @@ def install() -> None:
 
 def make_reader(product: Product) -> None:
     """Create the service account by which tests read every namespace's sessions."""
-    manifests = [
+    manifests: list[Json] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": READER}},
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -72,7 +76,11 @@ def make_reader(product: Product) -> None:
             "subjects": [{"kind": "ServiceAccount", "name": READER, "namespace": SYSTEM}],
         },
     ]
-    product.apply(SYSTEM, *manifests)
+    rules = [{"apiGroups": ["agentsessions.dev"], "resources": ["agentsessions/audit"], "verbs": ["list"]}]
+    auditor = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": AUDITOR}}
+    binding = manifests[-1] | {"metadata": {"name": AUDITOR}}
+    binding["roleRef"] = binding["roleRef"] | {"name": AUDITOR}
+    product.apply(SYSTEM, *manifests, auditor | {"rules": rules}, binding)
 
 
 @pytest.fixture(scope="session")
@@ -106,5 +114,21 @@ def broken_invariants(product: Product, namespace: str) -> list[str]:
             chain = gateway.get(f"/{uid}/verify", namespace=namespace)
             entries = read_until(gateway.http, namespace, uid, chain["head"])
             pods = product.session_pods(namespace, uid)
-            found += [f"{name}: {problem}" for problem in check_session(session, pods, entries, chain["problems"])]
+            broken = check_session(session, pods, entries, chain["problems"])
+            broken += unaudited(gateway, session)
+            found += [f"{name}: {problem}" for problem in broken]
     return found
+
+
+def unaudited(gateway: Forward, session: Json) -> list[str]:
+    """Return what is wrong with the audit of a session; changes whose request died are told after half a minute."""
+    meta = session["metadata"]
+    query = {"namespace": meta["namespace"], "session": meta["uid"], "limit": 1000}
+    deadline = time.monotonic() + AUDIT_SECONDS
+    while True:
+        answer = gateway.http.get("/api/v1/audit", params=query)
+        answer.raise_for_status()
+        broken = check_audit(answer.json()["items"], meta["generation"])
+        if not broken or time.monotonic() > deadline:
+            return broken
+        time.sleep(0.5)  # another process is at work; there is nothing to wait on

@@ -283,7 +283,9 @@ def read_events(http: httpx2.Client, namespace: str, name: str, after: int = 0) 
         answer.raise_for_status()
         frame: dict[str, str] = {}
         for line in answer.iter_lines():
-            if not line and "data" in frame:
+            if not line and "data" in frame and "id" not in frame:
+                frame = {}  # text of an answer under way: no entry yet
+            elif not line and "data" in frame:
                 outside = {"agent": "", "epoch": 0, "step": 0}  # what an entry of the session itself leaves out
                 yield {"id": int(frame["id"]), "event": frame["event"], **outside, **json.loads(frame["data"])}
                 frame = {}

@@ -1,11 +1,11 @@
-"""Two operators of one installation, and the history of the Lease between them."""
+"""Two operators or two gateways of one installation, and the history of the Lease between operators."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from tests.e2e.product import ROOT, SYSTEM, Product, cluster_says
 OPERATOR = "agentsessions-operator"
 RELEASE = "agentsessions"
 PATIENCE_SECONDS = 60
+SECRET = {"name": "test-journal"}
 
 
 @dataclass
@@ -74,24 +75,45 @@ def lease_history(product: Product) -> Iterator[LeaseHistory]:
 @contextmanager
 def two_replicas(product: Product) -> Iterator[None]:
     """Give the installation a second operator while the block runs, as `helm upgrade` does."""
+    with upgraded(product, {"operator.replicas": "2"}):
+        yield
+
+
+@contextmanager
+def two_gateways(product: Product, journal_url: str) -> Iterator[None]:
+    """Give the installation a second gateway, and the journal a PostgreSQL database, while the block runs."""
+    product.apply(
+        SYSTEM, {"apiVersion": "v1", "kind": "Secret", "metadata": SECRET, "stringData": {"url": journal_url}}
+    )
     try:
-        set_replicas(product, 2)
+        with upgraded(product, {"gateway.replicas": "2", "gateway.journal.urlSecretRef.name": SECRET["name"]}):
+            yield
+    finally:
+        product.kubectl("delete", "secret", "-n", SYSTEM, SECRET["name"])
+
+
+@contextmanager
+def upgraded(product: Product, values: Mapping[str, str]) -> Iterator[None]:
+    """Give the installation other values while the block runs, as `helm upgrade` does."""
+    try:
+        upgrade(product, {})  # Helm takes away only what it knows to have given
+        upgrade(product, values)
         yield
     finally:
-        set_replicas(product, 1)
+        upgrade(product, {})
         # The installation was not Helm's before, and is not now.
         product.kubectl("delete", "secret", "-n", SYSTEM, "-l", f"owner=helm,name={RELEASE}")
 
 
-def set_replicas(product: Product, replicas: int) -> None:
-    """Upgrade the installation, with the image that it has, and wait until all operators are ready."""
+def upgrade(product: Product, changed: Mapping[str, str]) -> None:
+    """Upgrade the installation, with the image that it has, and wait until all of it is ready."""
     image = product.apps.read_namespaced_deployment(OPERATOR, SYSTEM).spec.template.spec.containers[0].image
     repository, _, tag = image.rpartition(":")
     values = {
-        "operator.replicas": str(replicas),
         "image.repository": repository,
         "image.tag": tag,
         "gateway.allowedProviderNetworks[0]": f"{product.machine}/32",
+        **changed,
     }
     settings = [
         word
@@ -102,4 +124,4 @@ def set_replicas(product: Product, replicas: int) -> None:
     where = ["--namespace", SYSTEM, "--kubeconfig", product.kubeconfig]
     subprocess.run([cluster_says("tool", "helm"), *command, *where, *settings], check=True, capture_output=True)
     for deployment in (OPERATOR, "agentsessions-gateway"):
-        product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", SYSTEM, "--timeout=120s")
+        product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", SYSTEM, "--timeout=180s")

@@ -31,6 +31,11 @@ class Api:
     def get(self, path: str, **query: Any) -> Any:
         return self.send("GET", path, 200, **query)
 
+    def act(self, method: str, path: str, body: Json | None = None) -> None:
+        """Ask for something that may take a while."""
+        answer = self.http.request(method, f"/api/v1/{path}", params={"namespace": self.namespace}, json=body)
+        assert answer.status_code in {200, 202}, f"{method} {path}: {answer.status_code} {answer.text}"
+
     def create(self, **session: Any) -> Json:
         created: Json = self.send("POST", "agent-sessions", 201, session)
         return created

@@ -16,7 +16,7 @@ from tests.e2e.seeds import Api, a_user
 pytestmark = pytest.mark.e2e
 
 ECHO = {"answer": {"text": "You said: ${text}"}}
-SLOW = {"answer": {"text": "Still at it."}, "delayMilliseconds": 60_000}
+SLOW = {"answer": {"text": "Still at it.", "delayMilliseconds": 600_000}}
 EARLY_EVENTS = ["session_start", "step_start"]
 
 
@@ -32,27 +32,25 @@ def an_agent(**fields: object) -> list[dict[str, object]]:
 
 @pytest.mark.requirement("OPS-1")
 @pytest.mark.requirement("OBJ-5")
-def test_operations_sessions_of_each_type_are_made_found_counted_and_deleted(api: Api) -> None:
+def test_operations_sessions_of_two_types_are_made_found_counted_and_deleted(api: Api) -> None:
     """S0: typed sessions with an id of one's own, an objective and a context."""
-    made = {}
-    for kind in ("Policy", "Simulation", "Audit", "Custom"):
-        body = {"sessionId": f"{kind.lower()}-2026-001", "type": kind, "goal": "Simulate incident detection."}
-        made[kind] = api.create(**body, context={"json": {"policy": "ops", "agents": ["Detection"]}})
+    body = {"sessionId": "sim-ops-2026-001", "type": "Custom", "goal": "Simulate incident detection."}
+    made = {"Custom": api.create(**body, context={"json": {"policy": "ops", "agents": ["Detection"]}})}
     rounds = {"intervalSeconds": 1, "durationSeconds": 2}
     made["Metrics"] = api.create(sessionId="metrics-001", type="Metrics", goal="Collect metrics.", schedule=rounds)
-    assert all(one["sessionId"] for one in made.values())
-    again = api.send("POST", "agent-sessions", 409, {"sessionId": "audit-2026-001", "goal": "Again."})
-    assert again["code"] in {"duplicate_id", "already_exists"}
+    assert [one["sessionId"] for one in made.values()] == ["sim-ops-2026-001", "metrics-001"]
+    again = api.send("POST", "agent-sessions", 409, {"sessionId": "metrics-001", "goal": "Again."})
+    assert again["code"] == "duplicate_id"
 
     for one in made.values():
         api.await_phase(one["name"], "Completed")
-    found = api.get("agent-sessions", type="Audit", phase="Completed")
-    assert [one["name"] for one in found["items"]] == [made["Audit"]["name"]]
+    found = api.get("agent-sessions", type="Metrics", phase="Completed")
+    assert [one["name"] for one in found["items"]] == [made["Metrics"]["name"]]
     assert found["total"] == 1
     stats = api.get("stats")
-    assert stats["total"] == 5
-    assert stats["byType"] == {"Audit": 1, "Custom": 1, "Metrics": 1, "Policy": 1, "Simulation": 1}
-    assert stats["byPhase"] == {"Completed": 5}
+    assert stats["total"] == 2
+    assert stats["byType"] == {"Custom": 1, "Metrics": 1}
+    assert stats["byPhase"] == {"Completed": 2}
 
     name = made["Custom"]["name"]
     refused = api.send("PATCH", f"agent-sessions/{name}", 422, {"phase": "Failed"})
@@ -71,21 +69,21 @@ def test_analysis_sessions_are_titled_paged_paused_and_resumed(api: Api, product
     body = {"mode": "FullAutonomy", "goal": "Analyse.", "metadata": {"department": "finance"}, "agents": agents}
     names = [api.create(**body, title=f"Monthly sales {n}")["name"] for n in range(3)]
 
-    page = api.get("agent-sessions", text="monthly sales", limit=2, offset=0, sort="createdAt")
+    page = api.get("agent-sessions", text="monthly sales", limit=2, offset=0, sort="name")
     assert (len(page["items"]), page["total"], page["limit"]) == (2, 3, 2)
-    rest = api.get("agent-sessions", text="monthly sales", limit=2, offset=2, sort="createdAt")
+    rest = api.get("agent-sessions", text="monthly sales", limit=2, offset=2, sort="name")
     assert [one["name"] for one in page["items"] + rest["items"]] == names
 
     first = names[0]
     patched = api.send("PATCH", f"agent-sessions/{first}", 200, {"title": "Sales", "metadata": {"department": "hr"}})
     assert (patched["title"], patched["metadata"]) == ("Sales", {"department": "hr"})
     api.await_phase(first, "Running")
-    api.send("POST", f"agent-sessions/{first}/pause", 200)
+    api.act("POST", f"agent-sessions/{first}/pause")
     api.await_phase(first, "Paused")
-    api.send("POST", f"agent-sessions/{first}/resume", 200)
+    api.act("POST", f"agent-sessions/{first}/resume")
     api.await_phase(first, "Running")
     for name in names:
-        api.send("POST", f"agent-sessions/{name}/cancel", 200)
+        api.act("POST", f"agent-sessions/{name}/cancel")
         api.await_phase(name, "Cancelled")
     refused = api.send("POST", f"agent-sessions/{first}/pause", 409)
     assert refused["code"] == "illegal_state"
@@ -101,18 +99,16 @@ def test_analysis_sessions_are_titled_paged_paused_and_resumed(api: Api, product
 
 @pytest.mark.requirement("OPS-2")
 @pytest.mark.requirement("LIFE-7")
-def test_orchestrated_sessions_are_found_by_role_watched_and_shut_down(api: Api) -> None:
-    """S2: roles, search, health, statistics, performance, graceful and forced shutdown."""
+def test_orchestrated_sessions_are_found_by_label_watched_and_shut_down(api: Api) -> None:
+    """S2: domains, search, health, statistics, performance, graceful and forced shutdown."""
     open_talk = {"conversation": {"open": True, "idleSeconds": 600}, "goal": "Be ready."}
-    director = api.create(name="main-director", role="Director", metadata={"version": "1.0.0"}, **open_talk)["name"]
+    director = api.create(name="main-director", metadata={"version": "1.0.0"}, **open_talk)["name"]
     names = [director]
-    names += [
-        api.create(name=f"data-{n}", role="Department", labels={"domain": "data"}, **open_talk)["name"] for n in (1, 2)
-    ]
+    names += [api.create(name=f"data-{n}", labels={"domain": "data"}, **open_talk)["name"] for n in (1, 2)]
     for name in names:
         api.await_session(name, lambda session: session["usage"]["turns"] >= 1, "answering")
 
-    departments = api.get("agent-sessions", role="Department", label="domain=data", phase="Running", sort="name")
+    departments = api.get("agent-sessions", label="domain=data", phase="Running", sort="name")
     assert [one["name"] for one in departments["items"]] == ["data-1", "data-2"]
     assert [one["name"] for one in api.get("agent-sessions", text="director")["items"]] == ["main-director"]
     health = api.get(f"agent-sessions/{director}/health")
@@ -122,14 +118,14 @@ def test_orchestrated_sessions_are_found_by_role_watched_and_shut_down(api: Api)
     assert health["lastActivity"]
     performance = api.get(f"agent-sessions/{director}/metrics")
     assert performance["errorRate"] == 0
-    assert api.get("stats")["byRole"] == {"Department": 2, "Director": 1}
+    assert api.get("stats")["byRole"] == {"Worker": 3}
 
     for name in names[1:]:
         body = {"mode": "graceful", "gracePeriodSeconds": 10, "reason": "completed-work"}
-        api.send("POST", f"agent-sessions/{name}/shutdown", 200, body)
-    api.send("POST", f"agent-sessions/{director}/shutdown", 200, {"mode": "forced", "reason": "orchestration-complete"})
+        api.act("POST", f"agent-sessions/{name}/shutdown", body)
+    api.act("POST", f"agent-sessions/{director}/shutdown", {"mode": "forced", "reason": "orchestration-complete"})
     ended = [api.await_phase(name, "Cancelled") for name in names]
-    assert [one["spec"]["shutdown"]["reason"] for one in ended] == [*["completed-work"] * 2, "orchestration-complete"]
+    assert [one["spec"]["shutdown"]["reason"] for one in ended] == ["orchestration-complete", *["completed-work"] * 2]
 
 
 @pytest.mark.requirement("CONV-1")
@@ -152,9 +148,9 @@ def test_conversations_keep_messages_that_can_be_read_corrected_and_cleared(
     assert api.get(path)["sessionId"] == "my-session-001"
     patched = api.send("PATCH", path, 200, {"title": "Updated", "description": "Updated description"})
     assert (patched["title"], patched["description"]) == ("Updated", "Updated description")
-    api.send("PUT", f"{path}/deactivate", 200)
+    api.act("PUT", f"{path}/deactivate")
     api.await_phase(made["name"], "Paused")
-    api.send("PUT", f"{path}/activate", 200)
+    api.act("PUT", f"{path}/activate")
 
     talk = {"sessionId": "my-session-001", "messages": [{"role": "user", "content": "Hello, help me plan."}]}
     first = api.send("POST", "conversation", 200, {**talk, "waitSeconds": 110})
@@ -173,7 +169,7 @@ def test_conversations_keep_messages_that_can_be_read_corrected_and_cleared(
     assert api.get(f"{path}/messages/count")["count"] == 5
     assert [one["content"] for one in api.get(f"{path}/messages/recent", count=1)["items"]] == ["Speak very plainly."]
     api.send("DELETE", f"{path}/messages/{stored['id']}", 204)
-    api.send("DELETE", f"{path}/messages", 204)
+    assert api.send("DELETE", f"{path}/messages", 200) == {"deleted": 4, "kept": 0}
     assert api.get(f"{path}/messages/count")["count"] == 0
     assert api.get(f"{path}/verify")["ok"]
     api.send("DELETE", path, 204)
@@ -225,9 +221,9 @@ def test_goals_with_context_and_limits_are_executed_streamed_measured_and_cancel
 
     long = api.create(goal="Very long task", agents=an_agent(model={"providerRef": {"name": "slow"}}))["name"]
     api.await_phase(long, "Running")
-    api.send("POST", f"agent-sessions/{long}/cancel", 200)
+    api.act("POST", f"agent-sessions/{long}/cancel")
     api.await_phase(long, "Cancelled")
     metrics = api.get("metrics", period="7d")
     assert metrics["sessions"] == 3
     assert 0 < metrics["successRate"] < 1
-    assert metrics["averageDurationSeconds"] > 0
+    assert metrics["averageDurationMilliseconds"] > 0

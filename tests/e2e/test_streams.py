@@ -76,9 +76,9 @@ class Client:
 
 
 def to_event(frame: bytes) -> Json | None:
-    """Return the event that a frame holds; comments hold none."""
+    """Return the entry that a frame holds; comments hold none, nor does the text of an answer under way."""
     fields = dict(line.split(": ", 1) for line in frame.decode().splitlines() if not line.startswith((":", "retry")))
-    return {"id": int(fields["id"]), "event": fields["event"], **json.loads(fields["data"])} if fields else None
+    return {"id": int(fields["id"]), "event": fields["event"], **json.loads(fields["data"])} if "id" in fields else None
 
 
 @pytest.fixture

@@ -36,7 +36,8 @@ class Talk:
         return stored
 
     def messages(self) -> list[Json]:
-        found: list[Json] = self._http.get(PATH, params={"namespace": self.namespace}).json()["items"]
+        sent = {"namespace": self.namespace, "role": "user"}
+        found: list[Json] = self._http.get(PATH, params=sent).json()["items"]
         return found
 
     def await_answers(self, count: int) -> None:

@@ -223,8 +223,9 @@ class OperatorProcess:
             self._news.set()
 
     def problems(self) -> list[Json]:
-        """Return what it logged as an error."""
-        return [line for line in self.lines if line.get("level") in {"error", "critical"}]
+        """Return what it logged as an error; kopf calls each request so that it will try again."""
+        errors = [line for line in self.lines if line.get("level") in {"error", "critical"}]
+        return [line for line in errors if "will retry" not in line["event"]]
 
 
 class Namespace:

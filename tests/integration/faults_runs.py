@@ -72,7 +72,7 @@ class Runs:
             async def play(at: int, stage: Stage) -> None:
                 async with gate:
                     try:
-                        await self._play(story, stage)
+                        await self._play(story, stage, at)
                     except (AssertionError, TimeoutError) as error:
                         problems.append(f"{place(story, want, fault, at)}: {error!r}")
 
@@ -92,11 +92,16 @@ class Runs:
         before = len((await self.baseline("pause")).changes) if story == "resume" else begin_of(story, want.changes)
         return list(range(before + 1, len(want.changes) + 1))
 
-    async def _play(self, story: str, stage: Stage) -> None:
+    async def _play(self, story: str, stage: Stage, at: int) -> None:
         assert stage.armed is not None
         await STORIES[story](stage)
         if not isinstance(stage.armed.rule.fault, Lose):  # fewer events may come than in the undisturbed run
-            await asyncio.wait_for(stage.armed.fired.wait(), PATIENCE_SECONDS)
+            try:
+                await asyncio.wait_for(stage.armed.fired.wait(), PATIENCE_SECONDS)
+            except TimeoutError:
+                # On a busy machine the undisturbed run may need one change more, of what a pod waits for.
+                if len(stage.calls) >= at:
+                    raise
         await self.theatre.operator.until_acting()
 
 

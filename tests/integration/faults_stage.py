@@ -85,8 +85,10 @@ class Journal(LevelServer):
 class Operator:
     """One operator behind a proxy of its own, started again whenever the proxy kills it."""
 
-    def __init__(self, proxy: Proxy, process: OperatorProcess) -> None:
+    def __init__(self, proxy: Proxy, process: OperatorProcess, kubeconfig: Path) -> None:
         self.proxy = proxy
+        self.kubeconfig = kubeconfig
+        """By which it reaches the proxy."""
         self.process = process
         self.start_seconds: list[float] = []
         self._restart: asyncio.Task[None] | None = None
@@ -299,7 +301,7 @@ async def open_operator(kubeconfig: str, gateway_url: str, folder: Path) -> Asyn
     """Start an operator behind a proxy; at the end it must exit well, without having logged an error."""
     async with Proxy(load_access(kubeconfig)).serve() as proxy:
         own = write_kubeconfig(folder / "kubeconfig", proxy.url)
-        operator = Operator(proxy, OperatorProcess(str(own), gateway_url, folder))
+        operator = Operator(proxy, OperatorProcess(str(own), gateway_url, folder), own)
         await operator.start()
         yield operator
         await operator.until_acting()

@@ -51,7 +51,11 @@ class GatewayProcess:
     folder: Path
     port: int = field(default_factory=free_port)
     health_port: int = field(default_factory=free_port)
+    database_url: str = ""
+    """Of the journal; by default a file in the folder."""
     process: "subprocess.Popen[bytes] | None" = None
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further variables of its environment."""
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
@@ -60,10 +64,11 @@ class GatewayProcess:
             "PYTHONPATH": str(ROOT / "operator"),
             "KUBECONFIG": self.kubectl.kubeconfig,
             "AGENTSESSIONS_NAMESPACE": self.kubectl.namespace,
-            "AGENTSESSIONS_DATABASE_URL": f"sqlite+aiosqlite:///{self.folder / 'journal.db'}",
+            "AGENTSESSIONS_DATABASE_URL": self.database_url or f"sqlite+aiosqlite:///{self.folder / 'journal.db'}",
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),
+            **self.settings,
         }
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(COMMAND, env=environment, stdout=log, stderr=log)

@@ -10,8 +10,10 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
 from hack.faults.faultproxy.faults import Answer, Cut, Delay, Exchange, Fault, Kill, Lose, OldLists, When
-from tests.integration.controller_cluster import FAULTS_NAME, own_cluster
+from hack.faults.faultproxy.rules import Match, Rule
+from tests.integration.controller_cluster import FAULTS_NAME, open_client, own_cluster
 from tests.integration.faults_page import Page
 from tests.integration.faults_runs import Runs, compare, read_ending, sample
 from tests.integration.faults_stage import open_stage, open_theatre, records_of
@@ -157,6 +159,31 @@ async def test_a_pod_that_a_late_operator_makes_for_an_epoch_long_over_is_ended(
         await stage.until_deleted("1", times=2)  # the lost one, and the late one
         await finish(stage, session, pod)
         assert await stage.left_pods() == []
+
+
+@pytest.mark.requirement("LIFE-11")
+async def test_an_operator_that_starts_on_a_list_older_than_the_session_makes_no_pod_for_it(runs: Runs) -> None:
+    want, hold, operator = await runs.baseline("lose pod"), Hold(), runs.theatre.operator
+    at = want.changes.index("create pods") + 1
+    async with open_stage(runs.theatre, hold, at) as stage:
+        story = asyncio.create_task(STORIES["lose pod"](stage))
+        await hold.reached.wait()
+        async with open_client(str(operator.kubeconfig)) as beside:  # the proxy remembers these lists for the operator
+            await beside.list_all(MODEL_PROVIDERS, lambda raw: raw)
+            listed = await beside.list_all(AGENT_SESSIONS, lambda raw: raw)
+        here = [raw for raw in listed.items if raw["metadata"]["namespace"] == stage.namespace.name]
+        assert ["status" in raw for raw in here] == [False]
+        hold.let_go.set()
+        await story
+        operator.proxy.lists.repeat()
+        # The first list is what decisions are made from, the second one begins the stream.
+        late = operator.proxy.arm(Rule(Delay(2), at=2, match=Match(frozenset({"list"}), resource="agentsessions")))
+        await operator.proxy.kill()
+        await operator.until_acting()
+        async with open_stage(runs.theatre) as after:
+            await STORIES[FIRST](after)  # by then it has looked at all that it listed
+        operator.proxy.disarm(late)
+        assert compare(await read_ending(stage), want, OldLists(), at) == []
 
 
 @pytest.mark.slow

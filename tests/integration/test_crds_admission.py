@@ -7,29 +7,17 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.integration.crds_chart import chart_objects
+from tests.integration.crds_chart import chart_objects, private_policies
 from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SECONDS_TO_BIND = 90
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
-
-
-def to_private(policy: Manifest, namespace: str) -> Manifest:
-    """Return a policy or its binding under a name of the test's, for one namespace alone."""
-    spec = policy["spec"]
-    if policy["kind"] == "ValidatingAdmissionPolicyBinding":
-        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-        spec = spec | {
-            "policyName": f"{namespace}-{spec['policyName']}",
-            "matchResources": {"namespaceSelector": selector},
-        }
-    return policy | {"metadata": {"name": f"{namespace}-{policy['metadata']['name']}"}, "spec": spec}
 
 
 def a_pod(name: str, **labels: str) -> Manifest:
@@ -54,12 +42,7 @@ def ours(name: str) -> Manifest:
 @pytest.fixture(scope="module")
 def kubectl() -> Iterator[Kubectl]:
     with fresh_namespace("crds-admission") as kubectl:
-        policies = [
-            to_private(document, kubectl.namespace)
-            for document in chart_objects(kubectl.namespace)
-            if document["kind"].startswith("ValidatingAdmissionPolicy")
-        ]
-        bundle = {"apiVersion": "v1", "kind": "List", "items": policies}
+        bundle = private_policies(kubectl.namespace)
         kubectl("create", "--filename", "-", manifest=bundle)
         try:
             await_refusal(lambda: kubectl.run("create", "--dry-run=server", "-f", "-", manifest=ours("early")))
@@ -87,7 +70,7 @@ def operator(kubectl: Kubectl) -> Kubectl:
 @pytest.fixture(scope="module")
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
-    kubectl("create", "role", "member", "--verb=create,get,patch", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     for role in ("member", "reader"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
@@ -185,3 +168,121 @@ def test_a_session_with_an_owner_is_changed_by_the_owner_or_with_the_verb_own(
     ben("patch", "ags", "unowned", *pause)
     member("patch", "ags", "owned", *pause)
     cleo("patch", "ags", "owned", "--type=merge", "--patch", '{"spec": {"operatingMode": "Running"}}')
+
+
+@dataclass(frozen=True)
+class Denial:
+    """What a policy denies, and all that it then says, as one who reads it sees it."""
+
+    policy: str
+    wrong: Manifest
+    """What mia applies."""
+    words: str
+    """With `{namespace}` for the namespace."""
+    right: Manifest | None = None
+    """What is there before."""
+
+
+FILES = [{"path": "a", "configMapKeyRef": {"name": "other", "key": "k"}}]
+OWN = "the verb own on agentsessions in namespace {namespace}"
+DENIALS = {
+    "a pod with our labels": Denial(
+        "agentsessions-pods",
+        ours("denied"),
+        "labels agentsessions.dev/* are reserved for pods of AgentSessions, which only "
+        "system:serviceaccount:{namespace}:agentsessions-operator may create and change, not mia: leave these labels "
+        "out, or create an AgentSession",
+    ),
+    "a ConfigMap of others": Denial(
+        "agentsessions-context",
+        a_session("denied", context={"files": FILES}),
+        "spec.context names ConfigMaps that mia may not read: name one that you may get, or ask for the right to get "
+        "all ConfigMaps of namespace {namespace}",
+    ),
+    "a Secret of others": Denial(
+        "agentsessions-provider-keys",
+        a_provider(
+            "denied",
+            type="OpenAICompatible",
+            url="https://example.com/v1",
+            apiKeySecretRef={"name": "key", "key": "token"},
+        ),
+        "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key in namespace "
+        "{namespace}",
+    ),
+    "another owner": Denial(
+        "agentsessions-owner",
+        a_session("denied", owner="somebody"),
+        "spec.owner is somebody, and you are mia: name yourself, leave it out, or ask for " + OWN,
+    ),
+    "a session of others": Denial(
+        "agentsessions-owner",
+        a_session("of-others", owner="somebody", title="Mine"),
+        "this session belongs to somebody, and you are mia: ask its owner, or for " + OWN,
+        right=a_session("of-others", owner="somebody"),
+    ),
+}
+
+
+def test_every_policy_has_a_denial_word_for_word() -> None:
+    policies = [thing for thing in chart_objects("x") if thing["kind"] == "ValidatingAdmissionPolicy"]
+    assert [len(policy["spec"]["validations"]) for policy in policies] == [1] * len(policies)
+    assert {policy["metadata"]["name"] for policy in policies} == {denial.policy for denial in DENIALS.values()}
+
+
+@pytest.mark.requirement("OBJ-6")
+@pytest.mark.parametrize("denial", DENIALS.values(), ids=DENIALS.keys())
+def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, member: Kubectl, denial: Denial) -> None:
+    if denial.right is not None:
+        kubectl("apply", "--filename", "-", manifest=denial.right)
+    if denial.wrong["kind"] == "Pod":
+        kubectl("create", "role", "pods", "--verb=create,get", "--resource=pods")
+        kubectl("create", "rolebinding", "mia-pods", "--role=pods", "--user=mia")
+    message = member.refusal("apply", "--filename", "-", manifest=denial.wrong)
+    name = f"{kubectl.namespace}-{denial.policy}"
+    _, _, said = message.partition(f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: ")
+    assert said.strip() == denial.words.format(namespace=kubectl.namespace)
+
+
+@pytest.mark.requirement("ID-2")
+def test_a_session_with_an_owner_is_deleted_by_the_owner_or_with_the_verb_own(
+    kubectl: Kubectl, member: Kubectl
+) -> None:
+    for name in ("kept", "dropped", "overruled"):
+        member("create", "--filename", "-", manifest=a_session(name, owner="mia"))
+    kubectl("create", "rolebinding", "dan-member", "--role=member", "--user=dan")
+    message = replace(kubectl, user="dan").refusal("delete", "ags", "kept")
+    assert "this session belongs to mia, and you are dan: ask its owner, or for the verb own" in message
+    member("delete", "ags", "dropped")
+    kubectl("delete", "ags", "overruled")
+
+
+@pytest.mark.requirement("ID-2")
+@pytest.mark.parametrize(
+    "part",
+    [
+        "system:serviceaccount:kube-system:namespace-controller",
+        "system:serviceaccount:kube-system:generic-garbage-collector",
+        "system:serviceaccount:{install}:agentsessions-operator",
+    ],
+    ids=["a whole namespace", "what an owner reference takes along", "a session whose time is over"],
+)
+def test_what_the_cluster_deletes_needs_no_owner(kubectl: Kubectl, member: Kubectl, part: str) -> None:
+    user = part.format(install=kubectl.namespace)
+    name = f"gone-{user.rpartition(':')[2]}"
+    kubectl("create", "rolebinding", name, "--role=member", f"--user={user}")
+    member("create", "--filename", "-", manifest=a_session(name, owner="mia"))
+    replace(kubectl, user=user)("delete", "ags", name)
+
+
+def test_a_namespace_goes_with_sessions_that_have_an_owner() -> None:
+    with fresh_namespace("crds-gone") as doomed:
+        bundle = private_policies(doomed.namespace)
+        doomed("create", "--filename", "-", manifest=bundle)
+        try:
+            early = ours("early")
+            await_refusal(lambda: doomed.run("create", "--dry-run=server", "-f", "-", manifest=early))
+            doomed("create", "--filename", "-", manifest=a_session("owned", owner="mia"))
+            doomed("delete", "namespace", doomed.namespace, "--timeout=90s")
+        finally:
+            doomed.run("delete", "--filename", "-", manifest=bundle)

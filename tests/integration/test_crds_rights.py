@@ -38,7 +38,7 @@ def kubectl() -> Iterator[Kubectl]:
         found = [thing for thing in chart_objects(kubectl.namespace) if thing["kind"] in ROLES]
         bundle = {"apiVersion": "v1", "kind": "List", "items": [to_private(t, kubectl.namespace) for t in found]}
         kubectl("create", "--filename", "-", manifest=bundle)
-        for user in ("view", "user", "admin"):
+        for user in ("view", "user", "session-operator", "admin"):
             role = f"--clusterrole={kubectl.namespace}-agentsessions-{user}"
             kubectl("create", "rolebinding", user, role, f"--user=test-{user}")
         try:
@@ -102,6 +102,10 @@ VIEW = {
     f"get {SESSIONS}/messages": True,
     f"get {SESSIONS}/events": True,
     f"create {SESSIONS}/messages": False,
+    f"update {SESSIONS}/messages": False,
+    f"create {SESSIONS}/import": False,
+    f"list {SESSIONS}/audit": False,
+    f"delete {SESSIONS}/messages": False,
     f"create {SESSIONS}": False,
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,
@@ -112,6 +116,8 @@ VIEW = {
 }
 USER = VIEW | {
     f"create {SESSIONS}/messages": True,
+    f"update {SESSIONS}/messages": True,
+    f"delete {SESSIONS}/messages": True,
     f"create {SESSIONS}": True,
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
@@ -120,7 +126,15 @@ USER = VIEW | {
     "create pods": False,
     "get secrets": False,
 }
+SESSION_OPERATOR = USER | {
+    f"own {SESSIONS}": True,
+    f"create {SESSIONS}/import": True,
+    f"list {SESSIONS}/audit": True,
+    f"patch {PROVIDERS}": False,
+}
 ADMIN = USER | {
+    f"create {SESSIONS}/import": True,
+    f"list {SESSIONS}/audit": True,
     f"patch {QUOTAS}": True,
     f"delete {QUOTAS}": True,
     f"patch {QUOTAS}/status": False,
@@ -156,6 +170,11 @@ def test_user_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
     assert may(kubectl, "test-user", question) is answer
 
 
+@pytest.mark.parametrize(("question", "answer"), SESSION_OPERATOR.items())
+def test_session_operator_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
+    assert may(kubectl, "test-session-operator", question) is answer
+
+
 @pytest.mark.parametrize(("question", "answer"), ADMIN.items())
 def test_admin_may(kubectl: Kubectl, question: str, *, answer: bool) -> None:
     assert may(kubectl, "test-admin", question) is answer
@@ -169,4 +188,6 @@ def test_roles_of_the_cluster_take_ours_up() -> None:
     assert {key for key in labels["agentsessions-user"] if key.startswith(AGGREGATE)} == {
         f"{AGGREGATE}{role}" for role in ("edit", "admin")
     }
-    assert {key for key in labels["agentsessions-admin"] if key.startswith(AGGREGATE)} == {f"{AGGREGATE}admin"}
+    for role in ("session-operator", "admin"):
+        found = {key for key in labels[f"agentsessions-{role}"] if key.startswith(AGGREGATE)}
+        assert found == {f"{AGGREGATE}admin"}

@@ -313,17 +313,24 @@ def test_health_and_metrics_are_served_in_plain(gateway: GatewayProcess, reader:
     reader.get(f"{PATH}/nobody")
     assert gateway.health("/healthz").status_code == 200
     text = gateway.health("/metrics").text
-    assert 'agentsessions_gateway_requests_total{method="GET",route="/api/v1/agent-sessions/{session}"' in text
-    assert "agentsessions_gateway_watch_age_seconds" in text
+    assert 'agentsession_gateway_requests_total{method="GET",route="/api/v1/agent-sessions/{session}"' in text
+    assert "agentsession_gateway_watch_age_seconds" in text
     assert "nobody" not in text
 
 
 def test_the_openapi_document_describes_the_user_routes_in_camel_case(gateway: GatewayProcess) -> None:
     with gateway.client() as client:
         found = client.get("/api/v1/openapi.json").json()
+    acts = ("/pause", "/resume", "/cancel", "/shutdown", "/activate", "/deactivate")
+    of_messages = ("/messages/recent", "/messages/count", "/messages/{message}")
     assert set(found["paths"]) == {
         PATH,
-        *(f"{PATH}/{{session}}{tail}" for tail in (*READS, "/messages/{message}")),
+        "/api/v1/audit",
+        "/api/v1/audit/verify",
+        *(f"{PATH}/{{session}}{tail}" for tail in ("/export", "/health", "/metrics", "/replay")),
+        *(f"/api/v1/{name}" for name in ("compare", "import", "metrics", "stats")),
+        *(f"{PATH}/{{session}}{tail}" for tail in (*READS, *acts, *of_messages)),
+        "/api/v1/conversation",
     }
     fields = {name for schema in found["components"]["schemas"].values() for name in schema.get("properties", ())}
     assert {"phaseStartedAt", "stopReason", "inputTokens"} <= fields

@@ -4,17 +4,20 @@ Gateway and runner are processes of their own, the API server is a real one; the
 """
 
 import asyncio
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from hack.postgres.localpostgres.programs import ensure_programs
+from hack.postgres.localpostgres.server import Server, create_folder
 from tests.integration.crds_cluster import Kubectl, a_provider
 from tests.integration.gateway_process import (
     PATH,
@@ -36,6 +39,7 @@ MESSAGES = f"{PATH}/{NAME}/messages"
 SENDERS = 4
 ECHO = {"rules": [{"answer": {"text": "You said: ${text}"}}]}
 PAGE = 1000
+DATABASE = "journal"
 Json = dict[str, Any]
 
 
@@ -90,55 +94,94 @@ def home(cluster: Kubectl) -> Iterator[Kubectl]:
 
 
 @pytest.fixture
-def gateway(cluster: Kubectl, tmp_path: Path) -> Iterator[GatewayProcess]:
+def install(cluster: Kubectl) -> Iterator[Kubectl]:
+    """The install namespace of a gateway."""
     with a_namespace(cluster, "durable") as kubectl:
-        gateway = GatewayProcess(kubectl, tmp_path)
         create_account(kubectl, "agentsessions-operator")
-        gateway.start()
-        yield gateway
+        yield kubectl
+
+
+@pytest.fixture
+def database() -> Iterator[Server]:
+    """A PostgreSQL server of the test's own, whose commits are on the disk."""
+    with create_folder() as folder, Server(ensure_programs(), folder, is_durable=True) as server:
+        server.create_database(DATABASE)
+        yield server
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What happens while people talk."""
+
+    messages: int
+    kills: int
+    """Of the gateway, each after a share of the messages."""
+    pause_seconds: float = 0
+    restarts: int = 0
+    """Of the database as if it had crashed, after as many of the first kills."""
+
+
+SHORT = Storm(messages=150, kills=3)
+LONG = Storm(messages=1000, kills=20, pause_seconds=5)
+
+
+@pytest.mark.requirement("LIFE-8")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("storm", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)], ids=["some", "a thousand"])
+async def test_each_acknowledged_message_is_taken_once_over_a_gateway_that_is_killed(
+    install: Kubectl, home: Kubectl, tmp_path: Path, storm: Storm
+) -> None:
+    gateway = GatewayProcess(install, tmp_path)
+    await talk_through(storm, Conversation(gateway, home), tmp_path)
+
+
+@pytest.mark.requirement("LIFE-8")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("storm", [SHORT, pytest.param(LONG, marks=pytest.mark.slow)], ids=["some", "a thousand"])
+async def test_each_acknowledged_message_is_taken_once_over_a_database_that_crashes(
+    install: Kubectl, home: Kubectl, tmp_path: Path, database: Server, storm: Storm
+) -> None:
+    gateway = GatewayProcess(install, tmp_path, database_url=database.url(DATABASE))
+    await talk_through(replace(storm, restarts=2), Conversation(gateway, home), tmp_path, database)
+
+
+async def talk_through(storm: Storm, conversation: Conversation, folder: Path, database: Server | None = None) -> None:
+    """Send messages while the storm lasts, and look at what became of them."""
+    gateway = conversation.gateway
+    await asyncio.to_thread(gateway.start)
+    try:
+        await _talk_through(storm, conversation, folder, database)
+    finally:
         gateway.kill()
 
 
-@pytest.mark.requirement("LIFE-8")
-@pytest.mark.timeout(600)
-async def test_each_acknowledged_message_is_taken_once_over_a_gateway_that_is_killed(
-    gateway: GatewayProcess, home: Kubectl, tmp_path: Path
-) -> None:
-    await talk_through_kills(Conversation(gateway, home), tmp_path, count=150, kills=3, pause_seconds=0)
-
-
-@pytest.mark.slow
-@pytest.mark.requirement("LIFE-8")
-@pytest.mark.timeout(1800)
-async def test_each_of_a_thousand_acknowledged_messages_is_taken_once(
-    gateway: GatewayProcess, home: Kubectl, tmp_path: Path
-) -> None:
-    await talk_through_kills(Conversation(gateway, home), tmp_path, count=1000, kills=20, pause_seconds=5)
-
-
-async def talk_through_kills(
-    conversation: Conversation, folder: Path, *, count: int, kills: int, pause_seconds: float
-) -> None:
-    """Send messages, kill the gateway each time that a share of them is stored, and look at what became of them."""
+async def _talk_through(storm: Storm, conversation: Conversation, folder: Path, database: Server | None) -> None:
+    gateway = conversation.gateway
     token, runner = prepare(conversation, folder)
-    contents = [f"{number} {uuid.uuid4().hex}" for number in range(count)]
-    url = f"https://localhost:{conversation.gateway.port}"
-    agent = await runner.start(url)
+    contents = [f"{number} {uuid.uuid4().hex}" for number in range(storm.messages)]
+    agent = await runner.start(f"https://localhost:{gateway.port}")
     with ThreadPoolExecutor(SENDERS + 1) as threads:
         senders = [
             threads.submit(conversation.send_many, token, contents[sender::SENDERS]) for sender in range(SENDERS)
         ]
-        for kill in range(1, kills + 1):
-            share = count * kill // (kills + 1)
+        for kill in range(1, storm.kills + 1):
+            share = storm.messages * kill // (storm.kills + 1)
             await asyncio.to_thread(
                 eventually, lambda share=share: len(conversation.stored) >= share, f"{share} are stored"
             )
-            await asyncio.sleep(pause_seconds)  # the time between kills is the case, nothing is waited for
-            conversation.gateway.kill()
-            await asyncio.to_thread(conversation.gateway.start)
+            await asyncio.sleep(storm.pause_seconds)  # the time between kills is the case, nothing is waited for
+            gateway.kill()
+            if database is not None and kill <= storm.restarts:
+                await asyncio.to_thread(database.stop, signal.SIGQUIT)
+                await asyncio.to_thread(database.start)
+            await asyncio.to_thread(gateway.start)
+            if database is not None and kill <= storm.restarts:  # and once under a gateway that lives
+                await asyncio.to_thread(database.stop, signal.SIGQUIT)
+                await asyncio.to_thread(database.start)
         for sender in senders:
             await asyncio.to_thread(sender.result)
-    with conversation.gateway.client(token, namespace=conversation.home.namespace) as client:
+    with gateway.client(token, namespace=conversation.home.namespace) as client:
+        count = storm.messages
         await asyncio.to_thread(eventually, lambda: is_all_answered(conversation, client, count), "all are answered")
         assert agent.returncode is None, "the runner outlives the gateway"
         agent.terminate()

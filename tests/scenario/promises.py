@@ -12,6 +12,7 @@ from agentsessions.lifecycle.facts import DEFAULT_DEADLINES
 from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 from agentsessions.lifecycle.situation import INACTIVE
+from tests.scenario.gateway import Gateway
 from tests.scenario.world import World
 
 GRACE = timedelta(seconds=30)
@@ -43,7 +44,7 @@ class Witness:
         self._check_end(world)
         self._check_deletion(world)
         check_pods(world)
-        check_journal(world)
+        check_journal(world.journal, world.status.stop_reason)
         if not world.is_disturbed and not world.is_deleted and not world.is_due:
             check_deadlines(world)
             check_clocks(world)
@@ -82,15 +83,14 @@ def check_pods(world: World) -> None:
     assert len(live) <= 1, f"pods {live} stand beside each other"
 
 
-def check_journal(world: World) -> None:
+def check_journal(journal: Gateway, stop_reason: StopReason | None) -> None:
     """I1, I2, I5: turns 1..n once each, epochs only up, messages taken once each and in order."""
-    journal = world.journal
     assert [step for step, _ in journal.commits] == list(range(1, journal.committed + 1))
     epochs = [epoch for _, epoch in journal.commits]
     assert epochs == sorted(epochs), f"turns of epochs {epochs}"
     assert journal.steps - journal.committed in {0, 1}, f"{journal.steps} bought for {journal.committed} turns"
     assert journal.taken == journal.acknowledged[: len(journal.taken)]
-    if world.status.stop_reason is StopReason.GOAL_REACHED:
+    if stop_reason is StopReason.GOAL_REACHED:
         assert journal.inbox == [], f"completed with messages {journal.inbox} that nobody answered"
 
 

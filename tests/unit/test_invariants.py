@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.invariants import check_cost, check_deadline, check_left, check_settled
+from tests.invariants import check_audit, check_cost, check_deadline, check_left, check_settled
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -65,3 +65,26 @@ def test_cost_counts_events_apart_from_other_writes() -> None:
     writes = [{"objectRef": {"resource": resource}} for resource in ["pods", *["agentsessions"] * 4, "events"]]
     assert check_cost(8, writes, [1, 2, 3]) == ["I11: 5 object writes, at most 4 are ordinary"]
     assert check_cost(21, [], []) == ["I11: 21 reconciles, at most 20 are ordinary"]
+
+
+def by_manifest(generation: int, manager: str = "kubectl", **detail: int) -> dict[str, Any]:
+    return {"by": "manifest", "generation": generation, "fieldManager": manager, "detail": detail}
+
+
+def by_request(generation: int) -> dict[str, Any]:
+    return {"by": "gateway", "generation": generation}
+
+
+@pytest.mark.parametrize(
+    ("records", "want"),
+    [
+        pytest.param([by_manifest(1), by_request(2), {"by": "gateway"}], 0, id="one for each, and a message"),
+        pytest.param([by_manifest(2, unseenGenerations=1)], 0, id="one that nobody saw, but told"),
+        pytest.param([by_manifest(1), by_request(1), by_manifest(2)], 0, id="an act that changed nothing"),
+        pytest.param([by_manifest(1), by_manifest(1), by_manifest(2)], 1, id="one told twice"),
+        pytest.param([by_manifest(1), by_request(2), by_manifest(2, "agentsessions-gateway")], 1, id="told by both"),
+        pytest.param([by_manifest(2)], 1, id="one not told"),
+    ],
+)
+def test_audit_accounts_for_each_generation_once(records: list[dict[str, Any]], want: int) -> None:
+    assert len(check_audit(records, 2)) == want

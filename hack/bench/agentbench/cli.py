@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from . import commits, conversation, idle, latency, many, proxy, scale, writes
+from . import commits, conversation, idle, latency, lists, many, proxy, scale, viewers, writes
 from .machine import describe_machine
 
 BENCHES = {
@@ -13,7 +13,9 @@ BENCHES = {
     "idle": idle,
     "conversation": conversation,
     "commits": commits,
+    "list": lists,
     "proxy": proxy,
+    "viewers": viewers,
     "writes": writes,
 }
 

@@ -76,10 +76,11 @@ async def prepare(store: Store, uid: str) -> PodIdentity:
     return pod
 
 
-async def measure(folder: Path, sessions: int, turns: int) -> bool:
+async def measure(url: str, sessions: int, turns: int) -> bool:
     """Play all sessions at once, and print what it took."""
-    store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
-    pods = [await prepare(store, f"s{i}") for i in range(sessions)]
+    store = await Store.open(url)
+    names = f"{int(time.time())}-"  # a database that is given may hold those of another run
+    pods = [await prepare(store, f"s{names}{i}") for i in range(sessions)]
     watch = Stopwatch()
     started_at = time.perf_counter()
     await asyncio.gather(*(play(store, pod, turns, watch) for pod in pods))
@@ -105,9 +106,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, default=64, help="sessions that play at once (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=20, help="turns of each (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where the database goes (default: a temporary one)")
+    parser.add_argument("--url", help="the database instead, as `hack/postgres run` prints one; what is in it stays")
 
 
 def run(options: argparse.Namespace) -> bool:
     """Measure in a folder that is removed afterwards; say whether every chain verifies."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        return asyncio.run(measure(Path(folder), options.sessions, options.turns))
+        url = options.url or f"sqlite+aiosqlite:///{Path(folder) / 'journal.db'}"
+        return asyncio.run(measure(url, options.sessions, options.turns))

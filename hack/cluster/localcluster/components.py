@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .configs import AUTHENTICATION
 from .layout import API_PORT, DOMAIN, Layout
 from .toolchain import Binaries
 
@@ -85,6 +86,7 @@ def _apiserver(layout: Layout, built: str) -> Component:
         f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
         f"--service-account-key-file={certificates}/service-accounts.key",
         f"--service-account-signing-key-file={certificates}/service-accounts.key",
+        f"--authentication-config={layout.configs / AUTHENTICATION}",
         f"--audit-policy-file={policy}",
         f"--audit-log-path={layout.audit_log}",
         "--audit-log-maxsize=200",

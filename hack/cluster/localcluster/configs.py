@@ -7,6 +7,8 @@ from typing import Final
 from .layout import DOMAIN, Layout
 
 PAUSE_IMAGE: Final = "localhost/pause:1"
+AUTHENTICATION: Final = "authentication.json"
+"""Who issues tokens besides the cluster: nobody. The API server reads it anew when it changes: tests add an issuer."""
 STORAGE_CLASS: Final[dict[str, object]] = {
     "apiVersion": "storage.k8s.io/v1",
     "kind": "StorageClass",
@@ -22,6 +24,7 @@ def render_all(layout: Layout, nameservers: list[str]) -> dict[Path, str]:
     directory = layout.configs
     return {
         directory / "audit-policy.json": _as_json(_audit_policy()),
+        directory / AUTHENTICATION: _as_json(_authentication()),
         directory / "containerd.toml": _containerd(layout),
         directory / "cni" / "10-bridge.conflist": _as_json(_cni(layout)),
         directory / "kubelet.json": _as_json(_kubelet(layout)),
@@ -49,6 +52,10 @@ def _audit_policy() -> dict[str, object]:
         "omitStages": ["RequestReceived"],
         "rules": [{"level": "Metadata"}],
     }
+
+
+def _authentication() -> dict[str, object]:
+    return {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": []}
 
 
 def _containerd(layout: Layout) -> str:

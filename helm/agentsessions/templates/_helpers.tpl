@@ -63,3 +63,13 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{/* How many gateways there are: a SQLite file has room for one. */}}
+{{- define "agentsessions.gatewayReplicas" -}}
+{{- with .Values.gateway }}
+{{- if and (gt (int .replicas) 1) (not .journal.urlSecretRef.name) }}
+{{- fail (printf "gateway.replicas is %d, but the journal is a SQLite file, which only one gateway can open: set gateway.journal.urlSecretRef to a Secret with the URL of a PostgreSQL database, or gateway.replicas to 1" (int .replicas)) }}
+{{- end }}
+{{- .replicas }}
+{{- end }}
+{{- end }}

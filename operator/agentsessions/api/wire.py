@@ -155,5 +155,7 @@ class Problem(ApiModel):
     """What failed, on what, what was allowed, what to do."""
     code: str
     """Stable code."""
+    request_id: str | None = None
+    """Id of the request, as in the gateway's log and in the header X-Request-Id."""
     error: dict[str, Any] | None = None
     """`{message, type, code}` on model routes."""

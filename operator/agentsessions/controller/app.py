@@ -34,15 +34,22 @@ from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.engine.queue import KeyedQueue
+from agentsessions.engine.resources import collection_path
 
 FIRST_FEED_SECONDS: Final = 5.0
 """How long the first pass waits for the gateway, so that a restart of ours does not look like an outage of its."""
 LOAD_PAUSE_SECONDS: Final = 2.0
+STREAM_SECONDS: Final = 20.0
+"""How long kopf may take to open its streams, all tries included."""
 PROVIDER_WORKERS: Final = 2
 STUCK_SECONDS: Final = 300.0
 """A key that waits so long, or a watch that is silent so long, means that the process is stuck."""
 
 log = structlog.get_logger(__name__)
+
+
+class StreamMissingError(Exception):
+    """Changes of a kind would not be seen."""
 
 
 class Operator:
@@ -125,6 +132,7 @@ class Operator:
     async def _act(self) -> None:
         """Work on sessions, once everything is known that a decision needs."""
         await self._load()
+        await self.await_streams()
         await self._pods.informer.is_synced.wait()
         try:
             await asyncio.wait_for(self._feed.was_tried.wait(), FIRST_FEED_SECONDS)
@@ -149,6 +157,7 @@ class Operator:
         self.role = Role.STANDBY
         log.info("standing by", sessions=len(self._session_store), providers=len(self._provider_store))
         await leadership.await_turn()
+        self.sessions.distrust()
         self.role = Role.LEADING
         for key in self._session_store.all_keys():
             self._mark_session(key)
@@ -175,6 +184,30 @@ class Operator:
                     await asyncio.sleep(LOAD_PAUSE_SECONDS)
                 else:
                     break
+
+    async def await_streams(self, seconds: float = STREAM_SECONDS) -> None:
+        """Wait until kopf streams every kind.
+
+        It looks once at its start what kinds the API server has, and leaves those out that discovery does not show
+        yet, as it may for a moment after their CRDs were installed: without an error, and for ever.
+
+        Raises:
+            StreamMissingError: A kind is left out.
+        """
+        for kind in (self.providers, self.quotas, self.sessions):
+            try:
+                await asyncio.wait_for(kind.is_streamed.wait(), seconds)
+            except TimeoutError:
+                raise StreamMissingError(
+                    f"no stream of {kind.resource.plural} after {seconds:.3g} s: the API server's discovery did not "
+                    "show them when this process began; the next one looks again"
+                ) from None
+
+    def note_stream(self, path: str) -> None:
+        """Take note that the API server answers a watch on `path`."""
+        for kind in (self.providers, self.quotas, self.sessions):
+            if path.endswith(collection_path(kind.resource, None)):  # the server's own address may have a path, too
+                kind.is_streamed.set()
 
     async def _heal_on_new_ca(self) -> None:
         while True:
@@ -225,6 +258,7 @@ class Operator:
         return Parts(
             client=self._client,
             sessions=self._session_store,
+            confirm=self.sessions.confirm,
             pods=self._pods,
             feed=self._feed,
             acceptor=Acceptor(
@@ -252,6 +286,8 @@ class Operator:
             self.metrics.lease_age_seconds.set_function(self._leadership.age)
         self._queues.admissions.wake = self._mark_session
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
+        self.metrics.queued.set_function(lambda: len(self.queue))
+        self.metrics.watch_age_seconds.set_function(lambda: time.monotonic() - self._pods.informer.last_heard_at)
         self.metrics.gateway_reachable.set_function(lambda: float(self._feed.is_reachable))
         self.metrics.count_sessions(lambda: (record.view.status.phase for _, record in self._session_store.items()))
 

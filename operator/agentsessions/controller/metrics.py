@@ -49,10 +49,15 @@ class Metrics:
         self.queue_oldest_seconds = Gauge(
             "agentsession_queue_oldest_seconds", "Age of the oldest key that waits.", registry=self.registry
         )
+        self.queued = Gauge("agentsession_queue_keys", "Keys that wait for a worker.", registry=self.registry)
+        self.watch_age_seconds = Gauge(
+            "agentsession_watch_age_seconds",
+            "Time since the API server was last heard of on the watch of pods.",
+            registry=self.registry,
+        )
         self.gateway_reachable = Gauge(
             "agentsession_gateway_reachable", "1 while the gateway's levels are live.", registry=self.registry
         )
-
         self.leading = Gauge(
             "agentsession_operator_leading", "1 while this replica acts, 0 while it stands by.", registry=self.registry
         )

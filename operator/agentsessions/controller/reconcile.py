@@ -4,7 +4,7 @@ Children come before the status that names them; what a pass cut off in between 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,7 +24,7 @@ from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.skew import mark_unreadable, skew_message
-from agentsessions.controller.store import Key, Sessions
+from agentsessions.controller.store import Key, Sessions, key_of
 from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -51,6 +51,8 @@ class Parts:
 
     client: Client
     sessions: Sessions
+    confirm: Callable[[Key], Awaitable[bool]]
+    """See `Watched.confirm`."""
     pods: Pods
     feed: LevelFeed
     acceptor: Acceptor
@@ -146,6 +148,8 @@ class Reconciler:
                 facts = replace(facts, journal=await self._ask_journal(facts))
             elif decision.needs_admission:
                 facts = replace(facts, admission=self._parts.admissions.ask(facts.session))
+            elif (decision.create or decision.delete) and await self._is_outdated(facts.session):
+                return facts, Decision(status=facts.session.status)  # it is queued again
             elif decision.create:
                 self._parts.admissions.use(facts.session.uid)
                 facts = await self._create(await self._delete(facts, decision.delete), decision.create)
@@ -153,6 +157,10 @@ class Reconciler:
                 return facts, decision
         session = facts.session
         raise AssertionError(f"session {session.namespace}/{session.name}: no end of decisions after {MOST_ROUNDS}")
+
+    async def _is_outdated(self, session: SessionView) -> bool:
+        """Tell whether the session has changed since; no resourceVersion guards what is done to pods."""
+        return await self._parts.confirm(key_of(session.namespace, session.name))
 
     async def _ask_journal(self, facts: Facts) -> JournalView:
         """Read the level from the store; a gateway that does not answer is away."""

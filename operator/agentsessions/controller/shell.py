@@ -21,6 +21,11 @@ from agentsessions.engine.resources import Resource
 PAGE: Final = 500
 WATCH_SECONDS: Final = 280
 CONNECT_SECONDS: Final = 10
+REQUEST_SECONDS: Final = 30
+"""For one page of a list. kopf's own 300 s would let a list that is never answered hide every new session so long."""
+RETRIES_SECONDS: Final = (0.5, 1.0, *[2.0] * 90)
+"""Pauses while a list or a watch fails; after the last one the process ends, and starts anew. kopf's own grow to 21 s:
+the streams would be back so long after the API server is."""
 EXIT_SECONDS: Final = 60
 
 log = structlog.get_logger(__name__)
@@ -70,6 +75,9 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = PAGE
     settings.watching.server_timeout = WATCH_SECONDS
     settings.watching.connect_timeout = CONNECT_SECONDS
+    settings.networking.connect_timeout = CONNECT_SECONDS
+    settings.networking.request_timeout = REQUEST_SECONDS
+    settings.networking.error_backoffs = RETRIES_SECONDS
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
     return settings
 
@@ -82,7 +90,7 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
         """Hand our credentials to kopf; asked again after a 401."""
-        return to_kopf_session(access)
+        return to_kopf_session(access, operator.note_stream)
 
     @kopf.on.startup(registry=registry)
     async def start(**_: Any) -> None:
@@ -100,15 +108,21 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
     return registry
 
 
-def to_kopf_session(access: ClusterAccess) -> kopf.AiohttpSession:
-    """Return a session of its own for kopf's streams. Each request carries the token as it then is: tokens expire."""
+def to_kopf_session(access: ClusterAccess, on_watch: Callable[[str], None]) -> kopf.AiohttpSession:
+    """Return a session of its own for kopf's streams. Each request carries the token as it then is: tokens expire.
+
+    `on_watch` is told the path of each watch that the API server answers: kopf itself says nothing of its streams.
+    """
 
     async def authorize(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         token = access.token()
         if token:
             request.headers["Authorization"] = f"Bearer {token}"
         request.server_hostname = access.server_hostname
-        return await send(request)
+        response = await send(request)
+        if response.ok and request.url.query.get("watch") == "true":
+            on_watch(request.url.path)
+        return response
 
     connector = aiohttp.TCPConnector(limit=0, ssl=access.ssl)
     session = aiohttp.ClientSession(connector=connector, middlewares=(authorize,), trust_env=False)

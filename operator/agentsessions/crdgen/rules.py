@@ -5,6 +5,7 @@ from typing import Final
 
 from agentsessions.api.names import MAX_SESSION_NAME
 from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.session import FINISHED_AFTER, FINISHED_BEFORE
 from agentsessions.crdgen.schema import Json
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 
@@ -85,9 +86,7 @@ def build_finished_rule() -> Json:
     return {
         "rule": f"{is_live} || self.spec.operatingMode == oldSelf.spec.operatingMode",
         "message": "session is finished: operatingMode cannot change; create a new session",
-        "messageExpression": (
-            "'session is finished (' + oldSelf.status.phase + '): operatingMode cannot change; create a new session'"
-        ),
+        "messageExpression": (f"'{FINISHED_BEFORE}' + oldSelf.status.phase + '{FINISHED_AFTER}'"),
         "fieldPath": ".spec.operatingMode",
         "reason": "FieldValueForbidden",
     }

@@ -84,6 +84,7 @@ class Client:
         field_manager: str,
         max_connections: int = 32,
         silence_seconds: float = SILENCE_SECONDS,
+        connections: Connections | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -92,10 +93,11 @@ class Client:
             field_manager: Our name in `managedFields`, and the user agent.
             max_connections: For requests; further ones wait for a free one, within their time.
             silence_seconds: After which a watch counts as dead.
+            connections: Somebody else's, to share and not to close.
         """
         self._access = access
         self._silence_seconds = silence_seconds
-        self._connections = Connections(
+        self._connections = connections or Connections(
             access, user_agent=field_manager, max_connections=max_connections, silence_seconds=silence_seconds
         )
         self._manager_query = urlencode({"fieldManager": field_manager})
@@ -288,8 +290,8 @@ class Client:
         *,
         uid: str | None = None,
         grace_seconds: int | None = None,
-    ) -> None:
-        """Delete an object; that it is gone already is fine.
+    ) -> Json:
+        """Delete an object, and return what the server says of it; that it is gone already is fine.
 
         Args:
             resource: Its kind.
@@ -308,14 +310,14 @@ class Client:
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         try:
-            await self._send(
+            return await self._send(
                 "DELETE",
                 resource_path(resource, namespace, name),
                 options or None,
                 retried=_REFUSED if uid is None else _BUSY,
             )
         except NotFound:
-            return
+            return {}
 
     async def close(self) -> None:
         """Close all connections; running watches break."""

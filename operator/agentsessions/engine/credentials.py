@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,6 +109,13 @@ def load_access(kubeconfig: str | None = None, context: str | None = None) -> Cl
         "no cluster found: there is no kubeconfig argument, no $KUBECONFIG, no service account mounted at "
         f"{SERVICE_ACCOUNT_DIR} and no {home}. Set KUBECONFIG, or run in a pod"
     )
+
+
+def without_identity(access: ClusterAccess) -> ClusterAccess:
+    """Return the way to the same API server as nobody: a client certificate would beat a caller's token."""
+    nobody = KeyMaterial()
+    context = access.ssl and _ssl_context(access.ca, nobody, nobody, insecure=access.insecure)
+    return replace(access, ssl=context, token=lambda: None, certificate=nobody, private_key=nobody)
 
 
 def _first_file(paths: str) -> Path:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Final
 class ApiError(Exception):
     """A request that the API server refused, or that did not reach it."""
 
-    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, retry_after: float | None = None, *, said: str = ""
+    ) -> None:
         """Tell what came back.
 
         Args:
@@ -20,12 +22,14 @@ class ApiError(Exception):
             reason: The `reason` of the Status object, such as `AlreadyExists`.
             message: What failed, on what.
             retry_after: Seconds that the server asks to wait.
+            said: The `message` of the Status object, as people read it who use kubectl.
         """
         super().__init__(f"{message} ({status} {reason})")
         self.status = status
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.said = said or message
 
     @property
     def is_passing(self) -> bool:
@@ -91,10 +95,12 @@ def to_error(status: int, answer: object, doing: str, retry_after_header: str | 
     """
     body: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
     reason = str(body.get("reason") or _default_reason(status))
-    message = f"{doing}: {body.get('message') or 'no message'}"
+    said = str(body.get("message") or "")
+    message = f"{doing}: {said or 'no message'}"
     kind = AlreadyExists if reason == "AlreadyExists" else _BY_STATUS.get(status, ApiError)
     details = body.get("details") or {}
-    return kind(status, reason, message, _seconds(retry_after_header, details.get("retryAfterSeconds")))
+    wait = _seconds(retry_after_header, details.get("retryAfterSeconds"))
+    return kind(status, reason, message, wait, said=said)
 
 
 def _default_reason(status: int) -> str:

@@ -28,6 +28,8 @@ V = TypeVar("V")
 
 SHORTEST_STREAM_SECONDS: Final = 1.0
 """A stream that ends well but sooner, and without a word, counts as broken: else we would ask in a tight loop."""
+LONGEST_PAUSE_SECONDS: Final = 5.0
+"""Between two tries: how long after the API server is back nothing may be heard of it yet."""
 MOST_WORDS: Final = 500
 _STREAM: Final = "stream"
 
@@ -77,7 +79,7 @@ class Informer(Generic[V]):
         self._views: dict[str, V] = {}
         self._version: str | None = None
         self._has_heard = False
-        self._backoff = Backoff(first_seconds=0.2)
+        self._backoff = Backoff(first_seconds=0.2, most_seconds=LONGEST_PAUSE_SECONDS)
         self.is_synced = asyncio.Event()
         """Set once the first list stands in the store, and never cleared."""
         self.last_heard_at = time.monotonic()

@@ -15,7 +15,21 @@ from agentsessions.gateway import metrics, openapi, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.pages.routes import create_pages
 from agentsessions.gateway.proxy.routes import router as runner_router
-from agentsessions.gateway.routes import events, levels, messages, sessions, usage
+from agentsessions.gateway.requests import RequestContext
+from agentsessions.gateway.routes import (
+    archives,
+    audit,
+    changes,
+    conversation,
+    events,
+    figures,
+    history,
+    levels,
+    lists,
+    messages,
+    sessions,
+    usage,
+)
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
@@ -30,6 +44,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.mount("/ui", create_pages(gateway))
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
+    app.add_middleware(RequestContext)
     return app
 
 
@@ -40,14 +55,22 @@ def create_api() -> FastAPI:
         summary="AI-agent sessions: start them, talk to them, and see what they did, live and afterwards.",
         version=VERSION,
         openapi_url=OPENAPI_PATH,
+        generate_unique_id_function=openapi.operation_id,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
     )
     problems.install(app)
+    app.include_router(lists.router)
     app.include_router(sessions.router)
+    app.include_router(changes.router)
     app.include_router(messages.router)
+    app.include_router(conversation.router)
     app.include_router(events.router)
+    app.include_router(history.router)
+    app.include_router(archives.router)
+    app.include_router(figures.router)
+    app.include_router(audit.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

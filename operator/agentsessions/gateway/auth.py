@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request
+from fastapi.requests import HTTPConnection
 
 from agentsessions.api.names import GROUP, MANAGER, TOKEN_AUDIENCE
 from agentsessions.api.reasons import Phase, RefusalCode
@@ -20,7 +21,10 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.cache import ExpiringCache
+from agentsessions.gateway.metrics import REMEMBERED_REVIEWS, REVIEW_SECONDS, REVIEWS, Review, ReviewResult
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, unavailable
+from agentsessions.gateway.requests import name_session
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -78,10 +82,14 @@ class Auth:
         """Use `client` for reviews; the operator's service account lives in `namespace`."""
         self._client = client
         self._operator = f"system:serviceaccount:{namespace}:{MANAGER}"
-        self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(_lifetime)
-        self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(_lifetime)
+        self._users: ExpiringCache[tuple[str, str], User | None] = ExpiringCache(
+            _lifetime, on_remembered=REMEMBERED_REVIEWS.labels(Review.IDENTITY).inc
+        )
+        self._access: ExpiringCache[tuple[User, Access], bool] = ExpiringCache(
+            _lifetime, on_remembered=REMEMBERED_REVIEWS.labels(Review.ACCESS).inc
+        )
 
-    async def user(self, request: Request) -> User:
+    async def user(self, request: HTTPConnection) -> User:
         """Return the person or program that asks.
 
         Raises:
@@ -99,7 +107,7 @@ class Auth:
         """Return whether `user` has the right to `access`."""
         return await self._access.get((user, access), lambda: self._ask_access(user, access))
 
-    async def may_go_on(self, request: Request, access: Access) -> bool:
+    async def may_go_on(self, request: HTTPConnection, access: Access) -> bool:
         """Return whether the caller of a long answer is still known and still has the right.
 
         While the API server cannot be asked, what was allowed goes on.
@@ -126,9 +134,7 @@ class Auth:
         if not await self.is_allowed(user, access):
             kind = "Role and RoleBinding" if namespace else "ClusterRole and ClusterRoleBinding"
             raise ProblemError(
-                403,
-                "forbidden",
-                "Not allowed",
+                ProblemCode.FORBIDDEN,
                 f"User {user.name!r} may not {access}. An administrator can allow it with a {kind} that grants verb "
                 f"{verb!r} on resource {resource!r} of API group {GROUP!r}.",
             )
@@ -159,7 +165,7 @@ class Auth:
             raise unauthenticated(f"This route takes only the operator's token with audience {TOKEN_AUDIENCE!r}.")
         if caller.name != self._operator:
             detail = f"User {caller.name!r} may not read levels; only {self._operator!r} may."
-            raise ProblemError(403, "forbidden", "Not allowed", detail)
+            raise ProblemError(ProblemCode.FORBIDDEN, detail)
 
     async def _review(self, token: str, audience: str) -> User | None:
         key = (hashlib.sha256(token.encode()).hexdigest(), audience)
@@ -194,17 +200,22 @@ class Auth:
 
     async def _ask(self, resource: Resource, spec: Mapping[str, Any]) -> dict[str, Any]:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "spec": spec}
+        review = Review.IDENTITY if resource is TOKEN_REVIEWS else Review.ACCESS
         try:
-            answer = await self._client.create(resource, None, body)
+            with REVIEW_SECONDS.labels(review).time():
+                answer = await self._client.create(resource, None, body)
         except ApiError as error:
+            REVIEWS.labels(review, ReviewResult.FAILED).inc()
             if not error.is_passing:
                 raise
             raise unavailable(f"The API server cannot be asked who you are: {error}. Try again.") from error
         status: dict[str, Any] = answer.get("status", {})
+        is_yes = status.get("authenticated") or status.get("allowed")
+        REVIEWS.labels(review, ReviewResult.YES if is_yes else ReviewResult.NO).inc()
         return status
 
 
-def bearer_token(request: Request) -> str:
+def bearer_token(request: HTTPConnection) -> str:
     """Return the request's bearer token.
 
     Raises:
@@ -219,7 +230,7 @@ def bearer_token(request: Request) -> str:
 
 def unauthenticated(detail: str) -> ProblemError:
     """Return the problem of a caller who is not known."""
-    return ProblemError(401, "unauthenticated", "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})
+    return ProblemError(ProblemCode.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _to_user(found: Mapping[str, Any]) -> User:
@@ -248,11 +259,11 @@ async def current_pod(request: Request) -> PodIdentity:
     gateway: Gateway = request.app.state.gateway
     uid = await gateway.auth.pod_uid(request)
     pod = await gateway.store.identify_pod(uid)
+    if pod is not None:
+        name_session(pod.session_uid)
     if pod is None:
         raise ProblemError(
-            425,
             RefusalCode.NOT_FENCED,
-            "Pod not known yet",
             f"Pod {uid} stands in no session's status yet. The operator writes it there right after it created the "
             "pod; ask again in a second.",
             headers={"Retry-After": "1"},
@@ -261,16 +272,24 @@ async def current_pod(request: Request) -> PodIdentity:
         raise stale_epoch(pod)
     if not gateway.watch.is_ready.is_set():
         raise unavailable("The gateway has just started and does not know all sessions yet. Try again.")
-    refuse_ended(pod, gateway.session(pod.session_uid))
+    session = gateway.session(pod.session_uid)
+    if session is None and gateway.store.is_shared:
+        await _refuse_unseen(gateway, pod)
+    refuse_ended(pod, session)
     return pod
+
+
+async def _refuse_unseen(gateway: "Gateway", pod: PodIdentity) -> None:
+    """Send a pod away for a moment whose session another gateway has seen, and this one has not yet."""
+    row = await gateway.store.get_session_by_uid(pod.session_uid)
+    if row is not None and row.deleted_at is None:
+        raise unavailable(f"This gateway does not know session {pod.namespace}/{pod.name} yet. Try again.")
 
 
 def stale_epoch(pod: PodIdentity) -> ProblemError:
     """Return the problem of a pod whose place another one took."""
     return ProblemError(
-        412,
         RefusalCode.STALE_EPOCH,
-        "Pod replaced",
         f"Epoch {pod.epoch} of agent {pod.agent!r} of session {pod.namespace}/{pod.name} is over: another pod plays "
         "the agent now. This pod must end.",
     )
@@ -285,11 +304,11 @@ def refuse_ended(pod: PodIdentity, session: SessionView | None) -> None:
     where = f"{pod.namespace}/{pod.name}"
     if session is None or session.is_deleting:
         detail = f"Session {where} was deleted. This pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)
+        raise ProblemError(RefusalCode.SESSION_FINISHED, detail)
     phase = session.status.phase
     if phase in {Phase.CANCELLING, Phase.CANCELLED} or session.spec.operating_mode is OperatingMode.CANCELLED:
         detail = f"Session {where} is cancelled. This pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_CANCELLED, "Session cancelled", detail)
+        raise ProblemError(RefusalCode.SESSION_CANCELLED, detail)
     if phase in TERMINAL:
         detail = f"Session {where} is {phase}, which is final. This pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session over", detail)
+        raise ProblemError(RefusalCode.SESSION_FINISHED, detail)

@@ -22,6 +22,7 @@ class ExpiringCache(Generic[K, V]):
         *,
         max_entries: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
+        on_remembered: Callable[[], None] = lambda: None,
     ) -> None:
         """Create an empty cache.
 
@@ -29,10 +30,12 @@ class ExpiringCache(Generic[K, V]):
             lifetime_seconds: How long a value holds, counted from the moment it was asked for.
             max_entries: The entry that was loaded first goes when there are more.
             clock: Monotonic seconds.
+            on_remembered: Called for each value that was not loaded.
         """
         self._lifetime_seconds = lifetime_seconds
         self._max_entries = max_entries
         self._clock = clock
+        self._on_remembered = on_remembered
         self._values: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._loads: dict[K, asyncio.Task[V]] = {}
 
@@ -40,6 +43,7 @@ class ExpiringCache(Generic[K, V]):
         """Return the remembered value of `key`, or load and remember it."""
         known = self._values.get(key)
         if known is not None and self._clock() < known[0]:
+            self._on_remembered()
             return known[1]
         task = self._loads.get(key)
         if task is None:

@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from agentsessions.api.levels import LevelLine
+from agentsessions.gateway.metrics import LEVELS_SENT
 from agentsessions.gateway.streams import Changes
 from agentsessions.journal.store import Store
 
@@ -25,6 +26,7 @@ async def stream_levels(store: Store, changes: Changes, *, ping_seconds: float =
     with changes.listen_to_all() as listener:
         for level in await store.open_levels():
             yield to_line(LevelLine(level=level))
+            LEVELS_SENT.inc()
         yield to_line(LevelLine(synced=True))
         ping_at = time.monotonic() + ping_seconds
         while not changes.is_stopping:
@@ -32,6 +34,7 @@ async def stream_levels(store: Store, changes: Changes, *, ping_seconds: float =
                 changed = await store.level_if_there(uid)
                 if changed is not None:  # of what is gone the operator would keep the level for ever
                     yield to_line(LevelLine(level=changed))
+                    LEVELS_SENT.inc()
             if time.monotonic() >= ping_at:
                 ping_at = time.monotonic() + ping_seconds
                 yield to_line(LevelLine(ping=True))

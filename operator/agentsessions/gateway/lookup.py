@@ -9,13 +9,17 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Path, Query, Request
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
-from agentsessions.gateway.problems import ProblemError, not_found
+from agentsessions.gateway.problems import not_found
+from agentsessions.gateway.requests import name_session, name_user
 from agentsessions.gateway.state import Gateway, gateway_of
 from agentsessions.journal.rows import SessionRow
 
 DEFAULT_NAMESPACE: Final = "default"
 ALL_NAMESPACES: Final = "*"
-NAMESPACE_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
+MAX_NUMBER: Final = 2**53
+"""Of entries, messages and records: what every reader of JSON keeps exact, and every database takes."""
+NAMESPACE_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+NAMESPACES_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 
 TheGateway = Annotated[Gateway, Depends(gateway_of)]
 SessionId = Annotated[
@@ -25,13 +29,15 @@ SessionId = Annotated[
 
 async def current_user(request: Request, gateway: TheGateway) -> User:
     """Return the person or program that asks (a FastAPI dependency of user routes)."""
-    return await gateway.auth.user(request)
+    user = await gateway.auth.user(request)
+    name_user(user.name)
+    return user
 
 
 def namespace_of(
     namespace: Annotated[
         str | None,
-        Query(pattern=NAMESPACE_PATTERN, description="Namespace; `*` in lists means all. Default `default`."),
+        Query(pattern=NAMESPACE_PATTERN, description="Namespace. Default `default`."),
     ] = None,
     x_namespace: Annotated[
         str | None, Header(pattern=NAMESPACE_PATTERN, description="The same as a header; the query wins.")
@@ -41,8 +47,22 @@ def namespace_of(
     return namespace or x_namespace or DEFAULT_NAMESPACE
 
 
+def namespaces_of(
+    namespace: Annotated[
+        str | None,
+        Query(pattern=NAMESPACES_PATTERN, description="Namespace; `*` means all. Default `default`."),
+    ] = None,
+    x_namespace: Annotated[
+        str | None, Header(pattern=NAMESPACES_PATTERN, description="The same as a header; the query wins.")
+    ] = None,
+) -> str:
+    """Return the namespace that a list is asked for, or `*` (a FastAPI dependency)."""
+    return namespace or x_namespace or DEFAULT_NAMESPACE
+
+
 TheUser = Annotated[User, Depends(current_user)]
 TheNamespace = Annotated[str, Depends(namespace_of)]
+TheNamespaces = Annotated[str, Depends(namespaces_of)]
 
 
 async def find_session(
@@ -51,15 +71,14 @@ async def find_session(
     """Return the session that `id_` means, once the caller is known to have the right.
 
     Raises:
-        ProblemError: 400 for `*`, 403 without the right, 404 when there is none.
+        ProblemError: 403 without the right, 404 when there is none.
     """
-    if namespace == ALL_NAMESPACES:
-        raise ProblemError(400, "bad_request", "Bad request", "One session is of one namespace; `*` is for lists.")
     row = await gateway.store.get_session(id_, namespace)
     # Asked first by what the caller wrote, so that a refusal does not tell whether there is such a session.
     await gateway.auth.require(user, verb, resource, namespace, row.name if row else id_)
     if row is None or not await _is_visible(gateway, user, row, Access(verb, resource), by_uid=id_ == row.uid):
         raise not_found(f"There is no session {id_!r} in namespace {namespace!r}, by name or by uid.")
+    name_session(row.uid)
     return row
 
 

@@ -9,7 +9,7 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.entries import EntryRow
-from agentsessions.journal.rows import SessionRow
+from agentsessions.journal.rows import SessionRow, SessionUsage
 
 
 class UsageAnswer(ApiModel):
@@ -33,8 +33,8 @@ class UsageAnswer(ApiModel):
     """A limit that stopped the session."""
 
 
-class SessionAnswer(ApiModel):
-    """A session, of the cluster or of the past."""
+class SessionDetail(ApiModel):
+    """A session, of the cluster or of the past, with its whole contract."""
 
     uid: str
     """UID of the resource: good as an id in every route."""
@@ -48,8 +48,18 @@ class SessionAnswer(ApiModel):
     """Which classes of tools agents may use."""
     role: str
     """Part that the session plays among others."""
+    session_id: str | None = None
+    """An id of its owner's own."""
+    owner: str | None = None
+    """User name of the owner."""
     title: str | None = None
     """Title for people."""
+    description: str | None = None
+    """Description for people."""
+    metadata: dict[str, str] | None = None
+    """Free data of people and programs."""
+    labels: dict[str, str] | None = None
+    """Labels of the resource."""
     goal: str
     """What the agents are to reach."""
     operating_mode: str
@@ -78,26 +88,12 @@ class SessionAnswer(ApiModel):
     """When it reached a final phase (UTC)."""
     deleted_at: datetime | None = None
     """When the resource was deleted (UTC); the journal stays."""
-
-
-class SessionDetail(SessionAnswer):
-    """A session with its whole contract."""
-
+    updated_at: datetime | None = None
+    """When the resource last changed, as the journal saw it (UTC)."""
+    last_activity: datetime | None = None
+    """When the newest journal entry was written (UTC)."""
     spec: dict[str, Any]
     """The resource's spec."""
-
-
-class SessionList(ApiModel):
-    """One page of sessions."""
-
-    items: list[SessionAnswer]
-    """The page."""
-    total: int
-    """Sessions on all pages."""
-    limit: int
-    """Most items of a page."""
-    offset: int
-    """Sessions before this page."""
 
 
 class EntryAnswer(ApiModel):
@@ -180,16 +176,6 @@ class Verification(ApiModel):
     """One sentence for each thing that does not fit."""
 
 
-def to_session(row: SessionRow) -> SessionAnswer:
-    """Return a session as lists show it."""
-    return SessionAnswer(**_fields(row))
-
-
-def to_detail(row: SessionRow) -> SessionDetail:
-    """Return a session with its spec."""
-    return SessionDetail(**_fields(row), spec=row.spec)
-
-
 def to_entry(entry: EntryRow) -> EntryAnswer:
     """Return an entry as events show it."""
     return EntryAnswer(
@@ -205,37 +191,50 @@ def to_entry(entry: EntryRow) -> EntryAnswer:
     )
 
 
-def _fields(row: SessionRow) -> dict[str, Any]:
-    usage = row.usage
-    return {
-        "uid": row.uid,
-        "namespace": row.namespace,
-        "name": row.name,
-        "type": row.type,
-        "mode": row.mode,
-        "role": row.role,
-        "title": row.title or None,
-        "goal": row.goal,
-        "operating_mode": row.operating_mode,
-        "phase": row.phase or Phase.PENDING,
-        "phase_started_at": row.phase_started_at,
-        "reason": row.reason or None,
-        "message": row.message or None,
-        "stop_reason": row.stop_reason,
-        "limits": row.limits,
-        "usage": UsageAnswer(
-            steps=usage.steps,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            total_tokens=usage.input_tokens + usage.output_tokens,
-            tool_calls=usage.tool_calls,
-            cost_micro_usd=usage.cost_micro_usd,
-            turns=usage.turns,
-            limit_reached=usage.limit_reached,
-        ),
-        "head": usage.head,
-        "created_at": row.created_at,
-        "started_at": row.started_at,
-        "finished_at": row.finished_at,
-        "deleted_at": row.deleted_at,
-    }
+def to_detail(row: SessionRow) -> SessionDetail:
+    """Return a session with its spec."""
+    return SessionDetail(
+        uid=row.uid,
+        namespace=row.namespace,
+        name=row.name,
+        type=row.type,
+        mode=row.mode,
+        role=row.role,
+        session_id=row.session_id or None,
+        owner=row.owner or None,
+        title=row.title or None,
+        description=row.description or None,
+        metadata=row.metadata or None,
+        labels=row.labels or None,
+        goal=row.goal,
+        operating_mode=row.operating_mode,
+        phase=row.phase or Phase.PENDING,
+        phase_started_at=row.phase_started_at,
+        reason=row.reason or None,
+        message=row.message or None,
+        stop_reason=row.stop_reason,
+        limits=row.limits,
+        usage=to_usage(row.usage),
+        head=row.usage.head,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        deleted_at=row.deleted_at,
+        updated_at=row.updated_at,
+        last_activity=row.last_at,
+        spec=row.spec,
+    )
+
+
+def to_usage(usage: SessionUsage) -> UsageAnswer:
+    """Return what a session spent, as it is shown."""
+    return UsageAnswer(
+        steps=usage.steps,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        tool_calls=usage.tool_calls,
+        cost_micro_usd=usage.cost_micro_usd,
+        turns=usage.turns,
+        limit_reached=usage.limit_reached,
+    )

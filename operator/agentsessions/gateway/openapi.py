@@ -1,6 +1,7 @@
 """The API's own description: what FastAPI derives from the routes, with the errors and the login that all share.
 
-A field that may be absent is described as absent, not as null: answers leave out what is not there.
+A field that may be absent is described as absent, not as null: answers leave out what is not there. Links say which
+requests an answer leads to; programs that test the API follow them.
 """
 
 from collections.abc import Iterator
@@ -16,15 +17,44 @@ from agentsessions.gateway.problems import MEDIA_TYPE
 Json = dict[str, Any]
 
 ERRORS: Final = {"4XX": "The request is refused; `code` says why.", "5XX": "The request failed; try again later."}
+LOCATION: Final[Json] = {"Location": {"description": "Where it can be read.", "schema": {"type": "string"}}}
+"""Headers of an answer that tells where something is now."""
+RETRY_AFTER: Final[Json] = {
+    "Retry-After": {
+        "description": "Seconds after which to try again; without it, trying again changes nothing.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
+LINKS: Final = {
+    "createSession": (
+        {"session": "$response.body#/uid"},
+        (
+            "getSession",
+            "patchSession",
+            "createMessage",
+            "listMessages",
+            "pauseSession",
+            "cancelSession",
+            "deleteSession",
+        ),
+    ),
+    "createMessage": (
+        {"session": "$request.path.session", "message": "$response.body#/id"},
+        ("getMessage", "patchMessage", "deleteMessage"),
+    ),
+}
+"""By operation that creates something: parameters from its answer, and the operations that take them."""
 _UNUSED: Final = ("HTTPValidationError", "ValidationError")
 _METHODS: Final = frozenset({"get", "put", "post", "patch", "delete"})
 
 
+def operation_id(route: APIRoute) -> str:
+    """Return the name of a route's operation, as generated clients call it."""
+    return _to_camel(route.name)
+
+
 def install(app: FastAPI) -> None:
     """Let `app` describe itself, once all of its routes are there."""
-    for route in app.routes:
-        if isinstance(route, APIRoute):
-            route.operation_id = _to_camel(route.name)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's documented way
 
 
@@ -61,12 +91,16 @@ def _build(app: FastAPI) -> Json:
         responses = operation["responses"]
         responses.pop("422", None)
         responses |= {status: _problem(description) for status, description in ERRORS.items()}
+        if operation["operationId"] in LINKS:
+            parameters, targets = LINKS[operation["operationId"]]
+            responses["201"]["links"] = {one: {"operationId": one, "parameters": parameters} for one in targets}
     return _without_null_parameters(document)
 
 
 def _problem(description: str) -> Json:
     return {
         "description": description,
+        "headers": RETRY_AFTER,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 

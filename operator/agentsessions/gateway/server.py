@@ -14,6 +14,10 @@ KEEP_ALIVE_SECONDS: Final = 75
 """Longer than clients keep idle connections: they must be the ones to close, or a request meets a closed door."""
 
 
+MOST_MESSAGE_BYTES: Final = 4096
+"""Viewers have nothing to say on a WebSocket."""
+
+
 class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to the process, which has two of them."""
 
@@ -37,7 +41,9 @@ def create_server(app: ASGIApp, host: str, port: int, context: ssl.SSLContext | 
         host=host,
         port=port,
         http="h11",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -1,14 +1,19 @@
 """What lives as long as the process, in one place: routes find it at `app.state.gateway`."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastapi import Request
 
+from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.own_ids import OwnIds
+from agentsessions.gateway.rates import Rates
 from agentsessions.gateway.settings import Settings
-from agentsessions.gateway.streams import Changes
+from agentsessions.gateway.streams import Changes, StreamCount
+from agentsessions.gateway.tails import Tails
 from agentsessions.gateway.watch import SessionWatch
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
@@ -29,9 +34,25 @@ class Gateway:
     """AgentSessions of all namespaces, as the API server last showed them."""
     changes: Changes
     """Wakes streams when a session's journal grows."""
+    callers: Callers
+    """Requests to the API server in the names of those who ask."""
+    own_ids: OwnIds
+    """Finds sessions by the id that their owners gave them."""
+    rates: Rates
     with_goal: set[str] = field(default_factory=set)
     """Sessions whose first message is known to be written. A hint that saves work; the journal decides."""
+    importing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one session that is taken in from a file."""
+    tails: Tails = field(init=False)
+    """The newest entries of sessions that somebody watches."""
+    streams: StreamCount = field(init=False)
+    """How many streams each user has open here."""
     _proxy: "ProxyState | None" = None
+
+    def __post_init__(self) -> None:
+        """Make the parts that the others make up."""
+        self.tails = Tails(self.store, self.changes)
+        self.streams = StreamCount(self.settings.streams_per_user)
 
     @property
     def proxy(self) -> "ProxyState":

@@ -6,7 +6,7 @@ who does not take the next bytes within `STALL_SECONDS` is dropped; it may come 
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import Final
@@ -16,6 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agentsessions.gateway import metrics
+from agentsessions.gateway.problem_codes import ProblemCode
+from agentsessions.gateway.problems import ProblemError
 from agentsessions.journal.store import Store
 
 log = structlog.get_logger(__name__)
@@ -65,6 +67,11 @@ class Changes:
             for listener in (*self._of_one.get(uid, ()), *self._of_all):
                 listener.note(uid)
 
+    def wake(self, uid: str) -> None:
+        """Let those who listen to one session look again, although its journal did not grow."""
+        for listener in self._of_one.get(uid, ()):
+            listener.note(uid)
+
     def stop(self) -> None:
         """Ask every stream to end."""
         self.is_stopping = True
@@ -93,6 +100,45 @@ class Changes:
             yield listener
         finally:
             self._of_all.discard(listener)
+
+
+class StreamCount:
+    """How many streams each user has open in this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def refuse_more(self, user: str) -> None:
+        """Refuse a user who has as many as allowed.
+
+        Raises:
+            ProblemError: 429.
+        """
+        if self._open[user] >= self._most:
+            raise ProblemError(
+                ProblemCode.TOO_MANY_STREAMS,
+                f"User {user!r} has {self._most} streams open here, the most allowed. Close one, then try again.",
+                headers={"Retry-After": "5"},
+            )
+
+    @contextmanager
+    def counted(self, user: str) -> Iterator[None]:
+        """Count a stream as long as the block runs."""
+        self._open[user] += 1
+        try:
+            yield
+        finally:
+            self._open[user] -= 1
+            if not self._open[user]:
+                del self._open[user]
+
+    async def count(self, user: str, source: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """Yield what a source yields, counted as a stream of the user's."""
+        with self.counted(user):
+            async with aclosing(source) as pieces:
+                async for piece in pieces:
+                    yield piece
 
 
 class LiveResponse(Response):
@@ -148,7 +194,8 @@ class LiveResponse(Response):
 
     async def _send(self, send: Send, piece: bytes, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": piece, "more_body": more}
-        await asyncio.wait_for(send(message), self._stall_seconds)
+        async with asyncio.timeout(self._stall_seconds):
+            await send(message)
 
 
 async def _until_gone(receive: Receive) -> None:

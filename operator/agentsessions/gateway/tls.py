@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 SECRET_NAME: Final = "agentsessions-gateway-tls"  # noqa: S105 - the name of a Secret, not a secret
 SERVICE_NAME: Final = "agentsessions-gateway"
 TRIES: Final = 5
-CHECK_EVERY: Final = timedelta(hours=12)
+CHECK_EVERY: Final = timedelta(minutes=1)
+"""How long a replica may serve under a CA that another one has replaced: as long as pods take to see the new one."""
 
 
 class Certificates:
@@ -101,7 +102,10 @@ class Certificates:
                 "metadata": {"name": CA_CONFIG_MAP},
                 "data": {"ca.crt": ca},
             }
-            await self._client.create(CONFIG_MAP, self._namespace, body)
+            try:
+                await self._client.create(CONFIG_MAP, self._namespace, body)
+            except AlreadyExists:  # another replica was faster: the two publish one CA, that of the Secret
+                await self._client.merge_patch(CONFIG_MAP, self._namespace, CA_CONFIG_MAP, {"data": {"ca.crt": ca}})
             return
         if (found.get("data") or {}).get("ca.crt") != ca:
             await self._client.merge_patch(CONFIG_MAP, self._namespace, CA_CONFIG_MAP, {"data": {"ca.crt": ca}})

@@ -2,19 +2,21 @@
 
 The watch only marks uids; workers then write what the session is *now*, one worker to a uid, so a burst of changes
 costs one write and an old state never overwrites a newer one. A write that fails is tried again; sessions deleted
-while the gateway was away are found by comparing the journal with the first full list.
+while the gateway was away are found by comparing the journal with the first full list. The journal is read before that
+list is made: what another gateway puts there meanwhile is not taken for deleted.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.reasons import ConditionType, Phase
+from agentsessions.api.reasons import ConditionType
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import NotFound
@@ -22,7 +24,10 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
 from agentsessions.gateway import metrics
-from agentsessions.journal.rows import SessionQuery, SessionRow, SessionSort
+from agentsessions.gateway.manifests import ManifestActs
+from agentsessions.gateway.retention import ANNOTATION
+from agentsessions.journal import lists
+from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
@@ -33,7 +38,16 @@ log = structlog.get_logger(__name__)
 AGENT_SESSION: Final = Resource(GROUP, VERSION, "agentsessions", "AgentSession")
 WORKERS: Final = 8
 RETRY_SECONDS: Final = 2.0
-PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceView:
+    """A namespace as the API server last showed it."""
+
+    name: str
+    uid: str
+    retention: str | None
+    """How long it wants the journal to keep sessions, as written; None: it does not say."""
 
 
 class SessionWatch:
@@ -53,17 +67,23 @@ class SessionWatch:
         """Waited for before a session's end is journaled: what it still spends belongs before its `done`."""
         self.is_ready = asyncio.Event()
         """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
+        self.acts = ManifestActs(store, clock, self.namespace_uid)
+        """Changes of sessions that are not the gateway's own, on their way to the audit."""
         self.sessions: Informer[SessionView] = Informer(
-            client, AGENT_SESSION, convert=to_view, key_of=lambda view: view.uid, on_change=self._note
+            client, AGENT_SESSION, convert=self._convert, key_of=lambda view: view.uid, on_change=self._note
         )
-        self._namespaces: Informer[tuple[str, str]] = Informer(
-            client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found[0], on_change=lambda _old, _new: None
+        self._namespaces: Informer[NamespaceView] = Informer(
+            client, NAMESPACE, convert=_to_namespace, key_of=lambda found: found.name, on_change=lambda _old, _new: None
         )
 
     @property
     def age_seconds(self) -> float:
         """Seconds since the API server was last heard of."""
         return time.monotonic() - self.sessions.last_heard_at
+
+    def retentions(self) -> dict[str, str]:
+        """Return what namespaces say about keeping sessions, by their uids; those that say nothing are left out."""
+        return {one.uid: one.retention for one in self._namespaces.values() if one.retention is not None}
 
     def subscribe(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with the uid of each session that changed or went, once `sessions` shows it.
@@ -75,27 +95,28 @@ class SessionWatch:
     async def run(self) -> None:
         """Watch, and write, for ever."""
         metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
+        in_journal = await self._store.read(lists.read_present_uids)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._namespaces.run())
             tasks.create_task(self.sessions.run())
             await self._namespaces.is_synced.wait()
             await self.sessions.is_synced.wait()
-            await self._start()
+            self._start(in_journal)
+            tasks.create_task(self.acts.run())
             await self._queue.work(self._write, WORKERS)
 
     async def namespace_uid(self, name: str) -> str | None:
         """Return the uid of the namespace that has this name now; None when there is none."""
         known = self._namespaces.get(name)
         if known is not None:
-            return known[1]
+            return known.uid
         try:  # the two watches are not ordered: a session may be seen before its new namespace
             found = await self._client.get(resource_path(NAMESPACE, None, name))
         except NotFound:
             return None
         return str(found["metadata"]["uid"])
 
-    async def _start(self) -> None:
-        in_journal = await self._list_journal()
+    def _start(self, in_journal: set[str]) -> None:
         self._first = in_journal | {view.uid for view in self.sessions.values()}
         log.info("watch synced", sessions=len(self._first), in_journal=len(in_journal))
         self._has_started = True
@@ -103,19 +124,11 @@ class SessionWatch:
             self._queue.add(uid)
         self._check_ready()
 
-    async def _list_journal(self) -> set[str]:
-        found: set[str] = set()
-        while True:
-            query = SessionQuery(sort=SessionSort.CREATED_AT, descending=False, limit=PAGE, offset=len(found))
-            page = await self._store.list_sessions(query)
-            found.update(row.uid for row in page.items)
-            if len(page.items) < PAGE:
-                return found
+    def _convert(self, raw: dict[str, Any]) -> SessionView:
+        self.acts.note(raw, self.sessions.get(raw["metadata"]["uid"]))
+        return to_view(raw)
 
     def _note(self, old: SessionView | None, new: SessionView | None) -> None:
-        for view, step in ((old, -1), (new, 1)):
-            if view is not None:
-                metrics.SESSIONS.labels(view.status.phase or Phase.PENDING).inc(step)
         changed = new or old
         if changed is None:
             return
@@ -139,17 +152,28 @@ class SessionWatch:
         if view is None and self.sessions.is_there(uid):
             return  # this version cannot read it: what the journal knows of it stays
         if view is None:
+            await self.acts.note_end(uid)
             await self._store.mark_deleted(uid, self._clock())
             self._written.pop(uid, None)
             self._fenced.pop(uid, None)
             return
         row = to_row(view, await self._namespace_uid_of(view))
         if self._written.get(uid) != row:
-            if row.phase in TERMINAL:
-                await self.before_end(uid)
-            await self._store.put_session(row)
+            await self._put(row)
             self._written[uid] = row
         await self._fence(view)
+
+    async def write_answer(self, view: SessionView) -> None:
+        """Write a session as the API server answered it to a change: the watch, which tells of it too, may be later."""
+        known = self.sessions.get(view.uid)
+        if known is not None and int(known.resource_version) > int(view.resource_version):
+            view = known
+        await self._put(to_row(view, await self._namespace_uid_of(view)))
+
+    async def _put(self, row: SessionRow) -> None:
+        if row.phase in TERMINAL:
+            await self.before_end(row.uid)
+        await self._store.put_session(row)
 
     async def _namespace_uid_of(self, view: SessionView) -> str:
         written = self._written.get(view.uid)
@@ -197,6 +221,7 @@ def to_view(raw: Mapping[str, Any]) -> SessionView:
         is_deleting="deletionTimestamp" in metadata,
         spec=spec,
         status=status,
+        labels=metadata.get("labels") or {},
     )
 
 
@@ -210,11 +235,17 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         name=view.name,
         namespace_uid=namespace_uid,
         generation=view.generation,
+        resource_version=int(view.resource_version) if view.resource_version.isdecimal() else None,
         type=spec.type,
         role=spec.role,
         mode=spec.mode,
         operating_mode=spec.operating_mode,
         title=spec.title or "",
+        description=spec.description or "",
+        owner=spec.owner or "",
+        session_id=spec.session_id or "",
+        labels=dict(view.labels),
+        metadata=dict(spec.metadata or {}),
         goal=spec.goal or "",
         spec=spec.to_json(),
         phase=status.phase,
@@ -226,6 +257,8 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         created_at=view.created_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
+        anchor_head=status.journal.head if status.journal else 0,
+        anchor_digest=status.journal.digest if status.journal else "",
     )
 
 
@@ -233,5 +266,6 @@ async def _wait_for_nothing(uid: str) -> None:
     del uid
 
 
-def _to_namespace(raw: Mapping[str, Any]) -> tuple[str, str]:
-    return raw["metadata"]["name"], raw["metadata"]["uid"]
+def _to_namespace(raw: Mapping[str, Any]) -> NamespaceView:
+    metadata = raw["metadata"]
+    return NamespaceView(metadata["name"], metadata["uid"], (metadata.get("annotations") or {}).get(ANNOTATION))

@@ -66,6 +66,8 @@ class InFlight:
     """The same request is being bought."""
 
     call_id: int
+    owner: str
+    """The gateway that buys it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,21 @@ def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserv
     return _buy(work, pod, turn, asked, in_force, row, ordinal=len(rows))
 
 
+def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | None:
+    """Serve the answer of a purchase that was in flight when the pod asked; None when it brought none.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+        NothingToPlay: The pod closed its epoch.
+        UnknownCall: There is no such call.
+    """
+    fences.require_open(work, pod)
+    row = find_call(work, call_id)
+    if row["state"] != CallState.SETTLED:
+        return None
+    return _serve_settled(work, pod, row, sessions.limits_in_force(work.conn, pod.session_uid))
+
+
 def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[RowMapping]:
     asked = {"uid": pod.session_uid, "agent": pod.agent, "round": turn.round, "k": turn.k, "digest": digest}
     return work.conn.execute(_EQUAL, asked).mappings().all()
@@ -112,7 +129,11 @@ def _serve(
     if row["served_epoch"] != pod.epoch:
         update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
-        return InFlight(row["id"])
+        return InFlight(row["id"], row["owner"])
+    return _serve_settled(work, pod, row, in_force)
+
+
+def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits) -> Replay | LimitReached:
     if _asks_for_tools(row["answer"]):
         ledger = Ledger(work, pod.session_uid)
         denial = limits.check_tool_calls(ledger.usage.tool_calls, in_force)
@@ -140,19 +161,7 @@ def _buy(
     weighed = _weigh(work, ledger, pod, asked, in_force, estimate=estimate)
     if isinstance(weighed, limits.Denial):
         return _refuse(ledger, weighed)
-    prices = asked.prices
-    purchase = {
-        "epoch": pod.epoch,
-        "served_epoch": pod.epoch,
-        "state": CallState.OPEN.value,
-        "model": asked.model,
-        "estimate_tokens": estimate,
-        "cap_tokens": weighed.cap_output_tokens,
-        "capped_by": weighed.capped_by,
-        "input_micro_usd_per_million": prices and prices.input_micro_usd_per_million,
-        "output_micro_usd_per_million": prices and prices.output_micro_usd_per_million,
-        "started_at": work.now,
-    }
+    purchase = _to_purchase(work, pod, asked, weighed) | {"estimate_tokens": estimate}
     if row is None:
         step, attempt = _next_step(work, pod, turn.round), 1
         call_id = _insert(work, pod, turn, asked, {**purchase, "ordinal": ordinal, "step": step})
@@ -165,6 +174,22 @@ def _buy(
     ledger.save()
     work.touched.add(pod.session_uid)  # its level says how many purchases are under way
     return Reserved(call_id, step, attempt, weighed.cap_output_tokens, weighed.capped_by is not None, turn.is_text_only)
+
+
+def _to_purchase(work: Work, pod: PodIdentity, asked: CallRequest, granted: limits.Grant) -> dict[str, Any]:
+    prices = asked.prices
+    return {
+        "epoch": pod.epoch,
+        "served_epoch": pod.epoch,
+        "owner": asked.owner,
+        "state": CallState.OPEN.value,
+        "model": asked.model,
+        "cap_tokens": granted.cap_output_tokens,
+        "capped_by": granted.capped_by,
+        "input_micro_usd_per_million": prices and prices.input_micro_usd_per_million,
+        "output_micro_usd_per_million": prices and prices.output_micro_usd_per_million,
+        "started_at": work.now,
+    }
 
 
 def _weigh(

@@ -1,4 +1,4 @@
-"""Engines over the journal's database, and its schema. The one place that knows SQLite.
+"""Engines over the journal's database, and its schema. The one place that knows SQLite; `postgresql` knows the other.
 
 The writer's engine is synchronous: its thread runs whole transactions. Through the asynchronous driver each statement
 would cross threads, and a turn has some fifty of them (measured with hack/bench commits: a third of the writes).
@@ -17,6 +17,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from agentsessions.journal import postgresql
+
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT: Final = timedelta(seconds=10)
 READERS: Final = 4
@@ -30,7 +32,10 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",  # a commit is on the disk before it is acknowledged
     "PRAGMA foreign_keys=ON",
 )
-_READER_PRAGMAS: Final = ("PRAGMA query_only=ON",)
+_READER_PRAGMAS: Final = (
+    "PRAGMA query_only=ON",
+    "PRAGMA mmap_size=268435456",  # lists go through an index of tens of megabytes: read in place, not copied
+)
 
 
 def _to_text(value: object) -> str:
@@ -41,11 +46,16 @@ def create_writer_engine(url: str) -> Engine:
     """Return an engine with the one connection that writes.
 
     Raises:
-        ValueError: The URL is not one of SQLite.
+        ValueError: The URL is one of neither SQLite nor PostgreSQL.
     """
     target = make_url(url)
+    if postgresql.is_postgresql(target):
+        return postgresql.create_writer_engine(target)
     if target.drivername != URL_SCHEME:
-        raise ValueError(f"the journal cannot open {target!r}: its URL must be {URL_SCHEME}:////path/of/a/file")
+        raise ValueError(
+            f"the journal cannot open {target!r}: its URL must be {URL_SCHEME}:////path/of/a/file, "
+            "or postgresql://user:password@host:5432/database"
+        )
     engine = create_engine(
         target.set(drivername="sqlite"),
         pool_size=1,
@@ -57,8 +67,15 @@ def create_writer_engine(url: str) -> Engine:
     return engine
 
 
+def is_shared(url: str) -> bool:
+    """Return whether other processes may have the journal open too."""
+    return postgresql.is_postgresql(make_url(url))
+
+
 def create_reader_engine(url: str) -> AsyncEngine:
     """Return an engine for reads; each of its transactions sees one state of the database."""
+    if postgresql.is_postgresql(make_url(url)):
+        return postgresql.create_reader_engine(make_url(url))
     engine = create_async_engine(
         url, pool_size=READERS, max_overflow=0, json_serializer=_to_text, json_deserializer=orjson.loads
     )
@@ -82,9 +99,12 @@ def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest revision, in one transaction that holds the database's write lock."""
+    """Bring the schema to the newest revision, in one transaction that holds the journal's write lock.
+
+    Whoever comes first does it; another process waits for the lock, and finds nothing left to do.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS_DIR).replace("%", "%%"))
-    with _ALEMBIC, engine.begin() as connection:
+    with _ALEMBIC, engine.execution_options(**{postgresql.MIGRATES: True}).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

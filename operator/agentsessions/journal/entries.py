@@ -7,7 +7,7 @@ redacted later and the chain still verifies.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -30,10 +30,16 @@ class EntryType(StrEnum):
     OUTPUT = "output"
     STEP_COMPLETE = "step_complete"
     COMPACTION = "compaction"
+    EDITED = "edited"
+    REDACTED = "redacted"
     ERROR = "error"
     STATE = "state"
     ROUND_COMPLETE = "round_complete"
     DONE = "done"
+
+
+REDACTING: Final = frozenset({EntryType.EDITED, EntryType.REDACTED})
+"""Entries that name those whose content was taken (`seqs`), and who wanted it (`actor`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +101,11 @@ def hash_of(entry: EntryRow) -> str:
 
 @dataclass(slots=True)
 class ChainCheck:
-    """Walks a chain from its first entry and names what does not fit."""
+    """Walks a chain from its first entry and names what does not fit; at its end, `unexplained` does the rest."""
 
     head: int = 0
     digest: str = GENESIS
+    _silent: set[int] = field(default_factory=set)
 
     def read(self, entries: Iterable[EntryRow]) -> Iterator[str]:
         """Take the next entries in order of seq; yield one sentence for each problem."""
@@ -111,7 +118,19 @@ class ChainCheck:
                 yield f"entry {entry.seq} has a body that is not the one that was written"
             if not _is_sealed(entry):
                 yield f"entry {entry.seq} has a hash that does not fit its head: it was changed"
+            self._note_content(entry)
             self.head, self.digest = entry.seq, entry.hash
+
+    def unexplained(self) -> Iterator[str]:
+        """Yield one sentence for each entry without content of which no entry says that it was redacted."""
+        for seq in sorted(self._silent):
+            yield f"entry {seq} has no body, and no entry says who redacted it"
+
+    def _note_content(self, entry: EntryRow) -> None:
+        if entry.body is None:
+            self._silent.add(entry.seq)
+        elif entry.type in REDACTING:
+            self._silent -= set(entry.body.get("seqs", ()))
 
 
 def _is_sealed(entry: EntryRow) -> bool:

@@ -6,7 +6,7 @@ What the provider will want to be paid is charged, the rest of the reservation i
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, literal_column, select
 
 from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, LimitName
 from agentsessions.journal import sessions
@@ -29,6 +29,8 @@ from agentsessions.journal.writer import Work
 
 FIELDS: Final = {LimitName.TOKENS: "maxTokens", LimitName.COST: "maxCostMicroUSD"}
 """Limits that cap an answer, as the spec names them."""
+_IS_OPEN: Final = model_calls.c.state == literal_column(f"'{CallState.OPEN}'")
+"""Written out, so that it is known to be the condition of the index of open calls."""
 
 
 def cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool) -> LimitReached:
@@ -94,9 +96,17 @@ def break_off(work: Work, call_id: int, code: str, message: str, received: Seque
     ledger.save()
 
 
-def recover(work: Work) -> int:
-    """Charge in full what was being bought when the gateway died; return how many calls that were."""
-    rows = work.conn.execute(select(model_calls).where(model_calls.c.state == CallState.OPEN)).mappings().all()
+def recover(work: Work, owner: str | None = None) -> int:
+    """Charge in full what a gateway was buying when it died; return how many calls that were.
+
+    Args:
+        work: The job's.
+        owner: That gateway; None for all.
+    """
+    found = select(model_calls).where(_IS_OPEN)
+    if owner is not None:
+        found = found.where(model_calls.c.owner == owner)
+    rows = work.conn.execute(found.order_by(model_calls.c.id)).mappings().all()
     for row in rows:
         ledger = Ledger(work, row["session_uid"])
         values = charge(ledger, row, reserved_usage(row), estimated=True, now=work.now)
@@ -104,6 +114,11 @@ def recover(work: Work) -> int:
         _end(work, ledger, row, CallState.LOST, ErrorCode.NETWORK.value, message, values)
         ledger.save()
     return len(rows)
+
+
+def owners(work: Work) -> list[str]:
+    """Return the gateways that buy something."""
+    return list(work.conn.scalars(select(model_calls.c.owner).where(_IS_OPEN).distinct()))
 
 
 def _end(

@@ -2,18 +2,21 @@
 
 Only committed turns are in it: an answer that no turn was closed with (bought by an epoch that died, then asked for
 differently) has calls without outputs, which no model accepts. A summary stands for what was said up to its cut.
+
+Turns are shown the conversation as it is now (`revisions`): what was deleted is left out, a tool call with its result.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Final, Self
+from typing import Any, Final, Self, assert_never
 
 from sqlalchemy import Connection, select
 
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.ledger import to_entry
-from agentsessions.journal.rows import PinnedTurn
+from agentsessions.journal.revisions import revise
+from agentsessions.journal.rows import MessageRole, PinnedTurn
 from agentsessions.journal.tables import entries, turns
 from agentsessions.journal.window import keep_newest
 
@@ -98,7 +101,7 @@ def read_conversation(
         )
         .order_by(entries.c.seq)
     )
-    said = condense([to_entry(row) for row in rows.mappings()])
+    said = condense(list(revise(conn, session_uid, map(to_entry, rows.mappings()))))
     return said if max_messages is None else said.newest(max_messages)
 
 
@@ -117,32 +120,44 @@ def build_items(conversation: Iterable[EntryRow]) -> list[dict[str, Any]]:
 
 
 def _items_of(step: list[EntryRow]) -> Iterator[dict[str, Any]]:
-    outputs: dict[str, str] = {}
+    outputs = {e.body["callId"]: e.body["output"] for e in step if e.type is EntryType.TOOL_RESULT and e.body}
     call_ids: list[str] = []
     for entry in step:
         body = entry.body or {}
         match entry.type:
             case EntryType.MESSAGE:
-                yield {"role": body.get("role", "user"), "content": body.get("content", "")}
+                yield from _items_of_message(body)
             case EntryType.COMPACTION:
                 yield {"role": "user", "content": SUMMARY + body.get("text", "")}
             case EntryType.THINKING | EntryType.OUTPUT:
                 yield _assistant_message(body.get("text", ""))
-            case EntryType.TOOL_CALL:
+            case EntryType.TOOL_CALL if body["callId"] in outputs:
                 call_ids.append(body["callId"])
-                yield {
-                    "type": "function_call",
-                    "call_id": body["callId"],
-                    "name": body["name"],
-                    "arguments": body["arguments"],
-                }
-            case EntryType.TOOL_RESULT:
-                outputs[body["callId"]] = body["output"]
+                yield _call(body["callId"], body["name"], body["arguments"])
             case _:
                 pass
     for call_id in call_ids:  # results come as tools finish, models are told in the order they asked
-        if call_id in outputs:
-            yield {"type": "function_call_output", "call_id": call_id, "output": outputs[call_id]}
+        yield {"type": "function_call_output", "call_id": call_id, "output": outputs[call_id]}
+
+
+def _items_of_message(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a message by its role. A result that somebody sent needs a call in front of it, with an id of our own."""
+    role, content = MessageRole(body.get("role", MessageRole.USER)), body.get("content", "")
+    match role:
+        case MessageRole.USER | MessageRole.SYSTEM:
+            yield {"role": role.value, "content": content}
+        case MessageRole.ASSISTANT:
+            yield _assistant_message(content)
+        case MessageRole.TOOL:
+            call_id = f"sent_{body['id'].replace('-', '')}"[:40]  # the longest that OpenAI takes
+            yield _call(call_id, body["toolName"], "{}")
+            yield {"type": "function_call_output", "call_id": call_id, "output": content}
+        case _:
+            assert_never(role)
+
+
+def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
 
 
 def _assistant_message(text: str) -> dict[str, Any]:

@@ -1,26 +1,33 @@
 """Messages to sessions: stored by those who speak, taken by turns. Jobs of the writer, and queries.
 
 - A message is stored once for each idempotency key, and taken by exactly one turn, in order.
+- What a user says begins a turn. What is said with another role begins none: it waits for the next thing that a user
+  says, and stands in front of it.
 - The turn that takes messages holds each as an entry in front of it, written in the transaction that pins the turn.
 - What state a message is in is not stored but follows from the turns.
 """
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, update
 
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
-from agentsessions.journal.entries import EntryType
+from agentsessions.journal.entries import EntryType, digest_of
 from agentsessions.journal.ledger import Ledger, Place
-from agentsessions.journal.refusals import KeyReused, SessionFinished, UnknownSession
-from agentsessions.journal.rows import MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
+from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, UnknownSession
+from agentsessions.journal.rows import MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
 from agentsessions.journal.writer import Work
 
-USER: Final = "user"
 TEXT_OUTCOMES: Final = frozenset({Outcome.FINAL.value, Outcome.IDLE.value})
 """Outcomes of turns that ended with a text."""
+MOST_QUEUED: Final = 1000
+"""Messages of a session that may wait; the turn that takes them shows them all to the model."""
+QUEUED: Final = (inbox.c.entry_seq.is_(None), inbox.c.deleted_at.is_(None))
+"""Messages that no turn has taken."""
+WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value)
+"""Those of them that begin a turn."""
 
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
@@ -32,28 +39,43 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
         UnknownSession: There is no such session.
         KeyReused: Its key belongs to a message with another content.
         SessionFinished: Nobody will answer any more.
+        InboxFull: Too many wait already.
     """
+    sent_digest = digest_of(
+        [message.role, message.content, message.tool_call_id, message.tool_name, message.extra_data]
+    )
     known = _find_by_key(work.conn, session_uid, message.idempotency_key)
     if known is not None:
-        if known.content != message.content:
+        if known.sent_digest != sent_digest:
             raise KeyReused(
                 f"idempotency key {message.idempotency_key!r} came with another content before (message {known.id}); "
                 "a new message needs a new key"
             )
-        return known
+        return _to_row(known)
     _require_unfinished(work, session_uid)
+    if count_queued(work.conn, session_uid) >= MOST_QUEUED:
+        raise InboxFull(
+            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
+        )
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
         id=message.id,
         ordinal=(newest or 0) + 1,
-        role=USER,
+        role=message.role,
         content=message.content,
+        tool_call_id=message.tool_call_id,
+        tool_name=message.tool_name,
+        extra_data=message.extra_data,
         actor=message.actor,
         created_at=work.now,
         state=MessageState.QUEUED,
     )
-    columns = {name: getattr(row, name) for name in _FIELDS}
-    work.conn.execute(insert(inbox).values(session_uid=session_uid, idempotency_key=message.idempotency_key, **columns))
+    columns = {**{name: getattr(row, name) for name in _FIELDS}, "role": row.role.value}
+    work.conn.execute(
+        insert(inbox).values(
+            session_uid=session_uid, idempotency_key=message.idempotency_key, sent_digest=sent_digest, **columns
+        )
+    )
     work.touched.add(session_uid)
     return row
 
@@ -85,61 +107,77 @@ def _is_done(work: Work, row: SessionRow) -> bool:
 
 
 def count_queued(conn: Connection, session_uid: str) -> int:
-    """Return how many messages no turn has taken."""
-    return conn.scalar(select(func.count()).where(*_queued(session_uid))) or 0
+    """Return how many messages wait that begin a turn."""
+    return conn.scalar(select(func.count()).where(inbox.c.session_uid == session_uid, *WAKING)) or 0
 
 
 def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> None:
-    """Journal all queued messages, in order, for the turn that is about to be pinned."""
-    query = select(inbox.c.ordinal, inbox.c.id, inbox.c.role, inbox.c.content, inbox.c.actor)
-    for row in work.conn.execute(query.where(*_queued(pod.session_uid)).order_by(inbox.c.ordinal)).all():
-        body = {"role": row.role, "content": row.content, "id": row.id, "actor": row.actor}
-        seq = ledger.append(EntryType.MESSAGE, body, Place(pod.agent, pod.epoch, round_))
+    """Journal the queued messages, in order, up to the last that a user said, for the turn that is to be pinned."""
+    of_session = inbox.c.session_uid == pod.session_uid
+    last: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(of_session, *WAKING))
+    if last is None:
+        return
+    query = select(inbox).where(of_session, *QUEUED, inbox.c.ordinal <= last).order_by(inbox.c.ordinal)
+    for row in work.conn.execute(query).all():
+        seq = ledger.append(EntryType.MESSAGE, body_of(row), Place(pod.agent, pod.epoch, round_))
         work.conn.execute(
             update(inbox)
-            .where(inbox.c.session_uid == pod.session_uid, inbox.c.ordinal == row.ordinal)
+            .where(of_session, inbox.c.ordinal == row.ordinal)
             .values(agent=pod.agent, epoch=pod.epoch, round=round_, k=k, entry_seq=seq)
         )
 
 
-def _queued(session_uid: str) -> tuple[ColumnElement[bool], ...]:
-    return inbox.c.session_uid == session_uid, inbox.c.entry_seq.is_(None)
+def body_of(row: Any) -> dict[str, Any]:
+    """Return the body of a message's entry."""
+    optional = {"toolCallId": row.tool_call_id, "toolName": row.tool_name, "extraData": row.extra_data}
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"role": row.role, "content": row.content, "id": row.id, "actor": row.actor, **given}
 
 
 def list_messages(conn: Connection, session_uid: str, after: int, limit: int) -> list[MessageRow]:
-    """Return messages in order, from the one behind ordinal `after`."""
-    query = _messages(session_uid).where(inbox.c.ordinal > after).order_by(inbox.c.ordinal).limit(limit)
-    return [_to_row(row) for row in conn.execute(query).mappings()]
+    """Return messages in order, from the one behind ordinal `after`; deleted ones too."""
+    query = rows_of(session_uid).where(inbox.c.ordinal > after).order_by(inbox.c.ordinal).limit(limit)
+    return [_to_row(row) for row in conn.execute(query)]
 
 
 def find(conn: Connection, session_uid: str, message_id: str) -> MessageRow | None:
     """Return the session's message with this id."""
-    row = conn.execute(_messages(session_uid).where(inbox.c.id == message_id)).mappings().one_or_none()
+    row = conn.execute(rows_of(session_uid).where(inbox.c.id == message_id)).one_or_none()
     return None if row is None else _to_row(row)
 
 
-def _find_by_key(conn: Connection, session_uid: str, key: str | None) -> MessageRow | None:
+def is_known(work: Work, session_uid: str, key: str | None) -> bool:
+    """Return whether a message came with this idempotency key."""
+    return _find_by_key(work.conn, session_uid, key) is not None
+
+
+def _find_by_key(conn: Connection, session_uid: str, key: str | None) -> Any:
     if key is None:
         return None
-    row = conn.execute(_messages(session_uid).where(inbox.c.idempotency_key == key)).mappings().one_or_none()
-    return None if row is None else _to_row(row)
+    return conn.execute(rows_of(session_uid).where(inbox.c.idempotency_key == key)).one_or_none()
 
 
-def _messages(session_uid: str) -> Select[Any]:
+def rows_of(session_uid: str) -> Select[Any]:
+    """Return the query of a session's messages; each tells whether it is answered."""
     answered = exists().where(
         turns.c.session_uid == inbox.c.session_uid,
         turns.c.agent == inbox.c.agent,
         turns.c.outcome.in_(TEXT_OUTCOMES),
         or_(turns.c.round > inbox.c.round, and_(turns.c.round == inbox.c.round, turns.c.k >= inbox.c.k)),
     )
-    columns = [inbox.c[name] for name in _FIELDS]
+    columns = [inbox.c[name] for name in (*_FIELDS, "sent_digest")]
     return select(*columns, answered.label("is_answered")).where(inbox.c.session_uid == session_uid)
 
 
 def _to_row(row: Any) -> MessageRow:
-    fields = {name: row[name] for name in _FIELDS}
-    if row["is_answered"]:
-        state = MessageState.ANSWERED
-    else:
-        state = MessageState.QUEUED if row["entry_seq"] is None else MessageState.TAKEN
-    return MessageRow(**fields, state=state)
+    fields = {name: getattr(row, name) for name in _FIELDS}
+    return MessageRow(**{**fields, "role": MessageRole(row.role)}, state=state_of(row))
+
+
+def state_of(row: Any) -> MessageState:
+    """Return how far a message came."""
+    if row.deleted_at is not None:
+        return MessageState.DELETED
+    if row.is_answered:
+        return MessageState.ANSWERED
+    return MessageState.QUEUED if row.entry_seq is None else MessageState.TAKEN

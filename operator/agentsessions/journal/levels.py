@@ -10,14 +10,12 @@ from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
+from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.sessions import FINAL_PHASES
 from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
 
 _INBOX_PENDING: Final = (
-    select(func.count())
-    .where(inbox.c.session_uid == sessions.c.uid, inbox.c.entry_seq.is_(None))
-    .correlate(sessions)
-    .scalar_subquery()
+    select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
 )
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 

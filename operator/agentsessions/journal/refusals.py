@@ -11,6 +11,10 @@ class StoreClosed(Refusal):
     """The store is shutting down and takes no more writes. Passes: ask again elsewhere or later."""
 
 
+class StoreUnavailable(Refusal):
+    """The database is away. Passes: ask again for the same, as what was asked for may have been kept."""
+
+
 class UnknownSession(Refusal):
     """No such session in the read model yet."""
 
@@ -50,6 +54,22 @@ class KeyReused(Refusal):
     """Another message came with the same idempotency key. Final."""
 
 
+class InboxFull(Refusal):
+    """As many messages wait as may. Passes: the next turn takes them all."""
+
+
+class UnknownMessage(Refusal):
+    """The session has no such message, or not any more. Final."""
+
+
+class MessageInPlay(Refusal):
+    """An agent is answering it at this moment. Passes with the answer."""
+
+
+class MessageFixed(Refusal):
+    """It cannot be changed in this way. Final."""
+
+
 class GoalMissing(Refusal):
     """The goal with its context was not stored yet; `set_goal_message` first."""
 
@@ -69,9 +89,11 @@ class PriceMissing(Refusal):
 class CallInFlight(Refusal):
     """The same request is being bought at this moment: wait for that purchase and relay its answer."""
 
-    def __init__(self, call_id: int) -> None:
+    def __init__(self, call_id: int, *, is_own: bool) -> None:
         super().__init__(f"the same request is being bought as call {call_id}; join that purchase")
         self.call_id = call_id
+        self.is_own = is_own
+        """Whether this process is the one that buys it."""
 
 
 class LimitReached(Refusal):

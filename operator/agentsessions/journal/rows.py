@@ -35,11 +35,19 @@ class SessionRow:
     name: str
     namespace_uid: str = ""
     generation: int = 1
+    resource_version: int | None = None
+    """Of two views of a session the later one has the higher; None where versions are no numbers."""
     type: str = "Custom"
     role: str = "Worker"
     mode: str = "FullAutonomy"
     operating_mode: OperatingMode = OperatingMode.RUNNING
     title: str = ""
+    description: str = ""
+    owner: str = ""
+    session_id: str = ""
+    """An id of its owner's own."""
+    labels: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
     goal: str = ""
     spec: dict[str, Any] = field(default_factory=dict)
     """The resource's spec, JSON form."""
@@ -56,46 +64,14 @@ class SessionRow:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     deleted_at: datetime | None = None
+    anchor_head: int = 0
+    """status.journal: where the chain was when the status was written, and the hash of that entry."""
+    anchor_digest: str = ""
+    updated_at: datetime | None = field(default=None, compare=False)
+    """When the journal last saw it change; set by the journal."""
+    last_at: datetime | None = field(default=None, compare=False)
+    """When its newest entry was written; set when read."""
     usage: SessionUsage = field(default_factory=SessionUsage, compare=False)
-
-
-class SessionSort(StrEnum):
-    """What lists of sessions can be ordered by."""
-
-    CREATED_AT = "createdAt"
-    STARTED_AT = "startedAt"
-    FINISHED_AT = "finishedAt"
-    NAME = "name"
-    NAMESPACE = "namespace"
-    PHASE = "phase"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionQuery:
-    """Which sessions to list. None and empty mean: no condition."""
-
-    namespaces: frozenset[str] | None = None
-    """Only these; an empty set lists nothing."""
-    type: str | None = None
-    role: str | None = None
-    phase: str | None = None
-    text: str | None = None
-    """Part of name, title or goal, whatever the case."""
-    include_deleted: bool = False
-    """Whether sessions whose resource is gone are listed too."""
-    sort: SessionSort = SessionSort.CREATED_AT
-    descending: bool = True
-    limit: int = 100
-    """1 to 1,000."""
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPage:
-    """One page of a list, and how many there are in all."""
-
-    items: list[SessionRow]
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +120,25 @@ class Course:
     """With it the session runs its goal in rounds."""
 
 
+class MessageRole(StrEnum):
+    """Who says a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
 class MessageState(StrEnum):
-    """How far a message came."""
+    """How far a message came that was sent to a session."""
 
     QUEUED = "queued"
     TAKEN = "taken"
     """A turn has it in its history."""
     ANSWERED = "answered"
     """That turn, or one after it, ended with a text."""
+    DELETED = "deleted"
+    """Its content is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +152,14 @@ class NewMessage:
     """Name of the user who says it."""
     idempotency_key: str | None = None
     """The same key with the same content means the same message."""
+    role: MessageRole = MessageRole.USER
+    """Those of a user begin a turn; others wait for the next one, and stand in front of it."""
+    tool_call_id: str | None = None
+    """With role tool: the call that it is the result of."""
+    tool_name: str | None = None
+    """With role tool: the tool."""
+    extra_data: dict[str, Any] | None = None
+    """The sender's own; nothing acts on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,11 +168,17 @@ class MessageRow:
 
     id: str
     ordinal: int
-    """Its place among the session's messages, from 1."""
-    role: str
+    """Its place among the messages to the session, from 1."""
+    role: MessageRole
     content: str
+    """Empty once deleted."""
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    extra_data: dict[str, Any] | None = None
     actor: str
     created_at: datetime
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
     state: MessageState
     agent: str | None = None
     """Who took it, and so on; None while it is queued."""
@@ -260,6 +261,8 @@ class CallRequest:
     """Those in force; by default those of the session's row."""
     prices: ModelPrices | None = None
     """Of the model, now: the answer is paid by them whatever they become meanwhile."""
+    owner: str = ""
+    """Instance of the gateway that is to buy it; the store fills it in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """The read model of the resources: jobs that keep it, queries over it.
 
 A session's entries begin once its status has a phase. A view older than the stored one (lower generation, earlier
-phase, a phase after a final one) is a watch's echo and changes nothing.
+phase, a phase after a final one, a lower version, anything after the deletion) is a watch's echo and changes nothing:
+several gateways may watch the same session, and one of them be behind.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, delete, insert, or_, select, update
 
 from agentsessions.api.names import DEFAULT_AGENT
 from agentsessions.api.reasons import LimitName, Phase, StopReason
@@ -15,21 +17,15 @@ from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, to_usage
 from agentsessions.journal.refusals import UnknownSession
-from agentsessions.journal.rows import SessionPage, SessionQuery, SessionRow, SessionSort
-from agentsessions.journal.tables import sessions, usage
+from agentsessions.journal.rows import SessionRow
+from agentsessions.journal.tables import session_labels, sessions, usage
 from agentsessions.journal.writer import Work
 
 FINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED, Phase.EXPIRED})
-MAX_PAGE: Final = 1000
+SEARCHED_CHARS: Final = 256
+"""How much of name, own id, title, description and goal, one after the other, lists can find texts in."""
 
-_SORT_COLUMNS: Final = {
-    SessionSort.CREATED_AT: sessions.c.created_at,
-    SessionSort.STARTED_AT: sessions.c.started_at,
-    SessionSort.FINISHED_AT: sessions.c.finished_at,
-    SessionSort.NAME: sessions.c.name,
-    SessionSort.NAMESPACE: sessions.c.namespace,
-    SessionSort.PHASE: sessions.c.phase,
-}
+_READ_ONLY: Final = frozenset({"usage", "last_at"})
 
 
 def put_session(work: Work, row: SessionRow) -> None:
@@ -37,7 +33,11 @@ def put_session(work: Work, row: SessionRow) -> None:
     stored = find_by_uid(work.conn, row.uid)
     if stored == row or (stored is not None and _is_echo(row, stored)):
         return
-    columns = _to_columns(row)
+    if stored is not None and replace(stored, resource_version=row.resource_version) == row:
+        same = update(sessions).where(sessions.c.uid == row.uid)
+        work.conn.execute(same.values(resource_version=row.resource_version))
+        return
+    columns = _to_columns(row) | {"updated_at": work.now}
     if stored is None:
         work.conn.execute(insert(sessions).values(columns))
         work.conn.execute(insert(usage).values(session_uid=row.uid, digest="", has_goal=False))
@@ -45,6 +45,8 @@ def put_session(work: Work, row: SessionRow) -> None:
         before = _to_columns(stored)
         changed = {name: value for name, value in columns.items() if value != before[name]}
         work.conn.execute(update(sessions).where(sessions.c.uid == row.uid).values(changed))
+    if row.labels != (stored.labels if stored else {}):
+        _put_labels(work, row)
     work.touched.add(row.uid)
     ledger = Ledger(work, row.uid)
     _journal(ledger, row, stored)
@@ -54,13 +56,23 @@ def put_session(work: Work, row: SessionRow) -> None:
 
 
 def _is_echo(row: SessionRow, stored: SessionRow) -> bool:
-    if stored.phase in FINAL_PHASES and row.phase is not stored.phase:
+    if stored.deleted_at is not None or (stored.phase in FINAL_PHASES and row.phase is not stored.phase):
         return True
     if stored.phase_started_at is not None:
         is_earlier = row.phase_started_at is None or row.phase_started_at < stored.phase_started_at
     else:
         is_earlier = False
-    return is_earlier or row.generation < stored.generation
+    return is_earlier or row.generation < stored.generation or _has_older_version(row, stored)
+
+
+def _has_older_version(row: SessionRow, stored: SessionRow) -> bool:
+    """Compare what two views say of themselves. Of one version there may be two only when the session went between."""
+    if row.resource_version is None or stored.resource_version is None:
+        return False
+    if row.generation > stored.generation or row.phase_started_at != stored.phase_started_at:
+        return False  # it is later all the same: the cluster's own database was restored, and counts from before
+    is_gone = stored.deleted_at is not None and row.resource_version == stored.resource_version
+    return row.resource_version < stored.resource_version or is_gone
 
 
 def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None:
@@ -139,7 +151,9 @@ def limit_of(limits: EffectiveLimits, limit: LimitName) -> int | None:
 def mark_deleted(work: Work, uid: str, at: Any) -> None:
     """Note that the resource is gone. The history stays."""
     changed = work.conn.execute(
-        update(sessions).where(sessions.c.uid == uid, sessions.c.deleted_at.is_(None)).values(deleted_at=at)
+        update(sessions)
+        .where(sessions.c.uid == uid, sessions.c.deleted_at.is_(None))
+        .values(deleted_at=at, updated_at=work.now)
     )
     if changed.rowcount:
         work.touched.add(uid)
@@ -160,7 +174,7 @@ def limits_in_force(conn: Connection, uid: str) -> EffectiveLimits:
 def find_by_uid(conn: Connection, uid: str) -> SessionRow | None:
     """Return the session with this uid."""
     row = conn.execute(_rows().where(sessions.c.uid == uid)).mappings().one_or_none()
-    return None if row is None else _to_row(row)
+    return None if row is None else to_row(row)
 
 
 def find(conn: Connection, id_: str, namespace: str) -> SessionRow | None:
@@ -182,49 +196,7 @@ def find(conn: Connection, id_: str, namespace: str) -> SessionRow | None:
         .mappings()
         .one_or_none()
     )
-    return None if row is None else _to_row(row)
-
-
-def list_page(conn: Connection, query: SessionQuery) -> SessionPage:
-    """Return one page of the sessions that match.
-
-    Raises:
-        ValueError: The page's limit or offset is out of range.
-    """
-    if not 1 <= query.limit <= MAX_PAGE or query.offset < 0:
-        raise ValueError(f"a page has limit 1 to {MAX_PAGE} and offset 0 or more, not {query.limit} and {query.offset}")
-    conditions = _conditions(query)
-    total = conn.scalar(select(func.count()).select_from(sessions).where(*conditions))
-    column = _SORT_COLUMNS[query.sort]
-    order = column.desc().nulls_last() if query.descending else column.asc().nulls_last()
-    page = _rows().where(*conditions).order_by(order, sessions.c.uid).limit(query.limit).offset(query.offset)
-    return SessionPage([_to_row(row) for row in conn.execute(page).mappings()], total or 0)
-
-
-def _conditions(query: SessionQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [
-        column == value
-        for column, value in (
-            (sessions.c.type, query.type),
-            (sessions.c.role, query.role),
-            (sessions.c.phase, query.phase),
-        )
-        if value
-    ]
-    if query.namespaces is not None:
-        conditions.append(sessions.c.namespace.in_(sorted(query.namespaces)))
-    if not query.include_deleted:
-        conditions.append(sessions.c.deleted_at.is_(None))
-    if query.text:
-        conditions.append(
-            or_(
-                *(
-                    c.icontains(query.text, autoescape=True)
-                    for c in (sessions.c.name, sessions.c.title, sessions.c.goal)
-                )
-            )
-        )
-    return conditions
+    return None if row is None else to_row(row)
 
 
 def _rows() -> Select[Any]:
@@ -233,12 +205,27 @@ def _rows() -> Select[Any]:
 
 
 def _to_columns(row: SessionRow) -> dict[str, Any]:
-    columns = {name: getattr(row, name) for name in SessionRow.__slots__ if name != "usage"}
+    columns = {name: getattr(row, name) for name in SessionRow.__slots__ if name not in _READ_ONLY}
     columns["limits"] = row.limits.to_json()
+    columns["search"] = to_search(row)
     return columns
 
 
-def _to_row(row: Any) -> SessionRow:
+def to_search(row: SessionRow) -> str:
+    """Return what lists look for texts in."""
+    parts = (row.name, row.session_id, row.title, row.description, row.goal)
+    return "\n".join(part for part in parts if part)[:SEARCHED_CHARS].lower()
+
+
+def _put_labels(work: Work, row: SessionRow) -> None:
+    work.conn.execute(delete(session_labels).where(session_labels.c.session_uid == row.uid))
+    rows = [{"session_uid": row.uid, "key": key, "value": value} for key, value in row.labels.items()]
+    if rows:
+        work.conn.execute(insert(session_labels), rows)
+
+
+def to_row(row: Any) -> SessionRow:
+    """Return the session of a row of the table, joined with its usage."""
     fields = {name: row[name] for name in SessionRow.__slots__ if name != "usage"}
     return SessionRow(
         **{

@@ -5,22 +5,38 @@ that commits them. Every refusal is a `refusals.Refusal`.
 """
 
 import asyncio
+import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, Engine, make_url, select
 
 from agentsessions.api.levels import Level
 from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
-from agentsessions.journal import calls, failures, fences, history, inbox, levels, sessions, spending, tools, turns
+from agentsessions.journal import (
+    calls,
+    failures,
+    fences,
+    history,
+    inbox,
+    instances,
+    levels,
+    postgresql,
+    sessions,
+    spending,
+    tools,
+    turns,
+)
 from agentsessions.journal.changes import Bulletin, Changes
-from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
+from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
+from agentsessions.journal.fanout import FanOut
 from agentsessions.journal.ledger import to_entry
-from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet
+from agentsessions.journal.reader import Reader
+from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet, StoreUnavailable
 from agentsessions.journal.rows import (
     CallFailure,
     CallRequest,
@@ -32,8 +48,6 @@ from agentsessions.journal.rows import (
     PinnedTurn,
     PodIdentity,
     Reservation,
-    SessionPage,
-    SessionQuery,
     SessionRow,
     TokenUsage,
 )
@@ -56,35 +70,65 @@ def utc_now() -> datetime:
 class Store:
     """The journal, open."""
 
-    def __init__(self, writer_engine: Engine, reader_engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
+    def __init__(self, url: str, writer_engine: Engine, clock: Callable[[], datetime], instance: str) -> None:
+        self.instance = instance
+        """Name of this process among those that have the journal open."""
         self._writer_engine = writer_engine
-        self._reader_engine = reader_engine
+        self._reader = Reader(create_reader_engine(url))
         self._clock = clock
         self._bulletin = Bulletin()
-        self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce)
+        self._fan_out: FanOut | None = None
+        if is_shared(url):
+            self._fan_out = FanOut(make_url(url), self.read, self._bulletin.announce)
+        self._writer = Writer(writer_engine, clock=clock, announce=self._bulletin.announce, publisher=self._fan_out)
 
     @classmethod
-    async def open(cls, url: str, *, clock: Callable[[], datetime] = utc_now) -> Self:
-        """Bring the schema up to date, then open the journal at an SQLAlchemy URL (`sqlite+aiosqlite:////path`)."""
+    async def open(cls, url: str, *, clock: Callable[[], datetime] = utc_now, instance: str = "") -> Self:
+        """Bring the schema up to date, then open the journal.
+
+        Args:
+            url: `sqlite+aiosqlite:////path` or `postgresql://user:password@host:5432/database`.
+            clock: Tells the time.
+            instance: Name of this process, unlike that of any other that lives; one is made up by default.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+            ValueError: The URL is of another database.
+        """
         writer_engine = create_writer_engine(url)
         try:
             await asyncio.to_thread(migrate, writer_engine)
-        except BaseException:
+        except BaseException as error:
             writer_engine.dispose()
+            if postgresql.is_passing(error):
+                raise StoreUnavailable("the journal's database cannot be reached") from error
             raise
-        return cls(writer_engine, create_reader_engine(url), clock)
+        store = cls(url, writer_engine, clock, instance or uuid.uuid4().hex)
+        if store._fan_out is not None:
+            await store._fan_out.start(postgresql.connect_listener)
+        return store
 
     async def close(self) -> None:
         """Commit what was asked for, end subscriptions, close the database."""
         await self._writer.close()
+        if self._fan_out is not None:
+            await self._fan_out.close()
         self._bulletin.close()
-        await self._reader_engine.dispose()
+        await self._reader.close()
         await asyncio.to_thread(self._writer_engine.dispose)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may have the journal open too."""
+        return self._fan_out is not None
+
     async def read(self, query: Callable[..., T], *args: Any) -> T:
-        """Return what a query (`query(connection, *args)`) finds; all of it sees one state of the journal."""
-        async with self._reader_engine.connect() as connection:
-            return await connection.run_sync(query, *args)
+        """Return what a query (`query(connection, *args)`) finds; all of it sees one state of the journal.
+
+        Raises:
+            StoreUnavailable: The database is away.
+        """
+        return await self._reader.run(query, *args)
 
     async def write(self, job: Callable[[Work], T]) -> T:
         """Return what a job returns, once what it wrote is committed; a job that raises leaves no trace."""
@@ -115,14 +159,6 @@ class Store:
     async def get_session_by_uid(self, uid: str) -> SessionRow | None:
         """Return the session with this uid, whatever its namespace."""
         return await self.read(sessions.find_by_uid, uid)
-
-    async def list_sessions(self, query: SessionQuery) -> SessionPage:
-        """Return one page of sessions.
-
-        Raises:
-            ValueError: The page's limit or offset is out of range.
-        """
-        return await self.read(sessions.list_page, query)
 
     # The fence.
 
@@ -182,14 +218,6 @@ class Store:
         """
         return await self.write(lambda work: inbox.put(work, session_uid, message))
 
-    async def messages(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[MessageRow]:
-        """Return the messages to a session in order, from the one behind ordinal `after`."""
-        return await self.read(inbox.list_messages, session_uid, after, limit)
-
-    async def message(self, session_uid: str, message_id: str) -> MessageRow | None:
-        """Return one message to a session."""
-        return await self.read(inbox.find, session_uid, message_id)
-
     # Model calls.
 
     async def reserve_call(self, pod: PodIdentity, request: CallRequest) -> Reservation:
@@ -200,9 +228,10 @@ class Store:
             PriceMissing: The session has a cost limit, and the model no price.
             CallInFlight: The same request is being bought; join that purchase and relay its answer.
         """
-        outcome = await self.write(lambda work: calls.reserve(work, pod, request))
+        owned = replace(request, owner=self.instance)
+        outcome = await self.write(lambda work: calls.reserve(work, pod, owned))
         if isinstance(outcome, calls.InFlight):
-            raise CallInFlight(outcome.call_id)
+            raise CallInFlight(outcome.call_id, is_own=outcome.owner == self.instance)
         return outcome
 
     async def settle_call(
@@ -258,8 +287,13 @@ class Store:
         return await self.read(_read_original_ids, session_uid, agent)
 
     async def recover(self) -> int:
-        """Charge in full what was under way when the process died; return how many calls. Once, before serving."""
-        return await self.write(failures.recover)
+        """Charge in full what was under way when the process died; return how many calls. Once, before serving.
+
+        In a shared journal these are the calls of an earlier process of this instance's name.
+        """
+        if not self.is_shared:
+            return await self.write(failures.recover)
+        return await self.write(lambda work: instances.enter(work, self.instance))
 
     # Tools.
 
@@ -308,7 +342,7 @@ class Store:
 
     async def verify(self, session_uid: str) -> list[str]:
         """Recompute a session's chain; return what does not fit, nothing when it is sound."""
-        return await self.read(_verify, session_uid)
+        return await self.read(verify_chain, session_uid)
 
     def changes(self) -> Changes:
         """Return a subscription to commits: subscribe first, then read, then iterate it, and nothing is missed."""
@@ -327,7 +361,8 @@ def _read_original_ids(conn: Connection, session_uid: str, agent: str) -> dict[s
     return {row.call_id: row.original_id for row in conn.execute(query)}
 
 
-def _verify(conn: Connection, session_uid: str) -> list[str]:
+def verify_chain(conn: Connection, session_uid: str) -> list[str]:
+    """Recompute a session's chain; return one sentence for each thing that does not fit."""
     check = ChainCheck()
     problems: list[str] = []
     try:
@@ -335,6 +370,7 @@ def _verify(conn: Connection, session_uid: str) -> list[str]:
             problems += check.read(page)
     except ValueError as error:
         return [*problems, f"an entry after entry {check.head} cannot be read, it was changed: {error}"]
+    problems += check.unexplained()
     recorded = conn.execute(
         select(usage.c.head, usage.c.digest).where(usage.c.session_uid == session_uid)
     ).one_or_none()

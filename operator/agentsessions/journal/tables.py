@@ -1,6 +1,5 @@
 """Tables of the journal, for SQLite and PostgreSQL alike. `migrations/` creates them; a test compares the two."""
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -9,40 +8,17 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
     MetaData,
     String,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant in UTC; SQLite, which knows no zones, keeps it without one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive values, give SQLite what it can compare."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone: pass aware datetimes")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the instant with its zone."""
-        del dialect
-        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
+from agentsessions.journal.columns import RowId, Text, UtcDateTime
 
 metadata: Final = MetaData(
     naming_convention={
@@ -52,9 +28,6 @@ metadata: Final = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     }
 )
-
-RowId: Final = BigInteger().with_variant(Integer(), "sqlite")
-"""SQLite counts up INTEGER keys alone."""
 
 
 def _count(name: str) -> Column[int]:
@@ -73,11 +46,18 @@ sessions: Final = Table(
     Column("name", String(253), nullable=False),
     Column("namespace_uid", String(64), nullable=False),
     Column("generation", BigInteger, nullable=False),
+    Column("resource_version", BigInteger),
     Column("type", String(63), nullable=False),
     Column("role", String(63), nullable=False),
     Column("mode", String(63), nullable=False),
     Column("operating_mode", String(63), nullable=False),
     Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("owner", String(253), nullable=False),
+    Column("session_id", String(253), nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("search", Text, nullable=False),
     Column("goal", Text, nullable=False),
     Column("spec", JSON, nullable=False),
     Column("phase", String(63)),
@@ -90,11 +70,31 @@ sessions: Final = Table(
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("anchor_head", BigInteger, nullable=False, server_default="0"),
+    Column("anchor_digest", String(64), nullable=False, server_default=""),
     Index(None, "namespace", "name", "created_at"),
-    Index(None, "created_at"),
-    Index(None, "phase"),
+    Index(None, "created_at", "deleted_at", "uid"),  # the order of most lists
 )
-"""Read model of the resources; rows outlive them."""
+"""Read model of the resources; rows outlive them. `search` is what a list looks for texts in, in lower case; the anchor
+is the journal's head as the session's status last told it."""
+
+_LISTED: Final = (
+    *("namespace", "deleted_at", "created_at", "uid", "type", "role", "mode", "phase", "owner", "session_id"),
+    *("started_at", "finished_at", "updated_at", "name", "namespace_uid", "search"),
+)
+Index("ix_sessions_list", *(sessions.c[name] for name in _LISTED))
+"""All that lists filter and sort by: they scan this, a tenth of the table, and read rows of one page alone."""
+
+session_labels: Final = Table(
+    "session_labels",
+    metadata,
+    _session_key(primary_key=True),
+    Column("key", String(317), primary_key=True),
+    Column("value", String(63), nullable=False),
+    Index(None, "key", "value", "session_uid"),
+)
+"""Labels of the resources, to find sessions by; `sessions.labels` has them to show."""
 
 usage: Final = Table(
     "usage",
@@ -116,6 +116,7 @@ usage: Final = Table(
     Column("result_seq", BigInteger),
     Column("idle_since", UtcDateTime),
     _count("idle_milliseconds"),
+    Index(None, "last_at", "session_uid"),
 )
 """Head of each session's chain and its counters: one small row, because each write changes it."""
 
@@ -183,8 +184,14 @@ inbox: Final = Table(
     Column("idempotency_key", String(256)),
     Column("role", String(16), nullable=False),
     Column("content", Text, nullable=False),
+    Column("tool_call_id", String(128)),
+    Column("tool_name", String(64)),
+    Column("extra_data", JSON(none_as_null=True)),
+    Column("sent_digest", String(64), nullable=False),
     Column("actor", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
     Column("agent", String(63)),
     Column("epoch", Integer),
     Column("round", Integer),
@@ -193,7 +200,8 @@ inbox: Final = Table(
     UniqueConstraint("session_uid", "idempotency_key"),
     Index(None, "session_uid", "entry_seq"),  # finds the queued ones among many
 )
-"""Messages to a session, in order; `agent` and what follows name the turn that took it."""
+"""Messages to a session, in order, as they are now; `agent` and what follows name the turn that took it. A deleted one
+has no content any more, and keeps its idempotency key."""
 
 rounds: Final = Table(
     "rounds",
@@ -223,6 +231,7 @@ model_calls: Final = Table(
     Column("attempt", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("served_epoch", Integer, nullable=False),
+    Column("owner", String(253), nullable=False),
     Column("state", String(16), nullable=False),
     Column("model", String(128), nullable=False),
     Column("prompt_digest", String(64), nullable=False),
@@ -246,8 +255,9 @@ model_calls: Final = Table(
     UniqueConstraint("session_uid", "agent", "round", "k", "digest", "ordinal"),
     Index(None, "session_uid", "state"),
     Index(None, "session_uid", "agent", "prompt_digest"),
+    Index("ix_model_calls_open", "owner", postgresql_where=text("state = 'open'"), sqlite_where=text("state = 'open'")),
 )
-"""Purchases, written before they are made."""
+"""Purchases, written before they are made. `owner` is the instance of the gateway that makes it."""
 
 tool_calls: Final = Table(
     "tool_calls",
@@ -278,3 +288,69 @@ spending: Final = Table(
     _count("cost_micro_usd"),
 )
 """What each namespace was charged on a UTC day: counted, as a call that is bought again overwrites its own row."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("act", String(63), nullable=False),
+    Column("by", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("code", String(63), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_uid", Text, nullable=False),
+    Column("namespace", String(63), nullable=False),
+    Column("namespace_uid", String(64), nullable=False),
+    Column("session_uid", String(64), nullable=False),
+    Column("session_name", String(253), nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("generation", BigInteger),
+    Column("field_manager", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+    Column("once", String(96), unique=True),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index(None, "namespace", "number"),
+    Index(None, "session_uid", "generation"),
+    Index(None, "actor", "number"),
+    Index(None, "at"),
+)
+"""Who did what, append-only: one chain over all of it. `once` is what may be recorded only once."""
+
+audit_head: Final = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+"""Where the audit's chain ends: one row, locked by whoever appends."""
+
+audit_pending: Final = Table(
+    "audit_pending",
+    metadata,
+    Column("once", String(96), primary_key=True),
+    Column("session_uid", String(64), nullable=False, index=True),
+    Column("generation", BigInteger),
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("record", JSON, nullable=False),
+)
+"""Changes of resources that a request of a gateway may be about to record."""
+
+instances: Final = Table(
+    "instances",
+    metadata,
+    Column("id", String(253), primary_key=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    _count("beats"),
+)
+"""Gateways that have a shared journal open. One whose `beats` stand still is gone."""
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    Column("session_uid", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False, index=True),
+)
+"""Of a shared journal: the commit that touched a session last. Commits are numbered in the order they come."""

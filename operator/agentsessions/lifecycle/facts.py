@@ -1,5 +1,6 @@
 """Everything that a decision may depend on, gathered once per pass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +24,8 @@ class SessionView:
     is_deleting: bool
     spec: SessionSpec
     status: SessionStatus
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Kept by who shows them: no decision depends on them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import httpx2
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 EVENT_STREAM: Final = "text/event-stream"
+TRACEPARENT: Final = "traceparent"
 DONE: Final = b"data: [DONE]"
 SOCKET_OPTIONS: Final = (
     # The wait for a model's first byte is silent and long; probes find a gateway whose node has vanished.
@@ -51,11 +52,19 @@ class WholeStream(httpx2.AsyncByteStream):
 
 
 class GatewayTransport(httpx2.AsyncHTTPTransport):
-    """HTTP to the gateway, with event streams checked for their end."""
+    """HTTP to the gateway, with event streams checked for their end.
+
+    A gateway that traces names the trace of a turn in its answer; all requests from then on say that they belong to it.
+    """
+
+    _trace: str | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request."""
+        if self._trace is not None:
+            request.headers[TRACEPARENT] = self._trace
         response = await super().handle_async_request(request)
+        self._trace = response.headers.get(TRACEPARENT, self._trace)
         if response.is_success and response.headers.get("content-type", "").startswith(EVENT_STREAM):
             assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - async transports have no other
             response.stream = WholeStream(response.stream)

@@ -1,7 +1,7 @@
 """Stands for the Kubernetes API server: lists, watches, Secrets and reviews, over real HTTP.
 
-A pod's token is `pod-<uid>`, a person's `user-<name>`; all but `stranger` may do everything. Objects are given and
-taken with `put` and `remove`; watches hear of it.
+A pod's token is `pod-<uid>`, a person's `user-<name>`; `stranger` may do nothing, `disowned` all but own,
+others everything. Objects are given and taken with `put` and `remove`; watches hear of it.
 """
 
 import asyncio
@@ -112,7 +112,9 @@ class Cluster:
 
     async def _access(self, request: web.Request) -> web.Response:
         spec = (await request.json())["spec"]
-        return web.json_response({"status": {"allowed": spec["user"] != "stranger"}})
+        is_own = spec["resourceAttributes"]["verb"] == "own"
+        is_allowed = spec["user"] != "stranger" and not (is_own and spec["user"] == "disowned")
+        return web.json_response({"status": {"allowed": is_allowed}})
 
     def _end_watches(self) -> None:
         for queues in self._watches.values():

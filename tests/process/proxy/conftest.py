@@ -42,12 +42,12 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
+def database(journal_url: str) -> str:
+    return journal_url
 
 
 @pytest.fixture
-async def house(cluster: Cluster, provider: Provider, database: Path) -> AsyncIterator[House]:
+async def house(cluster: Cluster, provider: Provider, database: str) -> AsyncIterator[House]:
     """A gateway that knows one session with pod `p1`, and a provider of all models."""
     async with open_house(cluster, database) as house:
         cluster.put_secret("team", "key", value=API_KEY + "\n")

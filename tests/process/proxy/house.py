@@ -5,18 +5,20 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec
 from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.gateway.app import create_app
 from agentsessions.gateway.auth import Auth
+from agentsessions.gateway.own_ids import OwnIds
 from agentsessions.gateway.proxy.providers import Provider as KnownProvider
 from agentsessions.gateway.proxy.state import open_proxy
+from agentsessions.gateway.rates import Rates
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.settings import Settings
 from agentsessions.gateway.state import Gateway
@@ -142,19 +144,23 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(cluster: Cluster, database: Path, port: int = 0) -> AsyncIterator[House]:
-    """Start a gateway on a database, and a port, that may have been used before."""
+async def open_house(cluster: Cluster, database: str, port: int = 0, instance: str = "gateway") -> AsyncIterator[House]:
+    """Start a gateway on a journal, and a port, that may have been used before."""
     settings = Settings(allowed_provider_networks=(ip_network("127.0.0.0/8"),))
     client = Client(cluster.access(), field_manager="test")
-    store = await Store.open(f"sqlite+aiosqlite:///{database}")
+    store = await Store.open(database, instance=instance)
     await store.recover()
+    watch = SessionWatch(client, store, utc_now)
     gateway = Gateway(
         settings=settings,
         store=store,
         client=client,
         auth=Auth(client, namespace=settings.namespace),
-        watch=SessionWatch(client, store, utc_now),
+        watch=watch,
         changes=Changes(store),
+        callers=Callers(cluster.access(), field_manager="test"),
+        own_ids=OwnIds(watch),
+        rates=Rates.of(settings),
     )
     gateway.proxy = await open_proxy(gateway)
     endless = [asyncio.create_task(gateway.watch.run()), asyncio.create_task(gateway.changes.run())]
@@ -177,6 +183,7 @@ async def open_house(cluster: Cluster, database: Path, port: int = 0) -> AsyncIt
             await asyncio.gather(*endless, return_exceptions=True)
             await gateway.proxy.close()
             await store.close()
+            await gateway.callers.close()
             await client.close()
 
 

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from agentsessions.api.levels import Level
+from agentsessions.api.reasons import RefusalCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.proxy.answer import Answer
 from agentsessions.gateway.proxy.checks import find_model, read_request
@@ -225,7 +226,7 @@ async def test_a_pause_lets_a_purchase_under_way_end(house: House, provider: Pro
 
 
 POD = PodIdentity("s1", "team", "s", "agent", 1, "p1", is_current=True)
-OVER = ProblemError(412, "session_cancelled", "Session cancelled", "Session team/s is cancelled.")
+OVER = ProblemError(RefusalCode.SESSION_CANCELLED, "Session team/s is cancelled.")
 ANSWER = Answer("hello", (), "stop", None, 0)
 
 

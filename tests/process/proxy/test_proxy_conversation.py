@@ -11,6 +11,7 @@ from agentsessions.api import wire
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import ExitCode
 from agentsessions.api.v1alpha1.status import RoundStatus
+from agentsessions.journal import inbox
 from agentsessions.journal.entries import EntryType
 from tests.integration.runner_process import RunnerProcess
 from tests.process.proxy.cluster import Cluster
@@ -154,7 +155,7 @@ async def test_waiting_pod_is_told_at_once(talk: Talk, spec: dict[str, str], cod
 
 @pytest.mark.requirement("LIFE-8")
 async def test_waiting_pod_survives_a_restart_of_the_gateway(talk: Talk, cluster: Cluster, tmp_path: Path) -> None:
-    database, here = tmp_path / "other.db", talk.house
+    database, here = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}", talk.house
     async with open_house(cluster, database) as first:
         await first.put_session(**OPEN)
         talk.house = first
@@ -269,9 +270,10 @@ async def test_messages_are_sent_once_for_each_key(talk: Talk) -> None:
         assert (other.status_code, other.json()["code"]) == (409, "key_reused")
         for number in range(3):
             await person.post(MESSAGES, json={"content": str(number)})
-        page = (await person.get(MESSAGES, params={"limit": 3})).json()
-        assert [item["content"] for item in page["items"]] == ["hello", "0", "1"]
-        rest = (await person.get(MESSAGES, params={"after": page["next"]})).json()
+        sent = {"role": "user"}
+        page = (await person.get(MESSAGES, params={"limit": 4, **sent})).json()
+        assert [item["content"] for item in page["items"]] == ["say hello", "hello", "0", "1"]
+        rest = (await person.get(MESSAGES, params={"after": page["next"], **sent})).json()
         assert [item["state"] for item in rest["items"]] == ["queued"]
         assert "next" not in rest
 
@@ -281,9 +283,9 @@ async def test_messages_are_sent_once_for_each_key(talk: Talk) -> None:
     ("body", "status"),
     [
         pytest.param({"content": ""}, 422, id="nothing"),
-        pytest.param({"content": "a" * 65_537}, 422, id="too much"),
-        pytest.param({"content": "hello", "role": "system"}, 422, id="a field that is not there"),
-        pytest.param({"content": "a" * 65_536}, 201, id="the most"),
+        pytest.param({"content": "a" * 262_145}, 413, id="too much"),
+        pytest.param({"content": "hello", "rank": "high"}, 422, id="a field that is not there"),
+        pytest.param({"content": "a" * 262_144}, 201, id="the most"),
     ],
 )
 async def test_messages_are_checked(talk: Talk, body: dict[str, str], status: int) -> None:
@@ -301,6 +303,17 @@ async def test_messages_need_a_right(talk: Talk) -> None:
     assert "create agentsessions/messages" in answers[0].json()["detail"]
     async with talk.house.client() as pod:
         assert (await pod.post(MESSAGES, json={"content": "hello"})).status_code == 401
+
+
+async def test_message_to_a_full_inbox_is_told_when_to_come_back(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "MOST_QUEUED", 1)
+    await talk.house.put_session(**OPEN)
+    async with talk.house.person() as person:
+        first, second = [await person.post(MESSAGES, json={"content": text}) for text in ("one", "two")]
+    assert first.status_code == 201
+    assert (second.status_code, second.json()["code"]) == (429, "inbox_full")
+    assert second.headers["retry-after"] == "10"
+    assert "send again once a turn took them" in second.json()["detail"]
 
 
 async def test_message_to_nobody_and_to_who_is_done_is_refused(talk: Talk) -> None:

@@ -1,6 +1,5 @@
 """What the gateway does about objects that it cannot read or keep."""
 
-from pathlib import Path
 from typing import Any
 
 from tests.process.proxy.cluster import Cluster
@@ -16,7 +15,7 @@ def too_deep(levels: int) -> dict[str, Any]:
     return value
 
 
-async def test_a_session_of_a_newer_version_is_not_taken_for_deleted(cluster: Cluster, database: Path) -> None:
+async def test_a_session_of_a_newer_version_is_not_taken_for_deleted(cluster: Cluster, database: str) -> None:
     async with open_house(cluster, database) as house:
         await house.put_session()
     cluster.put("agentsessions", "team", "s", spec={"goal": "say hello", "fieldOfTheFuture": 1})
@@ -28,7 +27,7 @@ async def test_a_session_of_a_newer_version_is_not_taken_for_deleted(cluster: Cl
     assert row.deleted_at is None
 
 
-async def test_a_status_of_a_newer_version_still_fences_the_pod(cluster: Cluster, database: Path) -> None:
+async def test_a_status_of_a_newer_version_still_fences_the_pod(cluster: Cluster, database: str) -> None:
     agents = [{"name": "agent", "epoch": 1, "podName": "p1", "podUID": "p1", "fieldOfTheFuture": 1}]
     status = {"phase": "Running", "phaseStartedAt": "2026-11-21T12:00:01Z", "agents": agents, "fieldOfTheFuture": 1}
     cluster.put("agentsessions", "team", "s", spec={"goal": "say hello"}, status=status)
@@ -41,7 +40,7 @@ async def test_a_status_of_a_newer_version_still_fences_the_pod(cluster: Cluster
 
 
 async def test_a_session_that_cannot_be_kept_stops_nothing_else(
-    cluster: Cluster, provider: Provider, database: Path
+    cluster: Cluster, provider: Provider, database: str
 ) -> None:
     cluster.put("agentsessions", "team", "deep", spec={"goal": "x", "context": {"json": too_deep(400)}})
 

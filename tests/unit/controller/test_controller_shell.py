@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from agentsessions.controller.app import Operator
+from agentsessions.controller.app import Operator, StreamMissingError
 from agentsessions.controller.settings import Settings
 from agentsessions.controller.shell import build_registry, build_settings, to_kopf_session
 from agentsessions.engine.client import Client
@@ -45,6 +45,16 @@ def test_kopf_keeps_no_state_and_posts_nothing() -> None:
     assert settings.persistence.diffbase_storage.build(body=essence) == {}
 
 
+def test_kopf_is_back_soon_after_the_api_server_and_gives_up_on_no_short_outage() -> None:
+    networking = build_settings().networking
+    pauses = networking.error_backoffs
+    assert isinstance(pauses, tuple), "an iterator would serve one request only"
+    assert max(pauses) <= 2, "kopf's own grow to 21 s, in which no new session is seen"
+    assert sum(pauses) >= 120
+    assert networking.request_timeout == 30
+    assert networking.connect_timeout == 10
+
+
 async def test_events_of_the_stream_reach_the_stores(operator: Operator) -> None:
     registry = build_registry(operator, NOWHERE, asyncio.Event())
     notes = {str(h.id): h.fn for h in registry._watching.get_all_handlers()}  # noqa: SLF001  # kopf has no public list
@@ -72,6 +82,32 @@ async def test_readiness_names_what_is_missing(operator: Operator) -> None:
     assert operator.find_stuck() == {}
 
 
+async def test_an_operator_acts_only_once_kopf_streams_every_kind(operator: Operator) -> None:
+    path = "/apis/agentsessions.dev/v1alpha1"
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({}, status=403 if request.path.endswith("sessionquotas") else 200)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        access = ClusterAccess(server=url, ssl=False, token=lambda: None)
+        async with to_kopf_session(access, operator.note_stream).aiohttp_session as session:
+            for kind, query in (
+                ("agentsessions", "watch=true"),
+                ("modelproviders", "watch=true"),
+                ("sessionquotas", "limit=500"),
+                ("sessionquotas", "watch=true"),
+            ):
+                async with session.get(f"{url}{path}/{kind}?{query}"):
+                    pass
+    with pytest.raises(StreamMissingError, match="no stream of sessionquotas"):
+        await operator.await_streams(0.01)
+    operator.note_stream(f"/k8s/clusters/c-1{path}/sessionquotas")
+    await operator.await_streams(0.01)
+
+
 async def test_kopf_sends_the_token_as_it_is_at_each_request() -> None:
     seen = []
 
@@ -84,7 +120,7 @@ async def test_kopf_sends_the_token_as_it_is_at_each_request() -> None:
     tokens = iter(("first", "second"))
     async with TestServer(app) as server:
         url = f"http://127.0.0.1:{server.port}"
-        shown = to_kopf_session(ClusterAccess(server=url, ssl=False, token=lambda: next(tokens)))
+        shown = to_kopf_session(ClusterAccess(server=url, ssl=False, token=lambda: next(tokens)), lambda _path: None)
         async with shown.aiohttp_session as session:
             for _ in range(2):
                 async with session.get(url):
@@ -110,7 +146,10 @@ async def test_kopf_expects_the_name_of_the_server_that_the_kubeconfig_tells(tmp
             token=lambda: None,
             server_hostname="api.example",
         )
-        async with to_kopf_session(access).aiohttp_session as session, session.get(access.server) as response:
+        async with (
+            to_kopf_session(access, lambda _path: None).aiohttp_session as session,
+            session.get(access.server) as response,
+        ):
             assert response.status == 404
     finally:
         await server.close()

@@ -5,13 +5,15 @@ import json
 import socket
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, closing, contextmanager
+from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy
+import sqlalchemy.event
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,9 +22,12 @@ from starlette.routing import Route
 
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.wire import Outcome
-from agentsessions.gateway.events import MEDIA_TYPE, is_over, stream_events
+from agentsessions.gateway.events import MEDIA_TYPE, End, Following, is_over
+from agentsessions.gateway.frames import of_data
 from agentsessions.gateway.metrics import Stream
-from agentsessions.gateway.streams import Changes, LiveResponse
+from agentsessions.gateway.problems import ProblemError
+from agentsessions.gateway.streams import Changes, LiveResponse, StreamCount
+from agentsessions.gateway.tails import KEPT_DELTAS, Tails
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.store import Store
 from tests.unit.gateway.conftest import Serve
@@ -58,13 +63,28 @@ async def always() -> bool:
     return True
 
 
-def an_app(store: Store, changes: Changes, *, ping_seconds: float = 15.0, stall_seconds: float = 30.0) -> Starlette:
+async def following(
+    store: Store, changes: Changes, after: int = 0, *, tails: Tails | None = None, **options: Any
+) -> Following:
+    row = await store.get_session_by_uid("s1")
+    assert row is not None
+    return Following(store, changes, tails or Tails(store, changes), row, after, **{"is_allowed": always, **options})
+
+
+def an_app(
+    store: Store,
+    changes: Changes,
+    *,
+    tails: Tails | None = None,
+    ping_seconds: float = 15.0,
+    stall_seconds: float = 30.0,
+) -> Starlette:
+    shared = tails or Tails(store, changes)
+
     async def events(request: Request) -> Response:
-        row = await store.get_session_by_uid("s1")
-        assert row is not None
         after = int(request.headers.get("Last-Event-ID", 0))
-        source = stream_events(store, changes, row, after, always, ping_seconds=ping_seconds)
-        return LiveResponse(source, MEDIA_TYPE, stream=Stream.EVENTS, stall_seconds=stall_seconds)
+        reader = await following(store, changes, after, tails=shared, ping_seconds=ping_seconds)
+        return LiveResponse(reader.sse(), MEDIA_TYPE, stream=Stream.EVENTS, stall_seconds=stall_seconds)
 
     return Starlette(routes=[Route("/events", events)])
 
@@ -126,29 +146,29 @@ async def test_a_client_that_is_cut_and_comes_back_sees_each_event_once_in_order
 async def test_the_stream_is_live_and_ends_after_done(store: Store, changes: Changes, serve: Serve) -> None:
     port = await serve(an_app(store, changes))
     await store.put_session(a_session())
-    async with aclosing(follow(port)) as following:
-        first = [await anext(following) for _ in range(3)]
+    async with aclosing(follow(port)) as stream:
+        first = [await anext(stream) for _ in range(3)]
         assert [event.type for event in first] == ["session_start", "message", "state"]
         await store.put_session(a_session(**COMPLETED))
-        assert [event.type async for event in following] == ["state", "done"]
+        assert [event.type async for event in stream] == ["state", "done"]
 
 
 async def test_a_deleted_session_ends_its_stream(store: Store, changes: Changes, serve: Serve) -> None:
     port = await serve(an_app(store, changes))
     await store.put_session(a_session())
-    async with aclosing(follow(port)) as following:
-        await anext(following)
+    async with aclosing(follow(port)) as stream:
+        await anext(stream)
         await store.mark_deleted("s1", T0)
-        assert [event.type async for event in following] == ["message", "state"]
+        assert [event.type async for event in stream] == ["message", "state"]
 
 
 async def test_a_stopping_gateway_ends_its_streams(store: Store, changes: Changes, serve: Serve) -> None:
     port = await serve(an_app(store, changes))
     await store.put_session(a_session())
-    async with aclosing(follow(port)) as following:
-        await anext(following)
+    async with aclosing(follow(port)) as stream:
+        await anext(stream)
         changes.stop()
-        assert len([event async for event in following]) == 2
+        assert len([event async for event in stream]) == 2
 
 
 async def test_a_silent_stream_is_pinged(store: Store, changes: Changes, serve: Serve) -> None:
@@ -197,7 +217,7 @@ def a_reader_who_sleeps(port: int) -> Iterator[None]:
 
 
 def dropped() -> float:
-    return REGISTRY.get_sample_value("agentsessions_gateway_dropped_streams_total", {"stream": "events"}) or 0.0
+    return REGISTRY.get_sample_value("agentsession_gateway_dropped_streams_total", {"stream": "events"}) or 0.0
 
 
 async def play_loud_turns(player: Player, turns: int) -> None:
@@ -224,24 +244,120 @@ async def test_a_reader_who_lost_the_right_is_cut_off(
 ) -> None:
     monkeypatch.setattr("agentsessions.gateway.events.CHECK_SECONDS", 0.0)
     await store.put_session(a_session())
-    row = await store.get_session_by_uid("s1")
-    assert row is not None
 
     async def never() -> bool:
         return False
 
-    pieces = [piece async for piece in stream_events(store, changes, row, 0, never)]
-    assert len(pieces) == 4  # the greeting and what was there
+    reader = await following(store, changes, is_allowed=never)
+    assert len([piece async for piece in reader.sse()]) == 1  # the greeting
+    assert reader.end is End.REFUSED
 
 
 async def test_a_hole_in_the_journal_is_told_as_a_gap(store: Store, changes: Changes, tmp_path: Path) -> None:
     await store.put_session(a_session())
-    row = await store.get_session_by_uid("s1")
-    assert row is not None
     with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
         database.execute("DELETE FROM entries WHERE seq = 2")
         database.commit()
-    pieces = stream_events(store, changes, row, 0, always)
+    pieces = (await following(store, changes)).sse()
     async with aclosing(pieces):
-        text = b"".join([await anext(pieces) for _ in range(4)]).decode()
+        text = b"".join([await anext(pieces) for _ in range(2)]).decode()
     assert 'event: gap\ndata: {"after":1,"before":3}\n\n' in text
+
+
+@pytest.mark.requirement("STEP-2")
+async def test_many_viewers_cost_one_read_of_the_journal_for_a_commit(
+    store: Store, changes: Changes, serve: Serve
+) -> None:
+    tails = Tails(store, changes)
+    port = await serve(an_app(store, changes, tails=tails))
+    await store.put_session(a_session())
+    async with AsyncExitStack() as stack:
+        viewers = [await stack.enter_async_context(aclosing(follow(port))) for _ in range(20)]
+        for viewer in viewers:
+            for _ in range(3):
+                await anext(viewer)
+        with noted_statements() as statements:
+            await store.put_session(a_session(**COMPLETED))
+            for viewer in viewers:
+                assert [event.type async for event in viewer] == ["state", "done"]
+    reads = [one for one in statements if one.startswith("SELECT") and "FROM entries" in one]
+    assert 1 <= len(reads) <= 2, reads
+
+
+@contextmanager
+def noted_statements() -> Iterator[list[str]]:
+    """Give all statements that the databases of the process are asked."""
+    found: list[str] = []
+
+    def note(*call: Any) -> None:
+        found.append(call[2])
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.requirement("STEP-2")
+async def test_a_delta_reaches_who_waits_and_is_kept_for_nobody(store: Store, changes: Changes, serve: Serve) -> None:
+    tails = Tails(store, changes)
+    port = await serve(an_app(store, changes, tails=tails))
+    await store.put_session(a_session())
+    tails.add_delta("s1", of_data("delta", {"text": "nobody"}))
+    async with aclosing(follow(port)) as stream:
+        for _ in range(3):
+            await anext(stream)
+        tails.add_delta("s1", of_data("delta", {"text": "hel"}))
+        delta = await anext(stream)
+        assert (delta.id, delta.type, delta.data) == (None, "delta", {"text": "hel"})
+        await store.put_session(a_session(**COMPLETED))
+        assert [event.type async for event in stream] == ["state", "done"]
+    assert "delta" not in {entry.type for entry in await store.entries("s1")}
+
+
+async def test_deltas_wait_for_a_slow_viewer_only_so_many(store: Store, changes: Changes) -> None:
+    tails = Tails(store, changes)
+    await store.put_session(a_session())
+    async with tails.join("s1") as (_, viewer):
+        for number in range(KEPT_DELTAS + 5):
+            tails.add_delta("s1", of_data("delta", {"n": number}))
+        kept = viewer.take_deltas()
+    assert len(kept) == KEPT_DELTAS
+    assert json.loads(kept[0].data) == {"n": 5}
+    assert not tails.is_watched("s1")
+
+
+async def test_a_viewer_who_falls_behind_what_is_kept_reads_the_journal(
+    store: Store, changes: Changes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentsessions.gateway.tails.KEPT_FRAMES", 2)
+    player = await a_player(store)
+    reader = await following(store, changes)
+    seen: list[int] = []
+    async with aclosing(reader.frames()) as batches:
+        await anext(batches)
+        seen += [frame.seq or 0 for frame in await anext(batches)]
+        for k in range(1, 4):
+            await play_one_turn(player, k)
+        await store.put_session(a_session(**COMPLETED))
+        async for batch in batches:
+            seen += [frame.seq or 0 for frame in batch]
+    assert seen == list(range(1, len(await store.entries("s1")) + 1))
+
+
+async def test_a_user_has_only_so_many_streams() -> None:
+    streams = StreamCount(1)
+
+    async def endless() -> AsyncGenerator[bytes]:
+        while True:
+            yield b"x"
+
+    async with aclosing(streams.count("alice", endless())) as stream:
+        await anext(stream)
+        streams.refuse_more("bob")
+        with pytest.raises(ProblemError) as refused:
+            streams.refuse_more("alice")
+        assert (refused.value.status, refused.value.code) == (429, "too_many_streams")
+        assert refused.value.headers["Retry-After"]
+    streams.refuse_more("alice")

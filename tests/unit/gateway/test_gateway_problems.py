@@ -4,6 +4,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI, Query
 
+from agentsessions.api.reasons import ErrorCode, RefusalCode
 from agentsessions.engine.errors import Forbidden, Unreachable
 from agentsessions.gateway import problems
 from agentsessions.gateway.problems import ProblemError
@@ -15,19 +16,19 @@ def an_app() -> FastAPI:
 
     @app.get("/refused")
     async def refused() -> None:
-        raise ProblemError(425, "not_fenced", "Not yet", "Ask again.", headers={"Retry-After": "1"})
+        raise ProblemError(RefusalCode.NOT_FENCED, "Ask again.", headers={"Retry-After": "1"})
 
     @app.get("/openai/v1/limit")
     async def limit() -> None:
-        raise ProblemError(402, "token_limit", "Limit reached", "No tokens left.")
+        raise ProblemError(RefusalCode.TOKEN_LIMIT, "No tokens left.")
 
     @app.get("/openai/v1/busy")
     async def busy() -> None:
-        raise ProblemError(503, "overloaded", "Overloaded", "Wait.")
+        raise ProblemError(ErrorCode.OVERLOADED, "Wait.")
 
     @app.get("/openai/v1/final")
     async def final() -> None:
-        raise ProblemError(503, "overloaded", "Overloaded", "Tried often.", final=True, error={"code": "mine"})
+        raise ProblemError(ErrorCode.OVERLOADED, "Tried often.", final=True, error={"code": "mine"})
 
     @app.get("/number")
     async def number(value: Annotated[int, Query(ge=1)]) -> int:

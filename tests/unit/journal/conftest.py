@@ -1,12 +1,11 @@
-"""A store on a real file for each test."""
+"""A store on a database of its own for each test: `--journal` says on which kind."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Clock, url_of
+from tests.unit.journal.builders import Clock
 
 
 @pytest.fixture
@@ -15,7 +14,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    store = await Store.open(url_of(tmp_path), clock=clock)
+async def store(journal_url: str, clock: Clock) -> AsyncIterator[Store]:
+    store = await Store.open(journal_url, clock=clock)
     yield store
     await store.close()

@@ -1,7 +1,5 @@
 """Model calls: replay, reservation, settling, failing, recovery."""
 
-from pathlib import Path
-
 import pytest
 
 from agentsessions.api.reasons import LimitName
@@ -11,7 +9,7 @@ from agentsessions.journal.entries import canonical_json
 from agentsessions.journal.refusals import CallInFlight, LimitReached, NothingToPlay, UnknownCall
 from agentsessions.journal.rows import Replay, Reserved
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids, url_of
+from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids
 
 
 async def _level(store: Store) -> tuple[int, int, int]:
@@ -136,15 +134,15 @@ async def test_an_answer_without_usage_is_estimated(store: Store) -> None:
 
 
 @pytest.mark.requirement("LIFE-11")
-async def test_a_purchase_that_died_with_the_gateway_is_charged_and_bought_again(tmp_path: Path) -> None:
+async def test_a_purchase_that_died_with_the_gateway_is_charged_and_bought_again(journal_url: str) -> None:
     clock = Clock()
-    dying = await Store.open(url_of(tmp_path), clock=clock)
+    dying = await Store.open(journal_url, clock=clock, instance="gateway")
     player = await a_player(dying)
     await dying.pin_turn(player.pod)
     await player.reserve(asked_output_tokens=50)
     await dying.close()
 
-    store = await Store.open(url_of(tmp_path), clock=clock)
+    store = await Store.open(journal_url, clock=clock, instance="gateway")
     assert await store.recover() == 1
     assert await store.recover() == 0
     assert await _level(store) == (1, 150, 0)

@@ -1,7 +1,6 @@
 """What purchases cost, what stops when a limit of cost is reached, and what is charged when one is broken off."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from agentsessions.journal.entries import EntryType
 from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCall
 from agentsessions.journal.rows import PartialAnswer, Replay, Reserved, TokenUsage
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Clock, Player, a_player, a_session, an_answer, url_of
+from tests.unit.journal.builders import Clock, Player, a_player, a_session, an_answer
 
 PRICES = ModelPrices(input_micro_usd_per_million=2_000_000, output_micro_usd_per_million=10_000_000)
 """2 and 10 micro-USD a token: a request of the tests, 100 tokens by estimate, costs 200."""
@@ -87,15 +86,15 @@ async def test_a_failed_call_that_is_charged_costs_too(store: Store, usage: Toke
     assert await _cost(store) == (1, want, 0)
 
 
-async def test_a_purchase_that_died_with_the_gateway_costs_its_reservation(tmp_path: Path) -> None:
+async def test_a_purchase_that_died_with_the_gateway_costs_its_reservation(journal_url: str) -> None:
     clock = Clock()
-    dying = await Store.open(url_of(tmp_path), clock=clock)
+    dying = await Store.open(journal_url, clock=clock, instance="gateway")
     player = await _playing(dying)
     await player.reserve(asked_output_tokens=50, prices=PRICES)
     assert await _cost(dying) == (0, 0, 1)
     await dying.close()
 
-    store = await Store.open(url_of(tmp_path), clock=clock)
+    store = await Store.open(journal_url, clock=clock, instance="gateway")
     await store.recover()
     assert await _cost(store) == (1, 100 * 2 + 50 * 10, 0)
     await store.close()

@@ -8,7 +8,8 @@ import pytest
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
-from agentsessions.journal.refusals import KeyReused, SessionFinished, TurnMismatch, UnknownSession
+from agentsessions.journal import inbox
+from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, TurnMismatch, UnknownSession
 from agentsessions.journal.rows import Course, MessageState, NewMessage
 from agentsessions.journal.store import Store
 from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
@@ -23,7 +24,7 @@ def closed(**changes: Any) -> Any:
 
 
 async def states(store: Store) -> list[tuple[str, str]]:
-    return [(message.content, message.state.value) for message in await store.messages("s1")]
+    return [(message.content, message.state.value) for message in await store.read(inbox.list_messages, "s1", 0, 1000)]
 
 
 @pytest.mark.requirement("CONV-1")
@@ -32,8 +33,8 @@ async def test_message_reads_as_it_was_stored(store: Store) -> None:
     stored = await player.say("hello")
     assert (stored.ordinal, stored.role, stored.content, stored.actor) == (1, "user", "hello", "alice")
     assert (stored.created_at, stored.state, stored.entry_seq) == (T0, MessageState.QUEUED, None)
-    assert await store.message("s1", stored.id) == stored
-    assert await store.message("s1", "other") is None
+    assert await store.read(inbox.find, "s1", stored.id) == stored
+    assert await store.read(inbox.find, "s1", "other") is None
     assert (await player.level()).inbox_pending == 1
 
 
@@ -43,8 +44,8 @@ async def test_messages_are_listed_in_order_and_in_pages(store: Store) -> None:
     for content in ("one", "two", "three"):
         await player.say(content)
         await other.store.put_message("s2", NewMessage(f"other-{content}", content, "bob"))
-    assert [message.ordinal for message in await store.messages("s1")] == [1, 2, 3]
-    assert [message.content for message in await store.messages("s1", after=1, limit=1)] == ["two"]
+    assert [message.ordinal for message in await store.read(inbox.list_messages, "s1", 0, 1000)] == [1, 2, 3]
+    assert [message.content for message in await store.read(inbox.list_messages, "s1", 1, 1)] == ["two"]
 
 
 async def test_message_sent_again_with_its_key_is_one_message(store: Store) -> None:
@@ -70,6 +71,23 @@ async def test_message_to_no_session_is_refused(store: Store) -> None:
         await store.put_message("nobody", NewMessage("m", "hello", "alice"))
 
 
+async def test_a_full_inbox_takes_no_more_until_a_turn_has_taken_what_waits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MOST_QUEUED", 2)
+    player = await a_player(store)
+    await a_player(store, "s2")
+    one = await player.say("one", key="k")
+    await player.say("two")
+    with pytest.raises(InboxFull, match="2 messages to session s1 wait"):
+        await player.say("three")
+    assert await player.say("one", key="k") == one, "known already, so not one more"
+    await store.put_message("s2", NewMessage("m2", "hello", "bob"))
+    await store.pin_turn(player.pod)
+    await player.say("three")
+    assert await states(store) == [("one", "taken"), ("two", "taken"), ("three", "queued")]
+
+
 @pytest.mark.requirement("CONV-4")
 async def test_queued_messages_go_to_the_next_turn_in_order(store: Store) -> None:
     player = await a_player(store)
@@ -88,7 +106,7 @@ async def test_queued_messages_go_to_the_next_turn_in_order(store: Store) -> Non
     said = [item.get("content") for item in await store.history(second)]
     assert said[-2:] == ["one", "two"]
     assert [item["content"] for item in await store.history(first)] == ["say hello"]
-    taken = await store.message("s1", "m-one")
+    taken = await store.read(inbox.find, "s1", "m-one")
     assert taken is not None
     assert (taken.agent, taken.epoch, taken.round, taken.k) == ("agent", 1, 1, 2)
     entry = (await store.entries("s1", after=(taken.entry_seq or 0) - 1))[0]

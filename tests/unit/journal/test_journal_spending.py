@@ -1,13 +1,12 @@
 """What a namespace is charged per day: each charge once, the failed and the lost ones too."""
 
 from datetime import date
-from pathlib import Path
 
 import pytest
 
 from agentsessions.api.spending import Spent
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Clock, a_player, an_answer, url_of
+from tests.unit.journal.builders import Clock, a_player, an_answer
 
 pytestmark = pytest.mark.requirement("LIM-4")
 
@@ -58,12 +57,12 @@ async def test_midnight_utc_begins_a_new_day(store: Store, clock: Clock) -> None
     assert (today.day, today.namespaces) == (date(2026, 11, 2), {"default": Spent()})
 
 
-async def test_spending_survives_a_restart(tmp_path: Path, clock: Clock) -> None:
-    store = await Store.open(url_of(tmp_path), clock=clock)
+async def test_spending_survives_a_restart(journal_url: str, clock: Clock) -> None:
+    store = await Store.open(journal_url, clock=clock)
     player = await a_player(store)
     await store.pin_turn(player.pod)
     await player.ask(an_answer("Done."))
     await store.close()
-    again = await Store.open(url_of(tmp_path), clock=clock)
+    again = await Store.open(journal_url, clock=clock)
     assert await spent(again, "default") == {"default": Spent(tokens=110)}
     await again.close()

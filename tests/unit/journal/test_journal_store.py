@@ -2,8 +2,7 @@
 
 import asyncio
 import multiprocessing
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
@@ -11,11 +10,11 @@ from typing import Self
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal.database import create_reader_engine, create_writer_engine, migrate
+from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import Refusal, StoreClosed, TurnMismatch, UnknownSession
@@ -39,8 +38,8 @@ def _append(text: str, uid: str = "s1") -> object:
 class Group:
     """A writer whose transactions are counted."""
 
-    def __init__(self, folder: Path) -> None:
-        self.engine = create_writer_engine(url_of(folder))
+    def __init__(self, url: str) -> None:
+        self.engine = create_writer_engine(url)
         self.commits = 0
         self.announced: list[set[str]] = []
 
@@ -58,7 +57,7 @@ class Group:
         self.commits += 1
 
 
-async def test_jobs_that_wait_share_one_commit_and_a_failed_one_leaves_no_trace(tmp_path: Path) -> None:
+async def test_jobs_that_wait_share_one_commit_and_a_failed_one_leaves_no_trace(journal_url: str) -> None:
     def refuse(work: Work) -> None:
         _append("never")(work)  # type: ignore[operator]  # a job
         raise TurnMismatch("no")
@@ -66,28 +65,28 @@ async def test_jobs_that_wait_share_one_commit_and_a_failed_one_leaves_no_trace(
     def clash(work: Work) -> None:
         work.conn.exec_driver_sql("INSERT INTO entries SELECT * FROM entries")
 
-    async with Group(tmp_path) as group:
+    async with Group(journal_url) as group:
         await group.writer.run(lambda work: put_session(work, a_session()))
         group.commits, group.announced[:] = 0, []
         jobs = [_append("one"), refuse, clash, _append("two"), lambda _: 1 / 0, _append("three")]
         outcomes = await asyncio.gather(*map(group.writer.run, jobs), return_exceptions=True)  # type: ignore[arg-type]  # jobs of several types
         assert [type(one) for one in outcomes] == [int, TurnMismatch, IntegrityError, int, ZeroDivisionError, int]
         assert (group.commits, group.announced) == (1, [{"s1"}])
-    store = await Store.open(url_of(tmp_path))
+    store = await Store.open(journal_url)
     assert [(e.body or {})["content"] for e in await store.entries("s1", after=3)] == ["one", "two", "three"]
     assert await store.verify("s1") == []
     await store.close()
 
 
-async def test_a_database_that_fails_fails_the_whole_group_and_not_the_next(tmp_path: Path) -> None:
+async def test_a_database_that_fails_fails_the_whole_group_and_not_the_next(journal_url: str) -> None:
     def break_down(work: Work) -> None:
         work.conn.exec_driver_sql("SELECT * FROM nowhere")
 
-    async with Group(tmp_path) as group:
+    async with Group(journal_url) as group:
         await group.writer.run(lambda work: put_session(work, a_session()))
         jobs = [_append("lost"), break_down]
         outcomes = await asyncio.gather(*map(group.writer.run, jobs), return_exceptions=True)  # type: ignore[arg-type]  # jobs of several types
-        assert [type(one) for one in outcomes] == [OperationalError, OperationalError]
+        assert [isinstance(one, DBAPIError) for one in outcomes] == [True, True]
         assert await group.writer.run(_append("kept")) == 4  # type: ignore[arg-type]  # a job
 
 
@@ -103,8 +102,8 @@ async def test_a_job_runs_although_its_caller_went_away(store: Store) -> None:
     assert row.deleted_at is not None
 
 
-async def test_a_closed_store_refuses_writes_and_has_done_those_it_took(tmp_path: Path) -> None:
-    store = await Store.open(url_of(tmp_path))
+async def test_a_closed_store_refuses_writes_and_has_done_those_it_took(journal_url: str) -> None:
+    store = await Store.open(journal_url)
     taken = asyncio.create_task(store.put_session(a_session()))
     await asyncio.sleep(0)  # lets it ask
     await store.close()
@@ -170,8 +169,8 @@ async def test_what_a_subscriber_hears_of_can_be_read(store: Store) -> None:
     assert heads == sorted(heads)
 
 
-async def test_subscriptions_end_with_the_store(tmp_path: Path) -> None:
-    store = await Store.open(url_of(tmp_path))
+async def test_subscriptions_end_with_the_store(journal_url: str) -> None:
+    store = await Store.open(journal_url)
     changes = store.changes()
     await store.put_session(a_session())
     await store.close()
@@ -202,22 +201,26 @@ async def test_a_refusal_names_session_and_remedy(store: Store) -> None:
         ),
     ],
 )  # fmt: skip
-async def test_verify_finds(tmp_path: Path, statement: str, found: str) -> None:
-    store = await Store.open(url_of(tmp_path))
+async def test_verify_finds(journal_url: str, statement: str, found: str) -> None:
+    if is_shared(journal_url) and "'{'" in statement:
+        pytest.skip("PostgreSQL keeps no such body")
+    store = await Store.open(journal_url)
     await store.put_session(a_session())
     assert await store.verify("s1") == []
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
-        database.executescript(statement)
-        database.commit()
+    engine = create_writer_engine(journal_url)
+    with engine.begin() as database:
+        for part in statement.split("; "):
+            database.exec_driver_sql(part)
+    engine.dispose()
     assert any(found in problem for problem in await store.verify("s1"))
     await store.close()
 
 
-async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(tmp_path: Path) -> None:
+async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(journal_url: str) -> None:
     for _ in range(2):
-        store = await Store.open(url_of(tmp_path))
+        store = await Store.open(journal_url)
         await store.close()
-    engine = create_engine(f"sqlite:///{tmp_path / 'journal.db'}")
+    engine = create_writer_engine(journal_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == "0001"
@@ -225,8 +228,8 @@ async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(tmp_path
     engine.dispose()
 
 
-async def test_two_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
-    stores = await asyncio.gather(*(Store.open(url_of(tmp_path)) for _ in range(3)))
+async def test_two_processes_that_start_together_migrate_once(journal_url: str) -> None:
+    stores = await asyncio.gather(*(Store.open(journal_url) for _ in range(3)))
     await stores[0].put_session(a_session())
     assert await stores[1].get_session_by_uid("s1")
     for store in stores:
@@ -259,10 +262,10 @@ def _write_until_killed(url: str, acknowledged: Connection) -> None:
 
 
 @pytest.mark.requirement("LIFE-11")
-async def test_a_killed_process_leaves_every_acknowledged_commit_and_no_half_one(tmp_path: Path) -> None:
+async def test_a_killed_process_leaves_every_acknowledged_commit_and_no_half_one(journal_url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     receiver, sender = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_write_until_killed, args=(url_of(tmp_path), sender))
+    process = spawn.Process(target=_write_until_killed, args=(journal_url, sender))
     process.start()
     sender.close()
     last = -1
@@ -275,7 +278,7 @@ async def test_a_killed_process_leaves_every_acknowledged_commit_and_no_half_one
         while True:
             last = receiver.recv()
 
-    store = await Store.open(url_of(tmp_path))
+    store = await Store.open(journal_url)
     await store.recover()
     for i in range(last + 1):
         level = await store.level(f"s{i}")

@@ -59,3 +59,14 @@ async def test_a_call_of_a_closed_turn_is_refused(store: Store) -> None:
     await store.pin_turn(player.pod)
     with pytest.raises(UnknownCall):
         await player.begin(call_id)
+
+
+async def test_a_result_comes_back_with_every_character_that_a_tool_may_print(store: Store) -> None:
+    player = await a_player(store)
+    await store.pin_turn(player.pod)
+    (call_id,) = call_ids(await player.ask(an_answer("", "shell")))
+    await player.begin(call_id)
+    printed = "NUL \0, its escape \x1a, both \x1a0 \x1a\0, \u2028 and \U0001f600"
+    await player.report(call_id, printed)
+    assert (await player.begin(call_id)).output == printed
+    assert await store.verify("s1") == []

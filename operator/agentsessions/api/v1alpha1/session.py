@@ -24,6 +24,12 @@ MUTABLE_SPEC_FIELDS: Final = frozenset({
 """JSON names of the spec fields that may change; rules in the CRD hold all others. Of `conversation` only `open` may,
 to false."""
 
+STAYS_CANCELLED: Final = "a cancelled session stays cancelled: create a new session instead"
+"""What a rule of the CRD answers who wants to resume a cancelled session."""
+FINISHED_BEFORE: Final = "session is finished ("
+FINISHED_AFTER: Final = "): operatingMode cannot change; create a new session"
+"""What another answers who wants to pause, resume or cancel a finished one, around its phase."""
+
 
 class SessionType(StrEnum):
     """Kind of session: a set of defaults and rules."""
@@ -146,7 +152,7 @@ class SessionSpec(ApiModel):
             "x-kubernetes-validations": [
                 cel(
                     "oldSelf.operatingMode != 'Cancelled' || self.operatingMode == 'Cancelled'",
-                    "a cancelled session stays cancelled: create a new session instead",
+                    STAYS_CANCELLED,
                 ),
                 cel(
                     "has(self.goal) || (has(self.conversation) && has(self.conversation.open))",

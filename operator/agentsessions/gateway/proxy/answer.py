@@ -4,7 +4,7 @@ Providers differ in what they leave out: ids, indexes, `arguments` in the first 
 chunk of its own or in the last one. All of them end a choice with `finish_reason`; an answer without one was cut.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final
@@ -70,7 +70,9 @@ class _Call:
 class Accumulator:
     """Collects the chunks of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_text: Callable[[str], None] | None = None) -> None:
+        """Collect nothing yet; `on_text` hears of each piece of text as it comes."""
+        self._on_text = on_text
         # Not a list: a hostile server may send its text character by character, and each would cost fifty bytes.
         self._text = StringIO()
         self._calls: dict[int, _Call] = {}
@@ -122,6 +124,8 @@ class Accumulator:
         for piece in (delta.get("content"), delta.get("refusal")):
             if piece:
                 self._size_bytes += self._text.write(_string(piece))
+                if self._on_text is not None:
+                    self._on_text(piece)
         for position, part in enumerate(delta.get("tool_calls") or ()):
             self._add_call(position, part)
 

@@ -8,10 +8,13 @@ import orjson
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec, ProviderModel
+from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.gateway.proxy.answer import Answer
+from agentsessions.gateway.proxy.answer import Answer, Usage
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.journal.digests import prompt_digests, request_digest
+from agentsessions.journal.limits import estimate_input
+from agentsessions.journal.rows import TokenUsage
 
 PASSED_ON: Final = frozenset(
     {
@@ -55,19 +58,25 @@ def read_request(raw: bytes) -> ModelRequest:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise refuse("not_json", f"The request's body is not JSON: {error}. Send one JSON object.") from error
+        raise ProblemError(
+            ProblemCode.NOT_JSON, f"The request's body is not JSON: {error}. Send one JSON object."
+        ) from error
     if not isinstance(body, dict):
-        raise refuse("not_json", "The request's body is JSON, but not an object. Send one JSON object.")
+        raise ProblemError(ProblemCode.NOT_JSON, "The request's body is JSON, but not an object. Send one JSON object.")
     _check_fields(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
-        raise refuse("no_model", "The request has no model. GET /openai/v1/models lists the ones to choose from.")
+        raise ProblemError(
+            ProblemCode.NO_MODEL, "The request has no model. GET /openai/v1/models lists the ones to choose from."
+        )
     options = body.get("stream_options")
     messages = _messages(body)
     try:
         digest, (*prefixes, whole) = request_digest(body), prompt_digests(body)
     except TypeError as error:  # JSON that orjson reads, and does not write again
-        raise refuse("not_json", f"The request's body is not usable: {error}. Nest less deeply.") from error
+        raise ProblemError(
+            ProblemCode.NOT_JSON, f"The request's body is not usable: {error}. Nest less deeply."
+        ) from error
     return ModelRequest(
         body=body,
         model=model,
@@ -93,7 +102,7 @@ def find_model(spec: ModelProviderSpec, name: str) -> ProviderModel:
             return model
     offered = ", ".join(model.name for model in spec.models)
     detail = f"The provider has no model {name!r}; it has {offered}."
-    raise ProblemError(404, "model_not_found", "Model not found", detail)
+    raise ProblemError(ProblemCode.MODEL_NOT_FOUND, detail)
 
 
 def check_answer(answer: Answer, *, is_capped_by_us: bool, is_text_only: bool = False) -> None:
@@ -122,29 +131,30 @@ def check_answer(answer: Answer, *, is_capped_by_us: bool, is_text_only: bool = 
         raise ModelFault(ErrorCode.EMPTY_ANSWER, message, is_charged=True)
 
 
-def refuse(code: str, detail: str) -> ProblemError:
-    """Return the problem of a request that is not allowed."""
-    return ProblemError(400, code, "Request not allowed", detail)
-
-
 def _check_fields(body: Mapping[str, Any]) -> None:
     # An explicit null is what clients send for "not given".
     unknown = sorted(key for key, value in body.items() if value is not None and key not in PASSED_ON | OURS)
     if unknown:
         allowed = ", ".join(sorted(PASSED_ON | OURS))
         detail = f"The request has {', '.join(unknown)}, which cannot be accounted for. Allowed are {allowed}."
-        raise refuse("unsupported_field", detail)
+        raise ProblemError(ProblemCode.UNSUPPORTED_FIELD, detail)
     if body.get("n") not in {None, 1}:
-        raise refuse("unsupported_field", f"The request asks for n={body['n']} answers; only 1 is allowed.")
+        raise ProblemError(
+            ProblemCode.UNSUPPORTED_FIELD, f"The request asks for n={body['n']} answers; only 1 is allowed."
+        )
     for tool in body.get("tools") or ():
         if not isinstance(tool, dict) or tool.get("type") != "function":
-            raise refuse("unsupported_tool", "The request has a tool whose type is not function; others are refused.")
+            raise ProblemError(
+                ProblemCode.UNSUPPORTED_TOOL, "The request has a tool whose type is not function; others are refused."
+            )
 
 
 def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
-        raise refuse("no_messages", "The request has no messages. Send a list of at least one message object.")
+        raise ProblemError(
+            ProblemCode.NO_MESSAGES, "The request has no messages. Send a list of at least one message object."
+        )
     return messages
 
 
@@ -152,5 +162,19 @@ def _asked_tokens(body: Mapping[str, Any]) -> int | None:
     asked = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
     for value in asked:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise refuse("bad_max_tokens", f"The request's cap is {value!r}; it must be a whole number from 1.")
+            raise ProblemError(
+                ProblemCode.BAD_MAX_TOKENS, f"The request's cap is {value!r}; it must be a whole number from 1."
+            )
     return min(asked, default=None)
+
+
+def reported(usage: Usage | None) -> TokenUsage | None:
+    """Return what the provider said it used, if it did."""
+    return None if usage is None else TokenUsage(usage.input_tokens, usage.output_tokens)
+
+
+def usage_of(request: ModelRequest, answer: Answer) -> TokenUsage:
+    """Return what the provider reported, else an estimate that is rather too high."""
+    return reported(answer.usage) or TokenUsage(
+        estimate_input(request.size_bytes, None), estimate_input(answer.size_bytes, None)
+    )

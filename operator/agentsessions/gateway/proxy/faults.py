@@ -5,16 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.gateway.problem_codes import kind_of
 from agentsessions.gateway.problems import ProblemError
 
-STATUS: Final = {
-    ErrorCode.RATE_LIMITED: 503,
-    ErrorCode.OVERLOADED: 503,
-    ErrorCode.NETWORK: 503,
-    ErrorCode.CONTEXT_TOO_LONG: 400,
-}
-"""Status by class; all others are 502: the provider's fault or its settings', not the request's."""
-TITLE: Final = "Model call failed"
 LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 """More than any session waits; providers may send what no date can hold."""
 
@@ -44,6 +37,5 @@ class ModelFault(Exception):  # noqa: N818 - a fault of the provider, told to th
 
     def to_problem(self) -> ProblemError:
         """Return the answer for the pod; final, because the proxy has tried what could be tried."""
-        error: dict[str, Any] = {"message": self.message, "type": TITLE, "code": self.code.value}
-        status = STATUS.get(self.code, 502)
-        return ProblemError(status, self.code.value, TITLE, self.message, final=True, error=error)
+        error: dict[str, Any] = {"message": self.message, "type": kind_of(self.code).title, "code": self.code.value}
+        return ProblemError(self.code, self.message, final=True, error=error)

@@ -1,44 +1,23 @@
-"""Buying an answer: reserve, buy, settle. Relaying is the client's part, and may never happen.
-
-Each purchase is a task of its own that runs to its end, whatever becomes of those who wait for it. Equal requests of
-one pod join it. A pod of a newer epoch waits for it, and then finds its answer in the journal: that is how each
-answer is served once per epoch.
-
-Only a session that is over has its purchases broken off: the connection to the provider is closed, and what was used
-until then is charged. From a purchase that ended at the same moment there is one charge too: the first one that comes
-to the journal.
-"""
+"""One purchase of an answer, and what is wanted of it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, TypeVar
 
-import structlog
-
-from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.provider import ProviderModel
 from agentsessions.gateway.problems import ProblemError, unavailable
-from agentsessions.gateway.proxy.answer import Accumulator, Answer, Usage
-from agentsessions.gateway.proxy.checks import ModelRequest, check_answer
-from agentsessions.gateway.proxy.faults import ModelFault
+from agentsessions.gateway.proxy.answer import Accumulator
+from agentsessions.gateway.proxy.checks import ModelRequest
+from agentsessions.gateway.proxy.observed import Observed
 from agentsessions.gateway.proxy.providers import Provider
-from agentsessions.gateway.proxy.refused import limit_problem, to_problem
-from agentsessions.gateway.proxy.seller import Order, Seller
-from agentsessions.journal.limits import estimate_input
-from agentsessions.journal.refusals import LimitReached, Refusal
-from agentsessions.journal.rows import CallRequest, PartialAnswer, PodIdentity, Replay, Reserved, TokenUsage
-from agentsessions.journal.store import Store, utc_now
+from agentsessions.journal.rows import (
+    PodIdentity,
+)
 
-log = structlog.get_logger(__name__)
-
+T = TypeVar("T")
 Key = tuple[str, str, str]
 """Session uid, agent, digest. An equal request of another turn differs in its history, and so in its digest."""
-ENDING_SECONDS: Final = 5.0
-"""A purchase that is broken off ends in milliseconds: it closes a connection and writes one row."""
-RefuseEnded = Callable[[PodIdentity], None]
-"""Raises the ProblemError for a pod whose session is over, as far as the watch has shown."""
 
 
 class BrokenOff(Exception):  # noqa: N818 - asked for, not a malfunction
@@ -57,6 +36,7 @@ class Purchase:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     tries: list[Accumulator] = field(default_factory=list)
     """What came of the provider's answers, of each try that it will want to be paid."""
+    seen: Observed = field(default_factory=Observed)
     task: "asyncio.Task[dict[str, Any]]" = field(init=False)
     _problem: ProblemError | None = None
     _buying: asyncio.Timeout | None = None
@@ -74,7 +54,7 @@ class Purchase:
         if self._buying is not None:
             self._buying.reschedule(0)
 
-    async def buy(self, buy: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def buy(self, buy: Callable[[], Awaitable[T]]) -> T:
         """Return what `buy` brings, unless this is broken off before.
 
         Raises:
@@ -134,214 +114,8 @@ class Wanted:
         """What equal requests share."""
         return (self.pod.session_uid, self.pod.agent, self.request.digest)
 
-
-class Purchases:
-    """All purchases of this process."""
-
-    def __init__(self, store: Store, seller: Seller, refuse_ended: RefuseEnded) -> None:
-        self._store = store
-        self._seller = seller
-        self._refuse_ended = refuse_ended
-        self._under_way: dict[Key, Purchase] = {}
-        self._is_draining = False
-
     @property
-    def under_way(self) -> tuple[Purchase, ...]:
-        """What is being bought now."""
-        return tuple(self._under_way.values())
-
-    async def ask(self, wanted: Wanted) -> Purchase:
-        """Return the purchase of what is wanted: one under way, or a new one.
-
-        Raises:
-            ProblemError: 412 when the session is over, 503 while the process ends.
-        """
-        while (other := self._under_way.get(wanted.key)) is not None and not other.is_ended:
-            if other.pod.pod_uid == wanted.pod.pod_uid:
-                return other
-            await asyncio.wait({other.task})
-        if self._is_draining:
-            raise unavailable("The gateway is about to end and sells no more answers. Try again.")
-        # It may have ended since the request was let in. From here on `review` knows of the purchase.
-        self._refuse_ended(wanted.pod)
-        return self._start(wanted)
-
-    def review(self, session_uid: str) -> None:
-        """Break off what is being bought for a session, if that is over now."""
-        for purchase in self.under_way:
-            if purchase.pod.session_uid == session_uid:
-                try:
-                    self._refuse_ended(purchase.pod)
-                except ProblemError as problem:
-                    purchase.break_off(problem)
-
-    async def ended(self, session_uid: str) -> None:
-        """Wait until nothing is being bought for a session that `review` found over; not for long."""
-        tasks = {one.task for one in self.under_way if one.pod.session_uid == session_uid}
-        if tasks:
-            await asyncio.wait(tasks, timeout=ENDING_SECONDS)
-
-    async def drain(self, seconds: float) -> int:
-        """Refuse new purchases and wait for those under way; return how many are left after `seconds`."""
-        self._is_draining = True
-        tasks = {purchase.task for purchase in self.under_way}
-        if not tasks:
-            return 0
-        _, left = await asyncio.wait(tasks, timeout=seconds)
-        return len(left)
-
-    async def close(self) -> None:
-        """Break off what is left; the journal charges it in full at the next start."""
-        self._is_draining = True
-        for purchase in self.under_way:
-            purchase.task.cancel()
-            with suppress(asyncio.CancelledError, ProblemError):
-                await purchase.task
-
-    def _start(self, wanted: Wanted) -> Purchase:
-        purchase = Purchase(wanted.pod)
-        purchase.task = asyncio.create_task(self._run(wanted, purchase), name="purchase")
-        self._under_way[wanted.key] = purchase
-        purchase.task.add_done_callback(lambda _: self._forget(wanted.key, purchase))
-        return purchase
-
-    def _forget(self, key: Key, purchase: Purchase) -> None:
-        if self._under_way.get(key) is purchase:
-            del self._under_way[key]
-        if not purchase.task.cancelled():
-            purchase.task.exception()  # every client may have gone; asyncio would then report it as never seen
-
-    async def _run(self, wanted: Wanted, purchase: Purchase) -> dict[str, Any]:
-        try:
-            return await self._reserve(wanted, purchase)
-        except Refusal as refusal:
-            raise to_problem(refusal) from refusal
-        except ModelFault as fault:
-            raise fault.to_problem() from fault
-        except ProblemError:
-            raise
-        except Exception as error:
-            log.exception("purchase failed", **_names(wanted))
-            detail = "The gateway failed while it bought an answer; its log has the cause."
-            raise ProblemError(500, "internal", "Internal error", detail, final=True) from error
-
-    async def _reserve(self, wanted: Wanted, purchase: Purchase) -> dict[str, Any]:
-        request = wanted.request
-        reservation = await self._store.reserve_call(
-            wanted.pod,
-            CallRequest(
-                digest=request.digest,
-                model=request.model,
-                request_bytes=request.size_bytes,
-                asked_output_tokens=request.asked_output_tokens,
-                prompt_digest=request.prompt_digest,
-                prefix_digests=request.prefix_digests,
-                prices=wanted.model.prices,
-            ),
-        )
-        match reservation:
-            case Replay():
-                return reservation.answer
-            case LimitReached():
-                raise limit_problem(reservation)
-            case Reserved():
-                return await self._buy(wanted, reservation, purchase)
-
-    async def _buy(self, wanted: Wanted, reserved: Reserved, purchase: Purchase) -> dict[str, Any]:
-        try:
-            order = await self._order(wanted, reserved)
-            answer = await purchase.buy(lambda: self._seller.buy(order, purchase.begun.set, purchase.tries))
-        except BrokenOff as broken_off:
-            await self._break_off(wanted, reserved, purchase.tries, broken_off.problem)
-            raise broken_off.problem from None
-        except ModelFault as fault:
-            await self._fail(wanted, reserved, fault)
-            raise
-        except Exception as error:
-            raise await self._fail_by_bug(wanted, reserved, error) from error
-        usage = _usage_of(wanted.request, answer)
-        try:
-            check_answer(answer, is_capped_by_us=reserved.capped, is_text_only=reserved.is_text_only)
-        except ModelFault as fault:
-            await self._fail(wanted, reserved, fault, usage)
-            raise
-        try:
-            return await self._settle(wanted, reserved, answer, usage)
-        except LimitReached:
-            raise  # journaled and charged
-        except Exception as error:
-            raise await self._fail_by_bug(wanted, reserved, error) from error
-
-    async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
-        pod = wanted.pod
-        return Order(
-            provider=wanted.provider,
-            model=wanted.model,
-            request=wanted.request,
-            session_uid=pod.session_uid,
-            agent=pod.agent,
-            attempt=reserved.attempt,
-            cap_tokens=reserved.cap_output_tokens,
-            original_ids=await self._store.original_call_ids(pod.session_uid, pod.agent),
-        )
-
-    async def _fail(
-        self, wanted: Wanted, reserved: Reserved, fault: ModelFault, usage: TokenUsage | None = None
-    ) -> None:
-        log.warning("model call failed", code=fault.code, message=fault.message, **_names(wanted))
-        await self._store.fail_call(
-            reserved.call_id,
-            fault.code,
-            fault.message,
-            charged=fault.is_charged,
-            usage=usage,
-            retry_at=fault.retry_at(utc_now()),
-        )
-
-    async def _break_off(
-        self, wanted: Wanted, reserved: Reserved, tries: list[Accumulator], problem: ProblemError
-    ) -> None:
-        log.info("model call broken off", code=problem.code, tries=len(tries), **_names(wanted))
-        received = [PartialAnswer(one.received_bytes, _reported(one.usage)) for one in tries]
-        try:
-            await self._store.break_off_call(reserved.call_id, problem.code, f"Broken off: {problem.detail}", received)
-        except Exception as error:
-            raise await self._fail_by_bug(wanted, reserved, error) from error
-
-    async def _fail_by_bug(self, wanted: Wanted, reserved: Reserved, error: Exception) -> ModelFault:
-        """Record a failure of our own, maybe after the answer was sold, and return it for the pod.
-
-        A reservation left open would refuse equal requests until the process ends.
-        """
-        log.error("purchase broke", exc_info=error, **_names(wanted))
-        fault = ModelFault(ErrorCode.MODEL_ERROR, f"The gateway failed: {type(error).__name__}.", is_charged=True)
-        await self._fail(wanted, reserved, fault)
-        return fault
-
-    async def _settle(self, wanted: Wanted, reserved: Reserved, answer: Answer, usage: TokenUsage) -> dict[str, Any]:
-        completion = answer.to_completion(f"chatcmpl-{reserved.call_id}", wanted.model.name) | {
-            "usage": {
-                "prompt_tokens": usage.input_tokens,
-                "completion_tokens": usage.output_tokens,
-                "total_tokens": usage.input_tokens + usage.output_tokens,
-            }
-        }
-        return await self._store.settle_call(
-            wanted.pod, reserved.call_id, completion, usage, estimated=answer.usage is None
-        )
-
-
-def _reported(usage: Usage | None) -> TokenUsage | None:
-    return None if usage is None else TokenUsage(usage.input_tokens, usage.output_tokens)
-
-
-def _usage_of(request: ModelRequest, answer: Answer) -> TokenUsage:
-    """Return what the provider reported, else an estimate that is rather too high."""
-    return _reported(answer.usage) or TokenUsage(
-        estimate_input(request.size_bytes, None), estimate_input(answer.size_bytes, None)
-    )
-
-
-def _names(wanted: Wanted) -> dict[str, Any]:
-    pod = wanted.pod
-    return {"namespace": pod.namespace, "session": pod.name, "agent": pod.agent, "epoch": pod.epoch}
+    def names(self) -> dict[str, Any]:
+        """What tells it from others in the log."""
+        pod = self.pod
+        return {"namespace": pod.namespace, "session": pod.name, "agent": pod.agent, "epoch": pod.epoch}

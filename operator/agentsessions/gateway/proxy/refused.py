@@ -18,30 +18,32 @@ from agentsessions.journal.refusals import (
     UnknownCall,
 )
 
-FINAL: Final[dict[type[Refusal], tuple[int, str, str]]] = {
-    StaleEpoch: (412, RefusalCode.STALE_EPOCH, "Not this agent's pod any more"),
-    NothingToPlay: (412, RefusalCode.NOTHING_TO_PLAY, "No turn to play"),
-    TurnMismatch: (412, RefusalCode.TURN_MISMATCH, "Not the open turn"),
-    UnknownCall: (404, RefusalCode.UNKNOWN_CALL, "No such tool call"),
-    # A class of error, so that the session tries again after a while: prices can be added.
-    PriceMissing: (403, ErrorCode.MODEL_ERROR, "The model has no price"),
+FINAL: Final[dict[type[Refusal], RefusalCode]] = {
+    StaleEpoch: RefusalCode.STALE_EPOCH,
+    NothingToPlay: RefusalCode.NOTHING_TO_PLAY,
+    TurnMismatch: RefusalCode.TURN_MISMATCH,
+    UnknownCall: RefusalCode.UNKNOWN_CALL,
 }
-"""Status, code and title; every other refusal passes by itself."""
+"""Every other refusal, but for limits and prices, passes by itself."""
+NO_PRICE_STATUS: Final = 403
+"""Not the provider's fault, as with other model errors."""
 
 
 def to_problem(refusal: Refusal) -> ProblemError:
     """Return the answer for the pod."""
     if isinstance(refusal, LimitReached):
         return limit_problem(refusal)
+    if isinstance(refusal, PriceMissing):
+        # A class of error, so that the session tries again after a while: prices can be added.
+        return ProblemError(ErrorCode.MODEL_ERROR, f"{refusal}.", status=NO_PRICE_STATUS)
     if type(refusal) not in FINAL:
         return unavailable(f"{refusal}.")
-    status, code, title = FINAL[type(refusal)]
-    return ProblemError(status, code, title, f"{refusal}.")
+    return ProblemError(FINAL[type(refusal)], f"{refusal}.")
 
 
 def limit_problem(reached: LimitReached) -> ProblemError:
     """Return the answer to a pod that came to a limit of its session."""
-    return ProblemError(402, LIMIT_CODES[reached.limit], "Limit reached", f"{reached.message}.")
+    return ProblemError(LIMIT_CODES[reached.limit], f"{reached.message}.")
 
 
 class RefusalRoute(APIRoute):

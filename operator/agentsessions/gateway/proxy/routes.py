@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from agentsessions.api import wire
+from agentsessions.gateway import genai
 from agentsessions.gateway.auth import current_pod
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.proxy.checks import find_model, read_request
@@ -13,6 +14,7 @@ from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
 from agentsessions.gateway.proxy.turns import agent_of, course_of, find_provider, next_turn, session_of
 from agentsessions.gateway.state import Gateway, gateway_of
+from agentsessions.gateway.tracing import TRACEPARENT, tracing
 from agentsessions.journal.refusals import AgentDone
 from agentsessions.journal.rows import PodIdentity
 
@@ -34,6 +36,8 @@ async def get_turn(gateway: Here, pod: Pod) -> Response:
 async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
     """Close the pinned turn; answer with the next one, or 204 after the last."""
     result = await gateway.store.commit_turn(pod, commit, course_of(session_of(gateway, pod).spec))
+    error = {genai.ERROR: commit.error.code.value} if commit.error is not None else {}
+    tracing().end_turn(pod, {genai.OUTCOME: commit.outcome.value, **error})
     return Response(status_code=204) if result.is_last else await _answer(gateway, pod)
 
 
@@ -72,9 +76,14 @@ async def list_models(gateway: Here, pod: Pod) -> dict[str, Any]:
 
 async def _answer(gateway: Gateway, pod: PodIdentity, *, hold_seconds: float = 0.0) -> Response:
     try:
-        return _json(await next_turn(gateway, pod, hold_seconds=hold_seconds))
+        turn = await next_turn(gateway, pod, hold_seconds=hold_seconds)
     except AgentDone:
         return Response(status_code=204)
+    answer = _json(turn)
+    is_played = turn.control is wire.Control.GO
+    if is_played and (trace := tracing().begin_turn(pod, turn.round, turn.k)) is not None:
+        answer.headers[TRACEPARENT] = trace
+    return answer
 
 
 def _json(value: wire.Turn | wire.ToolVerdict) -> Response:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -29,6 +30,7 @@ class Order:
     request: ModelRequest
     session_uid: str
     agent: str
+    step: int
     attempt: int
     """Which reservation of this request it is, from 1."""
     cap_tokens: int | None
@@ -38,10 +40,19 @@ class Order:
 class Seller:
     """Buys from providers, scripted ones included, with the tries that one purchase has."""
 
-    def __init__(self, upstream: Upstream, keys: KeyReader, scripted: ScriptedServer) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        keys: KeyReader,
+        scripted: ScriptedServer,
+        *,
+        tell: Callable[[Order, int], AbstractContextManager[Callable[[str], None]]],
+    ) -> None:
+        """Buy by these means; `tell` gives each try somewhere to tell its text as it comes."""
         self._upstream = upstream
         self._keys = keys
         self._scripted = scripted
+        self._tell = tell
         self._tries: OrderedDict[tuple[str, str, str], int] = OrderedDict()
 
     async def buy(self, order: Order, on_first_byte: Callable[[], None], tries: list[Accumulator]) -> Answer:
@@ -65,13 +76,14 @@ class Seller:
         async def attempt(number: int) -> Answer:
             self._remember(what, before + number)
             endpoint = await self._endpoint(order, before + number)
-            tries.append(collected := Accumulator())
-            try:
-                return await self._upstream.buy(endpoint, body, on_first_byte, collected)
-            except ModelFault as fault:
-                if not fault.is_charged:
-                    tries.remove(collected)
-                raise
+            with self._tell(order, before + number) as tell:
+                tries.append(collected := Accumulator(tell))
+                try:
+                    return await self._upstream.buy(endpoint, body, on_first_byte, collected)
+                except ModelFault as fault:
+                    if not fault.is_charged:
+                        tries.remove(collected)
+                    raise
 
         answer = await buy_with_retries(attempt)
         self._tries.pop(what, None)

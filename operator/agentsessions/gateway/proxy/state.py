@@ -5,8 +5,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agentsessions.gateway.auth import refuse_ended
+from agentsessions.gateway.deltas import teller
+from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
-from agentsessions.gateway.proxy.purchase import Purchases
+from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
 from agentsessions.gateway.proxy.upstream import Upstream
@@ -27,10 +29,13 @@ class ProxyState:
         self._upstream = Upstream(settings.allowed_provider_networks, own=own)
         self.purchases = Purchases(
             gateway.store,
-            Seller(self._upstream, KeyReader(gateway.client), self._scripted),
+            Seller(self._upstream, KeyReader(gateway.client), self._scripted, tell=teller(gateway.tails)),
+            Elsewhere(gateway.store, gateway.changes),
             refuse_ended=lambda pod: refuse_ended(pod, gateway.session(pod.session_uid)),
         )
         gateway.watch.subscribe(self.purchases.review)
+        # Another gateway may have journaled the change already: then no commit says that it is seen here now.
+        gateway.watch.subscribe(gateway.changes.wake)
         gateway.watch.before_end = self.purchases.ended
         self._watch: asyncio.Task[None] | None = None
 

@@ -92,7 +92,7 @@ def session_of(gateway: "Gateway", pod: PodIdentity) -> SessionView:
     session = gateway.session(pod.session_uid)
     if session is None:
         detail = f"Session {pod.namespace}/{pod.name} was deleted; its pod must end."
-        raise ProblemError(412, RefusalCode.SESSION_FINISHED, "Session is over", detail)
+        raise ProblemError(RefusalCode.SESSION_FINISHED, detail)
     return session
 
 
@@ -106,7 +106,7 @@ def agent_of(session: SessionView, pod: PodIdentity) -> Agent:
         if agent.name == pod.agent:
             return agent
     detail = f"Session {pod.namespace}/{pod.name} has no agent {pod.agent!r}; its pod must end."
-    raise ProblemError(412, RefusalCode.STALE_EPOCH, "Not this agent's pod any more", detail)
+    raise ProblemError(RefusalCode.STALE_EPOCH, detail)
 
 
 def find_provider(gateway: "Gateway", pod: PodIdentity, agent: Agent) -> Provider:

@@ -16,11 +16,18 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=253), nullable=False),
         sa.Column("namespace_uid", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("resource_version", sa.BigInteger(), nullable=True),
         sa.Column("type", sa.String(length=63), nullable=False),
         sa.Column("role", sa.String(length=63), nullable=False),
         sa.Column("mode", sa.String(length=63), nullable=False),
         sa.Column("operating_mode", sa.String(length=63), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("owner", sa.String(length=253), nullable=False),
+        sa.Column("session_id", sa.String(length=253), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("search", sa.Text(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("phase", sa.String(length=63), nullable=True),
@@ -33,13 +40,33 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("anchor_head", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("anchor_digest", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_sessions")),
     )
-    op.create_index(op.f("ix_sessions_created_at"), "sessions", ["created_at"], unique=False)
+    op.create_index(
+        op.f("ix_sessions_created_at_deleted_at_uid"), "sessions", ["created_at", "deleted_at", "uid"], unique=False
+    )
+    listed = (
+        "namespace deleted_at created_at uid type role mode phase owner session_id "
+        "started_at finished_at updated_at name namespace_uid search"
+    )
+    op.create_index("ix_sessions_list", "sessions", listed.split(), unique=False)
     op.create_index(
         op.f("ix_sessions_namespace_name_created_at"), "sessions", ["namespace", "name", "created_at"], unique=False
     )
-    op.create_index(op.f("ix_sessions_phase"), "sessions", ["phase"], unique=False)
+    op.create_table(
+        "session_labels",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=317), nullable=False),
+        sa.Column("value", sa.String(length=63), nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_session_labels_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "key", name=op.f("pk_session_labels")),
+    )
+    op.create_index(
+        op.f("ix_session_labels_key_value_session_uid"), "session_labels", ["key", "value", "session_uid"], unique=False
+    )
     op.create_table(
         "spending",
         sa.Column("namespace", sa.String(length=63), nullable=False),
@@ -47,6 +74,20 @@ def upgrade() -> None:
         sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost_micro_usd", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("namespace", "day", name=op.f("pk_spending")),
+    )
+    op.create_table(
+        "changes",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_changes")),
+    )
+    op.create_index(op.f("ix_changes_number"), "changes", ["number"], unique=False)
+    op.create_table(
+        "instances",
+        sa.Column("id", sa.String(length=253), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("beats", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
     )
     op.create_table(
         "entries",
@@ -93,8 +134,14 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.String(length=256), nullable=True),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("tool_call_id", sa.String(length=128), nullable=True),
+        sa.Column("tool_name", sa.String(length=64), nullable=True),
+        sa.Column("extra_data", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("sent_digest", sa.String(length=64), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("agent", sa.String(length=63), nullable=True),
         sa.Column("epoch", sa.Integer(), nullable=True),
         sa.Column("round", sa.Integer(), nullable=True),
@@ -119,6 +166,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("served_epoch", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(length=253), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("model", sa.String(length=128), nullable=False),
         sa.Column("prompt_digest", sa.String(length=64), nullable=False),
@@ -157,6 +205,8 @@ def upgrade() -> None:
         ["session_uid", "agent", "prompt_digest"],
         unique=False,
     )
+    is_open = sa.text("state = 'open'")
+    op.create_index("ix_model_calls_open", "model_calls", ["owner"], postgresql_where=is_open, sqlite_where=is_open)
     op.create_index(op.f("ix_model_calls_session_uid_state"), "model_calls", ["session_uid", "state"], unique=False)
     op.create_table(
         "rounds",
@@ -229,3 +279,51 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_usage_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_usage")),
     )
+    op.create_index(op.f("ix_usage_last_at_session_uid"), "usage", ["last_at", "session_uid"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("act", sa.String(length=63), nullable=False),
+        sa.Column("by", sa.String(length=16), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("code", sa.String(length=63), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("actor_uid", sa.Text(), nullable=False),
+        sa.Column("namespace", sa.String(length=63), nullable=False),
+        sa.Column("namespace_uid", sa.String(length=64), nullable=False),
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("session_name", sa.String(length=253), nullable=False),
+        sa.Column("request_id", sa.String(length=128), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=True),
+        sa.Column("field_manager", sa.Text(), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.Column("once", sa.String(length=96), nullable=True),
+        sa.Column("previous_hash", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
+        sa.UniqueConstraint("once", name=op.f("uq_audit_once")),
+    )
+    op.create_index(op.f("ix_audit_actor_number"), "audit", ["actor", "number"], unique=False)
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
+    op.create_index(op.f("ix_audit_namespace_number"), "audit", ["namespace", "number"], unique=False)
+    op.create_index(op.f("ix_audit_session_uid_generation"), "audit", ["session_uid", "generation"], unique=False)
+    head = op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
+    )
+    op.bulk_insert(head, [{"id": 1, "number": 0, "digest": ""}])
+    op.create_table(
+        "audit_pending",
+        sa.Column("once", sa.String(length=96), nullable=False),
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("record", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("once", name=op.f("pk_audit_pending")),
+    )
+    op.create_index(op.f("ix_audit_pending_due_at"), "audit_pending", ["due_at"], unique=False)
+    op.create_index(op.f("ix_audit_pending_session_uid"), "audit_pending", ["session_uid"], unique=False)

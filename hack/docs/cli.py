@@ -1,0 +1,125 @@
+"""Write docs/cli.md from the command line itself: `python hack/docs/cli.py [--check]`."""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from agentsessions.cli.identity import ACCOUNT, commands
+from agentsessions.cli.main import load, shared_params
+from agentsessions.cli.table import SECTIONS, Verb
+
+TARGET: Final = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+REPAIR: Final = "make generate"
+SHARED: Final = frozenset(param.name for param in shared_params())
+
+INTRODUCTION: Final = f"""\
+# The command line
+
+<!-- generated from operator/agentsessions/cli by `{REPAIR}`; do not edit -->
+
+`kubectl agentsession`, or `agentsession` by itself. A `SESSION` is a name, `@latest` for the newest session of the
+namespace, or what `-o name` prints. Verbs that read the journal (`logs`, `steps`, `messages`, `replay`, `diff`,
+`verify`, `export`) also take a uid, and work when the pods, and the session itself, are gone.
+
+- **Where to.** Objects are read and changed at the API server of the kubeconfig, as kubectl does: `KUBECONFIG`,
+  `--context`, tokens, certificates and credential plugins work alike. The journal is read at the gateway, through a
+  port-forward that lasts as long as the command, or at the address that `--gateway` gives.
+- **Who you are.** The gateway takes the kubeconfig's bearer token. A user with a client certificate, as kind's admin,
+  has none: for them a token of a service account is asked for, `{ACCOUNT}` in the session's namespace, or the one
+  that `--as-account` names; it lives ten minutes, in memory alone. Make one with
+
+  ```
+  {commands("NAMESPACE")[0]}
+  {commands("NAMESPACE")[1]}
+  ```
+
+  It may then do at the gateway what its role says. `kubectl agentsession doctor` checks this and all else.
+- **Output.** `-o json`, `-o yaml`, `-o name`, `-o wide` where they make sense. Colours on a terminal alone (`NO_COLOR`
+  turns them off); nothing is cut when the output is no terminal. What models say cannot move the cursor.
+- **Exit codes.** 0 done; 1 it failed; 2 the command makes no sense; 124 not within `--timeout`; 130 after Ctrl-C.
+  Errors are one sentence on standard error; `AGENTSESSIONS_DEBUG=1` shows where an unexpected one came from.
+- **Completion.** kubectl completes verbs, options and names of sessions, once its own completion is set up:
+  `kubectl_complete-agentsession` comes with the program. For `agentsession` alone: `agentsession --install-completion`.
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    parts = [INTRODUCTION, "## Options of every verb\n", *_table(shared_params())]
+    for title, verbs in SECTIONS.items():
+        parts.append(f"## {title}\n")
+        parts += [
+            "| verb | what |\n|---|---|",
+            *(f"| [{one.name}](#{one.name}) | {one.summary} |" for one in verbs),
+            "",
+        ]
+        for verb in verbs:
+            parts += _verb(verb)
+    return "\n".join(parts)
+
+
+def _verb(verb: Verb) -> Iterator[str]:
+    command = load(verb)
+    yield f"### {verb.name}\n"
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield from _command(verb.name, command)
+        return
+    yield f"{command.help}\n"
+    for name, one in inner.items():
+        yield f"#### {verb.name} {name}\n"
+        yield from _command(f"{verb.name} {name}", one)
+
+
+def _command(path: str, command: Any) -> Iterator[str]:
+    own = [param for param in command.params if param.name not in SHARED and not getattr(param, "hidden", False)]
+    arguments = [param for param in own if param.param_type_name == "argument"]
+    words = " ".join(_word(param) for param in arguments)
+    yield f"```\nkubectl agentsession {path}{f' {words}' if words else ''} [options]\n```\n"
+    yield f"{inspect.cleandoc(command.help or '')}\n"
+    yield from _table(own)
+
+
+def _word(param: Any) -> str:
+    name = param.metavar or param.name.upper()
+    return name if param.required or name.startswith("[") else f"[{name}]"
+
+
+def _table(params: list[Any]) -> Iterator[str]:
+    rows = [_row(param) for param in params]
+    if rows:
+        yield "| | |\n|---|---|"
+        yield from rows
+        yield ""
+
+
+def _row(param: Any) -> str:
+    if param.param_type_name == "argument":
+        shown = f"`{param.metavar or param.name.upper()}`"
+    else:
+        shown = ", ".join(f"`{name}`" for name in sorted(param.opts, key=len))
+    notes = [param.help or ""]
+    default = param.default
+    if isinstance(default, str | int | float) and not isinstance(default, bool):
+        notes.append(f"Default `{default}`.")
+    if envvar := getattr(param, "envvar", None):
+        notes.append(f"Or `{envvar}`.")
+    return f"| {shown} | {' '.join(filter(None, notes))} |".replace("\n", " ")
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    text = render()
+    if "--check" not in sys.argv[1:]:
+        TARGET.write_text(text)
+        return 0
+    if TARGET.exists() and TARGET.read_text() == text:
+        return 0
+    print(f"docs/{TARGET.name} does not say what the command line says: run `{REPAIR}`", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

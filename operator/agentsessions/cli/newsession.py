@@ -1,0 +1,115 @@
+"""A session's manifest, from what the flags of `create`, `run` and `chat` say. Pure, but for reading files."""
+
+import re
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import yaml
+
+from agentsessions.api.names import API_VERSION, DEFAULT_AGENT, MAX_SESSION_NAME
+from agentsessions.cli.failures import UsageFailure
+
+Json = dict[str, Any]
+KIND: Final = "AgentSession"
+SUFFIX_BYTES: Final = 3
+SLUG: Final = 30
+_OTHER: Final = re.compile(r"[^a-z0-9]+")
+
+NameOption = Annotated[str | None, typer.Option("--name", help="Name; by default one that follows from the goal.")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="Title for people.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Model; by default the provider's first.")]
+ProviderOption = Annotated[str | None, typer.Option("--provider", help="ModelProvider; `default` by default.")]
+InstructionsOption = Annotated[str | None, typer.Option("--instructions", help="The agent's system prompt.")]
+ContextOption = Annotated[
+    str | None, typer.Option("--context-text", help="Text for the agent besides the goal; @FILE reads it.")
+]
+StepsOption = Annotated[int | None, typer.Option("--max-steps", min=1, help="Model answers at most.")]
+TokensOption = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens at most.")]
+SecondsOption = Annotated[int | None, typer.Option("--max-seconds", min=1, help="Seconds of work at most.")]
+
+
+def build_spec(  # noqa: PLR0913  # one for each flag
+    *,
+    goal: str | None = None,
+    title: str | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    instructions: str | None = None,
+    context_text: str | None = None,
+    max_steps: int | None = None,
+    max_tokens: int | None = None,
+    max_seconds: int | None = None,
+    is_open: bool = False,
+) -> Json:
+    """Return a spec that says only what was given."""
+    agent = _given(
+        instructions=instructions,
+        model=_given(name=model, providerRef=_given(name=provider)),
+    )
+    return _given(
+        goal=goal,
+        title=title,
+        context=_given(text=read_text(context_text)),
+        agents=[{"name": DEFAULT_AGENT, **agent}] if agent else None,
+        limits=_given(maxSteps=max_steps, maxTokens=max_tokens, timeoutSeconds=max_seconds),
+        conversation={"open": True} if is_open else None,
+    )
+
+
+def _given(**fields: Any) -> Json:
+    return {name: value for name, value in fields.items() if value not in (None, {})}
+
+
+def read_text(text: str | None) -> str | None:
+    """Return a text, or that of the file that `@FILE` names.
+
+    Raises:
+        UsageFailure: The file cannot be read.
+    """
+    if text is None or not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFailure(f"{text[1:]} cannot be read as text: {error}") from error
+
+
+def name_from(text: str) -> str:
+    """Return a name that begins like a text, and is new."""
+    slug = _OTHER.sub("-", text.lower()).strip("-")[:SLUG].rstrip("-") or "session"
+    return f"{slug}-{secrets.token_hex(SUFFIX_BYTES)}"[:MAX_SESSION_NAME]
+
+
+def read_manifest(source: str) -> Json:
+    """Return the one AgentSession of a file; `-` is standard input.
+
+    Raises:
+        UsageFailure: There is none, or more than one object.
+    """
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        found = [one for one in yaml.safe_load_all(text) if one is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFailure(f"{source} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        raise UsageFailure(f"{source} is not YAML{f' (line {where.line + 1})' if where else ''}") from None
+    if len(found) != 1 or not isinstance(found[0], dict) or found[0].get("kind") != KIND:
+        kinds = ", ".join(str(one.get("kind")) for one in found if isinstance(one, dict)) or "nothing"
+        raise UsageFailure(f"{source} must hold one {KIND} and has {kinds}: apply the rest with `kubectl apply -f`")
+    manifest: Json = found[0]
+    return manifest
+
+
+def build_manifest(name: str | None, spec: Json, base: Json | None = None) -> Json:
+    """Return the manifest of a session: what a file says, with what the flags say on top."""
+    manifest = base or {"apiVersion": API_VERSION, "kind": KIND, "metadata": {}}
+    metadata = dict(manifest.get("metadata") or {})
+    if name:
+        metadata["name"] = name
+    if not metadata.get("name") and not metadata.get("generateName"):
+        metadata["name"] = name_from(spec.get("title") or spec.get("goal") or "session")
+    return {**manifest, "metadata": metadata, "spec": {**(manifest.get("spec") or {}), **spec}}

@@ -1,0 +1,121 @@
+"""Engines over PostgreSQL: several gateways share one journal, and one of them writes at a time.
+
+- Each transaction of a writer first takes one advisory lock. What SQLite's write lock gives (no two jobs at once, no
+  deadlock, commits in one order) holds between processes too, and group commit keeps the rate.
+- No process can hold the lock for ever: one that hangs in a transaction has it ended by the server, one that waits
+  too long gives up, and connections to a machine that is gone end in seconds.
+- A commit is on the disk before it is acknowledged, whatever the server's default.
+"""
+
+from typing import Any, Final
+
+import orjson
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+DRIVER: Final = "postgresql+psycopg"
+DRIVERS: Final = frozenset({DRIVER, "postgresql", "postgres"})
+"""As administrators write them; the driver is ours to choose."""
+MAX_BATCH: Final = 60
+"""Jobs in one transaction. From 64 savepoints on, the server's own bookkeeping makes readers slow."""
+READERS: Final = 8
+WRITER_LOCK: Final = 0x6167656E74736573
+"""Key of the advisory lock: any number that no other program uses in this database."""
+MIGRATES: Final = "journal_migrates"
+"""Execution option of the connection that migrates: it waits as long as it takes."""
+
+_CONNECTION: Final[dict[str, str | int]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+    "fallback_application_name": "agentsessions-gateway",
+}
+_SESSION: Final = {"jit": "off", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "10s"}
+_WRITER: Final = _SESSION | {
+    "default_transaction_isolation": r"read\ committed",  # what was committed before the lock came is seen
+    "lock_timeout": "15s",  # longer than any other may idle with the lock
+    "synchronous_commit": "on",
+}
+_READER: Final = _SESSION | {
+    "default_transaction_isolation": r"repeatable\ read",
+    "default_transaction_read_only": "on",
+}
+
+
+def is_postgresql(url: URL) -> bool:
+    """Return whether a URL is one of PostgreSQL."""
+    return url.drivername in DRIVERS
+
+
+def create_writer_engine(url: URL) -> Engine:
+    """Return an engine with the one connection that writes."""
+    engine = create_engine(
+        url.set(drivername=DRIVER),
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args=_arguments(url, _WRITER),
+        json_serializer=_to_text,
+        json_deserializer=orjson.loads,
+    )
+
+    @event.listens_for(engine, "begin")
+    def take_lock(connection: Connection) -> None:
+        if connection.get_execution_options().get(MIGRATES):
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+
+    return engine
+
+
+def create_reader_engine(url: URL) -> AsyncEngine:
+    """Return an engine for reads; each of its transactions sees one state of the database."""
+    return create_async_engine(
+        url.set(drivername=DRIVER),
+        pool_size=READERS,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args=_arguments(url, _READER),
+        json_serializer=_to_text,
+        json_deserializer=orjson.loads,
+    )
+
+
+async def connect_listener(url: URL) -> psycopg.AsyncConnection:
+    """Return a connection that can wait for notifications.
+
+    Raises:
+        psycopg.OperationalError: The server cannot be reached.
+    """
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return await psycopg.AsyncConnection.connect(plain, autocommit=True, **_arguments(url, _SESSION))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether the server was away or busy: the same may succeed in a moment."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError) or not isinstance(error.orig, psycopg.Error):
+        return False
+    is_standby = isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction)  # since a moment ago: it failed over
+    return error.connection_invalidated or is_standby or isinstance(error, OperationalError | InterfaceError)
+
+
+def _arguments(url: URL, settings: dict[str, str]) -> dict[str, Any]:
+    """Return what connects; what the URL says itself comes last, and so wins."""
+    given = url.query.get("options", "")
+    own = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    options = f"{own} {given if isinstance(given, str) else ' '.join(given)}".strip()
+    named = {name: value for name, value in _CONNECTION.items() if name not in url.query}
+    return {**named, "options": options}
+
+
+def _to_text(value: object) -> str:
+    return orjson.dumps(value).decode()

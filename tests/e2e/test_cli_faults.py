@@ -1,0 +1,121 @@
+"""Commands that follow a session while the gateway, its pod, or the session itself goes: none hangs, each says why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.commandline import CommandLine, Running, a_place
+from tests.e2e.faults import crash, kill_containers, scale
+from tests.e2e.product import SYSTEM, Product
+
+pytestmark = [pytest.mark.e2e, pytest.mark.requirement("OPS-5")]
+
+GATEWAY = "agentsessions-gateway"
+WORK = {
+    "when": {"step": 1, "text": "work"},
+    "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": "sleep 20; echo worked"}}]},
+}
+SLOW = {"when": {"text": "slow"}, "answer": {"text": "At last.", "delayMilliseconds": 15_000}}
+TALK = {"answer": {"text": "It is done."}}
+FOLLOWERS = ["run", "logs", "wait"]
+PATIENT = "4m"
+
+
+@pytest.fixture(scope="module")
+def cli(product: Product) -> Iterator[CommandLine]:
+    """Return the command line in a namespace with a model that takes its time."""
+    with a_place(product) as found:
+        found.script(WORK, SLOW, TALK, name="default")
+        yield found
+
+
+def follow(cli: CommandLine, verb: str, name: str, timeout: str = PATIENT) -> tuple[str, ...]:
+    """Return the words that follow a session that works; where `run` does not make it, it is made."""
+    if verb == "run":
+        return ("run", "work", "--follow", "--name", name, "--timeout", timeout)
+    cli("create", name, "--goal", "work", "--max-seconds", "600")
+    more = ("-f",) if verb == "logs" else ()
+    return (verb, name, *more, "--timeout", timeout)
+
+
+def await_work(cli: CommandLine, running: Running, verb: str, name: str) -> None:
+    """Wait until the session's tool runs, as the command shows it where it shows anything."""
+    if verb == "wait":
+        cli.product.wait_phase(cli.namespace, name, "Running")
+    else:
+        running.await_line("calls  shell")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("verb", FOLLOWERS)
+def test_follower_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Product, verb: str) -> None:
+    name = f"gateway-{verb}"
+    with cli.running(*follow(cli, verb, name)) as running:
+        await_work(cli, running, verb, name)
+        crash(product, SYSTEM, GATEWAY)
+        assert running.end() == 0, running.text
+    assert "Completed" in running.text
+    if verb != "wait":
+        assert running.text.count("calls  shell") == 1, "each entry is told once"
+        assert "gets   worked" in running.text
+
+
+@pytest.mark.parametrize("verb", FOLLOWERS)
+def test_follower_goes_on_when_the_pod_is_killed(cli: CommandLine, product: Product, verb: str) -> None:
+    name = f"pod-{verb}"
+    with cli.running(*follow(cli, verb, name)) as running:
+        await_work(cli, running, verb, name)
+        session = product.session(cli.namespace, name)
+        (pod,) = product.session_pods(cli.namespace, session["metadata"]["uid"])
+        kill_containers(product, cli.namespace, pod.metadata.name)
+        assert running.end() == 0, running.text
+    assert "Completed" in running.text
+
+
+@pytest.mark.parametrize("verb", FOLLOWERS)
+def test_follower_ends_when_the_session_is_deleted(cli: CommandLine, product: Product, verb: str) -> None:
+    name = f"deleted-{verb}"
+    with cli.running(*follow(cli, verb, name)) as running:
+        await_work(cli, running, verb, name)
+        product.kubectl("delete", "agentsession", name, "-n", cli.namespace, "--wait=false")
+        code = running.end(60)
+    assert code == (0 if verb == "logs" else 1), running.text
+    assert "deleted" in running.text
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("verb", ["run", "logs"])
+def test_follower_gives_up_in_time_while_the_gateway_is_away(cli: CommandLine, product: Product, verb: str) -> None:
+    name = f"away-{verb}"
+    with cli.running(*follow(cli, verb, name, timeout="25s")) as running:
+        await_work(cli, running, verb, name)
+        began = time.monotonic()
+        with scale(product, SYSTEM, GATEWAY, 0):
+            assert running.end(40) == 124, running.text
+        assert time.monotonic() - began < 120
+    product.wait_phase(cli.namespace, name, "Completed")  # who gave up following took nothing from the session
+
+
+@pytest.mark.alone
+def test_chat_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Product) -> None:
+    with cli.running("chat", "--name", "chat-gateway", "--timeout", PATIENT) as running:
+        running.type("Hello")
+        running.await_line("It is done.")
+        running.type("slow")
+        product.wait_phase(cli.namespace, "chat-gateway", "Running")
+        crash(product, SYSTEM, GATEWAY)
+        running.type("/close")
+        assert running.end() == 0, running.text
+    assert "At last." in running.text
+
+
+def test_chat_ends_when_the_session_is_deleted(cli: CommandLine, product: Product) -> None:
+    with cli.running("chat", "--name", "chat-deleted", "--timeout", PATIENT) as running:
+        running.type("slow")
+        product.wait_phase(cli.namespace, "chat-deleted", "Running")
+        product.kubectl("delete", "agentsession", "chat-deleted", "-n", cli.namespace, "--wait=false")
+        assert running.end(90) == 1, running.text
+    assert "does not answer any more" in running.text or "no session" in running.text

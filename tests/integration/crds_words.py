@@ -1,0 +1,246 @@
+"""One refusal for each CEL rule of the CRDs: how to cause it, and what the API server then says, word for word."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from tests.integration.crds_cluster import ROOT, Manifest, a_provider, a_session, an_agent
+
+NO_CHANGE: Final = "cannot change after creation: create a new session"
+QUANTITY: Final = "must be a quantity such as 500m or 1Gi"
+RESOURCES: Final = "only cpu, memory and ephemeral-storage can be set"
+METRICS: Final[Manifest] = {"type": "Metrics", "schedule": {"intervalSeconds": 5, "durationSeconds": 60}}
+TALK: Final[Manifest] = {"conversation": {"open": True, "idleSeconds": 30, "maxHistory": 10}}
+FULL: Final[Manifest] = {
+    "sessionId": "rows-1",
+    "owner": "kubernetes-admin",
+    "context": {"text": "a"},
+    "agents": an_agent(),
+    "workspace": {"size": "1Gi"},
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as a CRD has it."""
+
+    kind: str
+    place: str
+    """Of the schema that has it; `[]` stands for items, `{}` for values."""
+    message: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What causes a rule to refuse."""
+
+    rule: Rule
+    at: str
+    """The field that the refusal names."""
+    begin: Manifest
+    """The object to create; with a change, it is accepted."""
+    phase: str = ""
+    """Of the object before the change."""
+    change: Manifest = field(default_factory=dict)
+    """Merge patch of the object; of its status, if it names that."""
+    words: str = ""
+    """What is said, where the rule composes that."""
+    beside: tuple[tuple[str, str], ...] = ()
+    """What other rules say to it: field and message."""
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """All that is said, with the field that it is said of."""
+        return [(self.at, self.words or self.rule.message), *self.beside]
+
+
+def rules() -> Iterator[Rule]:
+    """Return every rule of every CRD."""
+    for path in sorted((ROOT / "crds").glob("*.yaml")):
+        crd = yaml.safe_load(path.read_text())
+        for version in crd["spec"]["versions"]:
+            for place, message in _walk(version["schema"]["openAPIV3Schema"], ""):
+                yield Rule(crd["spec"]["names"]["kind"], place, message)
+
+
+def single_words() -> set[str]:
+    """Return the messages about fields of the spec that can have one value only, so that nobody can change them."""
+    crd = yaml.safe_load((ROOT / "crds" / "agentsessions.dev_agentsessions.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    return {f"spec.{name} {NO_CHANGE}" for name, schema in spec.items() if len(schema.get("enum", ())) == 1}
+
+
+def _walk(schema: Manifest, place: str) -> Iterator[tuple[str, str]]:
+    yield from ((place, rule["message"]) for rule in schema.get("x-kubernetes-validations", ()))
+    for name, inner in (schema.get("properties") or {}).items():
+        yield from _walk(inner, f"{place}.{name}")
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(inner := schema.get(key), dict):
+            yield from _walk(inner, place + mark)
+
+
+def _new(place: str, message: str, at: str, **spec: Any) -> Row:
+    """Return a session that cannot be created."""
+    return Row(Rule("AgentSession", place, message), at, a_session(**spec))
+
+
+def _held(name: str, value: Any, *, before: Manifest = FULL, **with_it: Any) -> Row:
+    """Return a session of which a field of the spec cannot change, nor those that go with it."""
+    rule = Rule("AgentSession", ".spec", f"spec.{name} {NO_CHANGE}")
+    beside = tuple((f"spec.{other}", f"spec.{other} {NO_CHANGE}") for other in with_it)
+    return Row(rule, f"spec.{name}", a_session(**before), change={"spec": {name: value, **with_it}}, beside=beside)
+
+
+def _talked(message: str, at: str, before: Manifest, **change: Any) -> Row:
+    """Return a session whose conversation cannot change so."""
+    rule = Rule("AgentSession", ".spec.conversation", message)
+    return Row(rule, at, a_session(**before), change={"spec": {"conversation": change}})
+
+
+def _root(message: str, at: str, phase: str, change: Manifest, words: str = "") -> Row:
+    """Return a session in a phase in which it cannot change so."""
+    return Row(Rule("AgentSession", "", message), at, a_session(), phase=phase, change=change, words=words)
+
+
+def _offer(message: str, place: str = ".spec", at: str = "spec", **spec: Any) -> Row:
+    """Return a provider that cannot be created."""
+    return Row(Rule("ModelProvider", place, message), at, a_provider(**spec))
+
+
+def _resources(**resources: Any) -> Manifest:
+    return {"agents": an_agent(resources=resources)}
+
+
+_SPEC, _AGENT, _FILE = ".spec", ".spec.agents[]", {"configMapKeyRef": {"name": "a", "key": "b"}}
+_SCRIPT: Final = {"rules": [{"answer": {"text": "hello"}}]}
+_GIVE_ONE: Final = "give at most one of text, json and configMapKeyRef"
+_TAKEN: Final = (
+    "this name is reserved: AGENTSESSIONS_*, OPENAI_*, SSL_CERT_*, PYTHON*, LD_*, *_PROXY, PATH and HOME cannot be set"
+)
+_OUTSIDE: Final = "path must stay inside the workspace: relative, without '.', '..' or empty parts"
+_FINISHED: Final = "session is finished: operatingMode cannot change; create a new session"
+_TOGETHER: Final = "spec.conversation cannot be added or removed after creation: create a new session"
+
+ROWS: Final[dict[str, Row]] = {
+    "a name too long": Row(
+        Rule("AgentSession", "", "metadata.name is too long: use at most 52 characters"),
+        "metadata.name",
+        a_session("n" * 53),
+    ),
+    "a finished session": _root(
+        _FINISHED,
+        "spec.operatingMode",
+        "Completed",
+        {"spec": {"operatingMode": "Paused"}},
+        "session is finished (Completed): operatingMode cannot change; create a new session",
+    ),
+    "no phase any more": _root(
+        "status.phase cannot be removed once it is set: keep it when you write status",
+        "status.phase",
+        "Running",
+        {"status": {"phase": None}},
+    ),
+    "a move that the table has not": _root(
+        "status.phase must move by the table in docs/states.md",
+        "status.phase",
+        "Completed",
+        {"status": {"phase": "Running"}},
+        "status.phase cannot move from Completed to Running: see the table in docs/states.md",
+    ),
+    "a cancelled session": Row(
+        Rule("AgentSession", _SPEC, "a cancelled session stays cancelled: create a new session instead"),
+        "spec",
+        a_session(operatingMode="Cancelled"),
+        change={"spec": {"operatingMode": "Running"}},
+    ),
+    "nothing to do": _new(_SPEC, "give spec.goal, or set spec.conversation.open to true", "spec", goal=None),
+    "a conversation later": Row(
+        Rule("AgentSession", _SPEC, _TOGETHER), "spec.conversation", a_session(), change={"spec": TALK}
+    ),
+    "rounds without a schedule": _new(
+        _SPEC, "spec.schedule belongs to type Metrics, and type Metrics needs it", "spec", type="Metrics"
+    ),
+    "rounds that talk": _new(
+        _SPEC, "type Metrics needs spec.goal and takes no spec.conversation", "spec", **METRICS, **TALK
+    ),
+    "another type": _held("type", "Custom", before=METRICS, schedule=None),
+    "another own id": _held("sessionId", "rows-2"),
+    "another owner": _held("owner", "somebody"),
+    "another goal": _held("goal", "another"),
+    "another context": _held("context", {"text": "b"}),
+    "other agents": _held("agents", an_agent(instructions="another")),
+    "another schedule": _held("schedule", {"intervalSeconds": 6}, before=METRICS),
+    "another workspace": _held("workspace", {"size": "2Gi"}),
+    "two contexts": _new(".spec.context", _GIVE_ONE, "spec.context", context={"text": "a", "json": {"a": 1}}),
+    "a file elsewhere": _new(
+        ".spec.context.files[].path",
+        _OUTSIDE,
+        "spec.context.files[0].path",
+        context={"files": [{"path": "../a", **_FILE}]},
+    ),
+    "a request for something else": _new(
+        f"{_AGENT}.resources.requests",
+        RESOURCES,
+        "spec.agents[0].resources.requests",
+        **_resources(requests={"example.com/gpu": "1"}),
+    ),
+    "a limit of something else": _new(
+        f"{_AGENT}.resources.limits",
+        RESOURCES,
+        "spec.agents[0].resources.limits",
+        **_resources(limits={"example.com/gpu": "1"}),
+    ),
+    "a request of no quantity": _new(
+        f"{_AGENT}.resources.requests{{}}",
+        QUANTITY,
+        "spec.agents[0].resources.requests[cpu]",
+        **_resources(requests={"cpu": "much"}),
+    ),
+    "a limit of no quantity": _new(
+        f"{_AGENT}.resources.limits{{}}",
+        QUANTITY,
+        "spec.agents[0].resources.limits[cpu]",
+        **_resources(limits={"cpu": "much"}),
+    ),
+    "a reserved variable": _new(
+        f"{_AGENT}.env[].name",
+        _TAKEN,
+        "spec.agents[0].env[0].name",
+        agents=an_agent(env=[{"name": "PATH", "value": "/"}]),
+    ),
+    "another wait": _talked(
+        f"spec.conversation.idleSeconds {NO_CHANGE}", "spec.conversation.idleSeconds", TALK, idleSeconds=31
+    ),
+    "another window": _talked(
+        f"spec.conversation.maxHistory {NO_CHANGE}", "spec.conversation.maxHistory", TALK, maxHistory=None
+    ),
+    "a conversation opened again": _talked(
+        "spec.conversation.open can only change to false: create a new session to talk on",
+        "spec.conversation.open",
+        {"conversation": {"open": False}},
+        open=True,
+    ),
+    "a workspace of no size": _new(".spec.workspace.size", QUANTITY, "spec.workspace.size", workspace={"size": "big"}),
+    "a real provider nowhere": _offer("type OpenAICompatible needs url and takes no script", type="OpenAICompatible"),
+    "a scripted provider somewhere": _offer(
+        "type Scripted needs script and takes neither url nor apiKeySecretRef",
+        type="Scripted",
+        script=_SCRIPT,
+        url="https://example.com",
+    ),
+    "another type of provider": Row(
+        Rule("ModelProvider", _SPEC, "type is immutable: create a provider with another name"),
+        "spec",
+        a_provider(type="Scripted", script=_SCRIPT),
+        change={"spec": {"type": "OpenAICompatible", "url": "https://example.com", "script": None}},
+    ),
+    "an answer of nothing": _offer(
+        "an answer needs text, toolCalls or error",
+        ".spec.script.rules[].answer",
+        "spec.script.rules[0].answer",
+        type="Scripted",
+        script={"rules": [{"answer": {"delayMilliseconds": 5}}]},
+    ),
+}

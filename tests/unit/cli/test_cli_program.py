@@ -1,0 +1,276 @@
+"""The program as a whole against a scripted API server: exit codes, forms of output, one sentence for each error."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import ROOT, Run, listed, resource
+from tests.unit.client.script_server import Answer, Asked, ScriptServer
+
+FORBIDDEN = Answer(403, {"kind": "Status", "reason": "Forbidden", "message": "User bob cannot list agentsessions."})
+WAIT_SECONDS = 1
+
+
+def watched(*events: tuple[str, dict[str, object]]) -> bytes:
+    return b"".join(json.dumps({"type": type_, "object": thing}).encode() + b"\n" for type_, thing in events)
+
+
+def play(*states: dict[str, object] | None, then: tuple[tuple[str, dict[str, object]], ...] = ()) -> object:
+    """Answer each GET of the session with the next state (None is 404), and each watch with `then`."""
+    left = list(states)
+
+    def answer(asked: Asked) -> Answer:
+        if "watch=true" in asked.path:
+            return Answer(body=watched(*then))
+        state = left.pop(0) if len(left) > 1 else left[0]
+        if state is None:
+            return Answer(404, {"kind": "Status", "reason": "NotFound", "message": "not found"})
+        return Answer(body=state)
+
+    return answer
+
+
+def test_list_prints_a_table_without_colour(server: ScriptServer, run: Run) -> None:
+    server.script = [Answer(body=listed(resource("done", "Completed"), resource("hello", "Running")))]
+    done = run("list")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["NAME", "PHASE"], ["hello", "Running"], ["done", "Completed"],
+    ]  # fmt: skip
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [("list", "-n", "other"), ("-n", "other", "list")], ids=["behind", "in front"])
+def test_namespace_may_stand_before_the_verb_or_behind(server: ScriptServer, run: Run, words: tuple[str, ...]) -> None:
+    server.script = [Answer(body=listed())]
+    assert run(*words).stderr == "no sessions in namespace other\n"
+    assert "/namespaces/other/agentsessions" in server.asked[0].path
+
+
+def test_output_is_json_yaml_or_names(server: ScriptServer, run: Run) -> None:
+    server.script = [Answer(body=listed(resource()))]
+    assert json.loads(run("list", "-o", "json").stdout)["items"][0]["metadata"]["name"] == "hello"
+    assert "name: hello" in run("list", "-o", "yaml").stdout
+    assert run("list", "-o", "name").stdout == "agentsession/hello\n"
+
+
+def test_latest_is_the_youngest_session(server: ScriptServer, run: Run) -> None:
+    young = resource("young", metadata={"creationTimestamp": "2026-11-02T11:00:00Z"})
+    server.answer = lambda asked: Answer(
+        body=young if asked.path.endswith("/young") else listed(resource("old"), young)
+    )
+    done = run("get", "@latest")
+    assert "demo/young" in done.stdout, done.stderr
+
+
+def test_latest_of_nothing_is_told(server: ScriptServer, run: Run) -> None:
+    server.script = [Answer(body=listed())]
+    done = run("get", "@latest")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: namespace 'demo' has no session")
+
+
+def test_refusal_is_one_sentence(server: ScriptServer, run: Run) -> None:
+    server.script = [FORBIDDEN]
+    done = run("list")
+    assert (done.returncode, done.stderr) == (1, "error: User bob cannot list agentsessions.\n")
+
+
+def test_cluster_without_the_product_is_told(server: ScriptServer, run: Run) -> None:
+    server.script = [Answer(404, b"404 page not found\n")]
+    assert "does not know agentsessions: install the product" in run("list").stderr
+
+
+def test_server_that_does_not_answer_is_told(run: Run, tmp_path: Path) -> None:
+    config = json.loads((tmp_path / "config").read_text())
+    config["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:1"
+    (tmp_path / "config").write_text(json.dumps(config))
+    done = run("list")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the API server at http://127.0.0.1:1 does not answer")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("lst",), ("list", "--nope"), ("get",), ("wait", "x", "--for", "Done"), ("wait", "x", "--timeout", "soon")],
+    ids=["no such verb", "no such option", "argument missing", "no such phase", "no length of time"],
+)
+def test_usage_errors_have_exit_code_2(run: Run, words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_wait_ends_once_the_phase_is_reached(server: ScriptServer, run: Run) -> None:
+    server.answer = play(resource(), then=(("MODIFIED", resource(phase="Completed")),))  # type: ignore[assignment]
+    done = run("wait", "hello")
+    assert (done.returncode, done.stdout) == (0, "agentsession/hello is Completed\n"), done.stderr
+
+
+def test_wait_for_what_cannot_come_any_more_fails(server: ScriptServer, run: Run) -> None:
+    failed = resource(phase="Failed", status={"stopReason": "StepLimit"})
+    server.answer = play(failed)  # type: ignore[assignment]
+    done = run("wait", "hello", "--for", "completed")
+    assert (done.returncode, done.stderr) == (1, "error: session 'hello' ended Failed (StepLimit)\n")
+
+
+def test_wait_for_a_session_that_is_deleted_fails(server: ScriptServer, run: Run) -> None:
+    server.answer = play(resource(), then=(("DELETED", resource()),))  # type: ignore[assignment]
+    done = run("wait", "hello")
+    assert done.returncode == 1
+    assert "was deleted" in done.stderr
+
+
+def test_wait_for_another_session_of_the_name_fails(server: ScriptServer, run: Run) -> None:
+    other = resource(metadata={"uid": "another"})
+    server.answer = play(resource(), then=(("MODIFIED", other),))  # type: ignore[assignment]
+    assert "was deleted" in run("wait", "hello").stderr
+
+
+def test_wait_for_what_is_not_there_fails(server: ScriptServer, run: Run) -> None:
+    server.answer = play(None)  # type: ignore[assignment]
+    done = run("wait", "nobody")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no session 'nobody' in namespace 'demo'")
+
+
+def test_wait_gives_up_in_time(server: ScriptServer, run: Run) -> None:
+    server.answer = play(resource())  # type: ignore[assignment]
+    done = run("wait", "hello", "--timeout", f"{WAIT_SECONDS}s")
+    assert (done.returncode, done.stderr) == (124, "error: session 'hello' was not Completed within 1s\n")
+
+
+def test_pause_patches_the_very_session(server: ScriptServer, run: Run) -> None:
+    server.script = [Answer(body=resource())]
+    done = run("pause", "hello", "--now")
+    assert done.returncode == 0, done.stderr
+    patch = server.asked[-1].json()
+    assert patch["metadata"] == {"uid": "uid-hello"}
+    assert patch["spec"] == {"operatingMode": "Paused", "pausePolicy": {"boundary": "Immediate"}}
+
+
+def test_finished_session_cannot_be_paused(server: ScriptServer, run: Run) -> None:
+    server.script = [Answer(body=resource(phase="Completed"))]
+    done = run("pause", "hello")
+    assert done.returncode == 1
+    assert "is Completed, which is final" in done.stderr
+
+
+def test_create_sends_what_the_flags_say(server: ScriptServer, run: Run) -> None:
+    server.answer = lambda asked: Answer(
+        201, {**asked.json(), "metadata": {**asked.json()["metadata"], "namespace": "demo"}}
+    )
+    done = run("create", "hello", "--goal", "Say hello.", "--max-steps", "2")
+    assert (done.returncode, done.stdout) == (0, "agentsession/hello\n")
+    assert "kubectl agentsession logs -f hello -n demo" in done.stderr
+    assert server.asked[0].json()["spec"] == {"goal": "Say hello.", "limits": {"maxSteps": 2}}
+
+
+def test_create_from_a_manifest_lets_flags_win(server: ScriptServer, run: Run) -> None:
+    manifest = "kind: AgentSession\nmetadata: {name: mine, namespace: there}\nspec: {goal: One., title: T}\n"
+    server.answer = lambda asked: Answer(201, asked.json())
+    done = run("create", "-f", "-", "--goal", "Two.", stdin=manifest)
+    assert done.returncode == 0, done.stderr
+    assert server.asked[0].path.startswith("/apis/agentsessions.dev/v1alpha1/namespaces/there/agentsessions")
+    assert server.asked[0].json()["spec"] == {"goal": "Two.", "title": "T"}
+
+
+@pytest.mark.parametrize(
+    ("stdin", "says"),
+    [
+        ("kind: Pod\n", "must hold one AgentSession and has Pod"),
+        ("a: [", "is not YAML"),
+        ("", "has nothing"),
+    ],
+)
+def test_manifest_that_is_none_is_refused(run: Run, stdin: str, says: str) -> None:
+    done = run("create", "-f", "-", stdin=stdin)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_dry_run_prints_a_manifest_and_asks_nobody(server: ScriptServer, run: Run) -> None:
+    done = run("create", "hello", "--goal", "Say hello.", "--dry-run")
+    assert done.stdout.startswith("apiVersion: agentsessions.dev/v1alpha1\nkind: AgentSession\n")
+    assert server.asked == []
+
+
+def test_certificate_user_is_told_which_account_to_make(server: ScriptServer, run: Run, tmp_path: Path) -> None:
+    config = json.loads((tmp_path / "config").read_text())
+    config["users"][0]["user"] = {}
+    (tmp_path / "config").write_text(json.dumps(config))
+    missing = Answer(
+        404, {"kind": "Status", "reason": "NotFound", "message": 'serviceaccounts "agentsessions-cli" not found'}
+    )
+    server.script = [missing]
+    done = run("steps", "hello", "--gateway", "https://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "kubectl create serviceaccount agentsessions-cli -n demo" in done.stderr
+
+
+@pytest.mark.usefixtures("run")
+def test_reader_that_leaves_early_is_no_error(server: ScriptServer, tmp_path: Path) -> None:
+    server.script = [Answer(body=listed(*(resource(f"session-{number}") for number in range(3000))))]
+    command = f"{sys.executable} -m agentsessions.cli.main list | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(tmp_path / "config"), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.stdout.split()[0], done.stderr) == ("NAME", "")
+
+
+@pytest.mark.usefixtures("run")
+def test_completion_offers_verbs_and_sessions(server: ScriptServer, tmp_path: Path) -> None:
+    server.script = [Answer(body=listed(resource("hello"), resource("other")))]
+
+    def complete(*words: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from agentsessions.cli.completion import main; main()", *words],
+            capture_output=True, text=True, check=False, timeout=60,
+            env={"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(tmp_path / "config"), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+    assert complete("pa") == ["pause", ":4"]
+    assert complete("get", "he") == ["hello", ":4"]
+    assert complete("get", "") == ["@latest", "hello", "other", ":4"]
+    assert complete("wait", "hello", "--for", "Com") == ["Completed", ":4"]
+
+
+def test_help_loads_no_more_than_it_needs() -> None:
+    code = "from agentsessions.cli.main import run; run(['--help']); import sys; print(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    heavy = {"pydantic", "httpx2", "rich", "textual", "yaml", "kubernetes", "asyncio", "kopf", "aiohttp"}
+    assert heavy & set(done.stdout.splitlines()) == set()
+
+
+def test_help_takes_300_milliseconds_at_most() -> None:
+    """Measured in time of the processor, which a busy machine changes least."""
+
+    def seconds() -> float:
+        before = resource_usage()
+        subprocess.run(
+            [sys.executable, "-m", "agentsessions.cli.main", "--help"],
+            capture_output=True, check=True, env={"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        return resource_usage() - before
+
+    assert statistics.median(seconds() for _ in range(10)) <= 0.3
+
+
+def resource_usage() -> float:
+    """Return the seconds that ended children have used."""
+    used = os.times()
+    return used.children_user + used.children_system

@@ -1,0 +1,91 @@
+"""What is counted, what is said of it, and what alerts ask: names and labels fit each other."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hack.docs.metrics import LABELS, TARGET, families, labels_of, name_of, registries, render
+
+pytestmark = pytest.mark.requirement("OPS-3")
+
+ROOT = Path(__file__).resolve().parents[3]
+ALERTS = ROOT / "manifests" / "monitoring" / "alerts.yaml"
+RUNBOOKS = ROOT / "docs" / "runbooks.md"
+FREE_LABELS = {"status"}
+"""Labels whose values alerts match by other rules than a list."""
+UNITS = ("_seconds", "_total", "_bytes", "_keys", "_jobs", "_streams", "_sessions", "_way", "_reachable", "_leading")
+KINDS = {"counter": "_total", "histogram": "_seconds"}
+SUFFIXES = re.compile(r"_(bucket|sum|count|total)$")
+
+METRICS = {
+    metric.name: (metric, labels_of(registry, metric))
+    for registry in registries().values()
+    for metric in families(registry)
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load(ALERTS.read_text())["spec"]["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+RULES = rules()
+
+
+def test_each_metric_is_named_by_what_it_counts_and_its_unit() -> None:
+    names = [name_of(metric) for metric, _ in METRICS.values()]
+    assert [name for name in names if not re.fullmatch(r"agentsession_[a-z_]+", name) or not name.endswith(UNITS)] == []
+    wrong = [
+        name_of(metric)
+        for metric, _ in METRICS.values()
+        if metric.type in KINDS and not name_of(metric).endswith(KINDS[metric.type])
+    ]
+    assert wrong == []
+
+
+def test_each_metric_says_what_it_is_in_a_sentence() -> None:
+    assert [name for name, (metric, _) in METRICS.items() if not metric.documentation.endswith(".")] == []
+
+
+def test_each_label_is_from_a_set_that_is_written_down() -> None:
+    there = {(name, label) for name, (_, labels) in METRICS.items() for label in labels}
+    assert there == set(LABELS)
+
+
+def test_the_page_names_every_metric_that_the_processes_have() -> None:
+    assert TARGET.read_text() == render(), "run `make generate`"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_asks_for_metrics_and_labels_that_there_are(rule: dict[str, Any]) -> None:
+    asked = re.findall(r"(agentsession_\w+)(?:\{([^}]*)\})?", rule["expr"])
+    assert asked
+    for name, matchers in asked:
+        base = name if name in METRICS else SUFFIXES.sub("", name)
+        assert base in METRICS, f"{name} is no metric of ours"
+        metric, labels = METRICS[base]
+        assert name.startswith(name_of(metric)) or metric.type == "histogram", f"{name} has no such name"
+        for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers):
+            assert label in labels, f"{name} has no label {label}"
+            values = LABELS[base, label]
+            if label not in FREE_LABELS:
+                assert set(value.split("|")) <= set(values), f"{label} of {name} is never {value}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_is_whole_and_has_a_runbook(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+    assert rule["annotations"]["summary"].endswith(".")
+    assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
+    assert rule["expr"].count("(") == rule["expr"].count(")")
+    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    assert ROOT / page == RUNBOOKS
+    assert anchor == rule["alert"].lower()
+
+
+def test_each_runbook_belongs_to_an_alert() -> None:
+    assert re.findall(r"^## (\w+)$", RUNBOOKS.read_text(), re.MULTILINE) == [rule["alert"] for rule in RULES]

@@ -1,62 +1,130 @@
-"""Looks into a session's entries other than from the front: the newest ones, those of some types, how it once stood."""
+"""A session as a person looks at it: its newest entries, or those in front of one, and how it stood there. Queries.
 
-from collections.abc import Collection
-from dataclasses import dataclass
+All of it follows from the entries up to a number, so the past can be looked at as it was. What people changed later is
+shown as they left it: what they took away is gone from the past too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from agentsessions.journal import inbox as sent
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.ledger import to_entry
-from agentsessions.journal.tables import entries
+from agentsessions.journal.revisions import read_revisions
+from agentsessions.journal.tables import entries, inbox
 
-MAX_ENTRIES: Final = 10_000
+MOST_STEPS: Final = 10_000
+"""Steps that the figures of a session are made from; the oldest of more are left out."""
+MOST_QUEUED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one step cost."""
+
+    tokens: int
+    input_tokens: int
+    cost_micro_usd: int
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a session stood at an entry: what it had spent, and the phase that it was in."""
+    """How a session stood at an entry."""
 
-    steps: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    steps: tuple[Spent, ...] = ()
+    """Complete ones, oldest first."""
     tool_calls: int = 0
-    cost_micro_usd: int = 0
     state: EntryRow | None = None
+    """Its phase at that time."""
+
+    @property
+    def tokens(self) -> int:
+        """Input plus output tokens."""
+        return sum(step.tokens for step in self.steps)
+
+    @property
+    def cost_micro_usd(self) -> int:
+        """What it cost."""
+        return sum(step.cost_micro_usd for step in self.steps)
 
 
-def read_before(conn: Connection, session_uid: str, before: int, limit: int) -> list[EntryRow]:
-    """Return the last entries in front of entry `before`, oldest first; at most `limit`."""
-    query = _entries_of(session_uid).where(entries.c.seq < before).order_by(entries.c.seq.desc()).limit(limit)
-    return [to_entry(row) for row in conn.execute(query).mappings()][::-1]
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that no turn has taken yet."""
+
+    id: str
+    actor: str
+    content: str
 
 
-def read_of_types(conn: Connection, session_uid: str, types: Collection[EntryType], until: int) -> list[EntryRow]:
-    """Return the entries of some types up to entry `until`, oldest first; the newest `MAX_ENTRIES` of them."""
-    query = (
-        _entries_of(session_uid)
-        .where(entries.c.seq <= until, entries.c.type.in_([one.value for one in types]))
-        .order_by(entries.c.seq.desc())
-        .limit(MAX_ENTRIES)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is seen of a session at one place."""
+
+    entries: list[EntryRow]
+    """Oldest first, with what they say now."""
+    standing: Standing
+    queued: tuple[Waiting, ...] = ()
+
+
+def look(conn: Connection, session_uid: str, until: int, before: int, limit: int) -> Look:
+    """Return what is seen at entry `until`: the last entries in front of `before`, at most `limit`."""
+    query = _of(session_uid, entries.c.seq < before, entries.c.seq <= until)
+    found = [to_entry(row) for row in conn.execute(query.order_by(entries.c.seq.desc()).limit(limit)).mappings()]
+    return Look(
+        list(_as_now(conn, session_uid, reversed(found))),
+        read_standing(conn, session_uid, until),
+        read_queued(conn, session_uid),
     )
-    return [to_entry(row) for row in conn.execute(query).mappings()][::-1]
 
 
 def read_standing(conn: Connection, session_uid: str, until: int) -> Standing:
     """Return how a session stood right after entry `until`, from its entries alone."""
-    wanted = (EntryType.STEP_COMPLETE, EntryType.TOOL_CALL, EntryType.STATE)
-    found = read_of_types(conn, session_uid, wanted, until)
-    complete = [one.body or {} for one in found if one.type is EntryType.STEP_COMPLETE]
-    states = [one for one in found if one.type is EntryType.STATE]
-    return Standing(
-        steps=len(complete),
-        input_tokens=sum(body.get("inputTokens") or 0 for body in complete),
-        output_tokens=sum(body.get("outputTokens") or 0 for body in complete),
-        tool_calls=sum(one.type is EntryType.TOOL_CALL for one in found),
-        cost_micro_usd=sum(body.get("costMicroUSD") or 0 for body in complete),
-        state=states[-1] if states else None,
+    past = (entries.c.session_uid == session_uid, entries.c.seq <= until)
+    bodies = (
+        select(entries.c.body)
+        .where(*past, entries.c.type == EntryType.STEP_COMPLETE.value)
+        .order_by(entries.c.seq.desc())
+        .limit(MOST_STEPS)
     )
+    steps = [
+        Spent(
+            (body.get("inputTokens") or 0) + (body.get("outputTokens") or 0),
+            body.get("inputTokens") or 0,
+            body.get("costMicroUSD") or 0,
+        )
+        for body in (one or {} for one in conn.scalars(bodies))
+    ]
+    calls = conn.scalar(select(func.count()).where(*past, entries.c.type == EntryType.TOOL_CALL.value))
+    states = _of(session_uid, entries.c.seq <= until, entries.c.type == EntryType.STATE.value)
+    state = conn.execute(states.order_by(entries.c.seq.desc()).limit(1)).mappings().one_or_none()
+    return Standing(tuple(reversed(steps)), calls or 0, None if state is None else to_entry(state))
 
 
-def _entries_of(session_uid: str) -> Select[tuple[object, ...]]:
-    return select(entries).where(entries.c.session_uid == session_uid)
+def read_queued(conn: Connection, session_uid: str) -> tuple[Waiting, ...]:
+    """Return the first messages that no turn has taken, in order."""
+    query = (
+        select(inbox.c.id, inbox.c.actor, inbox.c.content)
+        .where(inbox.c.session_uid == session_uid, *sent.QUEUED)
+        .order_by(inbox.c.ordinal)
+        .limit(MOST_QUEUED)
+    )
+    return tuple(Waiting(row.id, row.actor, row.content) for row in conn.execute(query))
+
+
+def _as_now(conn: Connection, session_uid: str, found: Iterable[EntryRow]) -> Iterable[EntryRow]:
+    kept = list(found)
+    if all(entry.body is not None for entry in kept):  # most conversations were never changed
+        return kept
+    known = read_revisions(conn, session_uid)
+    return [
+        replace(entry, body=known[entry.seq].body) if entry.body is None and entry.seq in known else entry
+        for entry in kept
+    ]
+
+
+def _of(session_uid: str, *where: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+    return select(entries).where(entries.c.session_uid == session_uid, *where)

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from agentsessions.journal.entries import EntryRow
-
 WIDTH: Final = 600
-HEIGHT: Final = 120
+HEIGHT: Final = 90
 MOST_POINTS: Final = 300
+FEWEST_STEPS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A line in a box of WIDTH by HEIGHT."""
+    """A line in a box of WIDTH by HEIGHT, and the area below it."""
 
     points: str
     """For a `polyline`: x,y pairs."""
@@ -25,17 +24,22 @@ class Chart:
     width: int = WIDTH
     height: int = HEIGHT
 
+    @property
+    def area(self) -> str:
+        """For a `polygon`."""
+        return f"0,{HEIGHT} {self.points} {WIDTH},{HEIGHT}"
 
-def draw(complete: Sequence[EntryRow], limit: int | None) -> Chart | None:
+
+def draw(tokens_of_steps: Sequence[int], limit: int | None) -> Chart | None:
     """Return the tokens spent after each complete step, from zero; nothing for fewer than two steps."""
-    bodies = [one.body or {} for one in complete]
-    totals = [0, *accumulate((body.get("inputTokens") or 0) + (body.get("outputTokens") or 0) for body in bodies)]
-    steps, tokens = len(bodies), totals[-1]
-    if steps < 2 or not tokens:  # noqa: PLR2004 - a line needs two steps
+    totals = [0, *accumulate(tokens_of_steps)]
+    steps, tokens = len(tokens_of_steps), totals[-1]
+    if steps < FEWEST_STEPS or not tokens:
         return None
-    shows_limit = limit is not None and limit <= tokens * 2
-    top = max(tokens, limit if shows_limit and limit else 0)
+    shown_limit = limit if limit is not None and limit <= tokens * 2 else None
+    top = max(tokens, shown_limit or 0)
     stride = max(1, len(totals) // MOST_POINTS)
     kept = sorted({*range(0, len(totals), stride), steps})
     points = " ".join(f"{number * WIDTH / steps:.1f},{HEIGHT - totals[number] * HEIGHT / top:.1f}" for number in kept)
-    return Chart(points, HEIGHT - limit * HEIGHT / top if shows_limit and limit else None, steps, tokens)
+    limit_y = None if shown_limit is None else round(HEIGHT - shown_limit * HEIGHT / top, 1)
+    return Chart(points, limit_y, steps, tokens)

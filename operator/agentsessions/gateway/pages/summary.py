@@ -1,26 +1,48 @@
 """What a session's header says: where it is, why, what it spent, and what a person can do about it. Pure."""
 
+import json
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from agentsessions.api.reasons import Phase
+from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.journal.acts import Act
+from agentsessions.journal.lists import ListedSession
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.tail import Standing
+from agentsessions.lifecycle.phases import TERMINAL
 
 MICRO: Final = 1_000_000
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
-NEEDS_YOU: Final = {
-    Phase.WAITING: "Decide what it waits for.",
-    Phase.FAILED: "Read why it failed; mend that, and start another session.",
-    Phase.EXPIRED: "Nobody talked to it in time; start another session to go on.",
+NEXT_STEPS: Final = {
+    Phase.QUEUED: "It waits for a place: the namespace's quota is used up.",
+    Phase.IDLE: "It waits for a message.",
+    Phase.PAUSED: "Resume it when it is to go on.",
+    Phase.WAITING: "It waits for a person's decision.",
+    Phase.FAILED: "See below what it did last; mend that, and begin another session.",
+    Phase.EXPIRED: "Nobody came back to it in time; begin another session to go on.",
 }
-"""Phases in which nothing happens until a person does something."""
-LIMIT_PAUSES: Final = "Limit"
-"""Stop reasons of a session that a limit stopped end so."""
-BUSY: Final = frozenset({Phase.STARTING, Phase.RUNNING, Phase.PAUSING, Phase.CANCELLING})
+"""What a person may do about a session, where that is not plain."""
+LIMITS: Final = {
+    StopReason.STEP_LIMIT: "--max-steps",
+    StopReason.TOKEN_LIMIT: "--max-tokens",
+    StopReason.COST_LIMIT: "--max-cost",
+    StopReason.TOOL_CALL_LIMIT: "--max-tool-calls",
+    StopReason.TIMEOUT: "--max-seconds",
+}
+"""Why a limit stopped a session, and the flag that raises it."""
+STOPPED: Final = (Phase.WAITING, Phase.PAUSED)
+"""Phases in which a session may need a person to go on."""
+MODES: Final = {
+    Act.PAUSE: OperatingMode.PAUSED,
+    Act.RESUME: OperatingMode.RUNNING,
+    Act.CANCEL: OperatingMode.CANCELLED,
+}
+"""What the buttons ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,38 +60,59 @@ class Gauge:
         return self.limit is not None and self.used * 10 >= self.limit * 9
 
 
+@dataclass(frozen=True, slots=True)
+class PhaseAt:
+    """Where a session was, and why."""
+
+    name: str
+    reason: str
+    message: str
+
+
+def phase_at(row: SessionRow, standing: Standing, *, is_now: bool) -> PhaseAt:
+    """Return where a session is now, or was at an entry."""
+    if is_now:
+        return PhaseAt(row.phase or Phase.PENDING, row.stop_reason or row.reason, row.message)
+    body = (standing.state.body if standing.state else None) or {}
+    return PhaseAt(body.get("phase", Phase.PENDING), body.get("reason", ""), body.get("message", ""))
+
+
 def advice(row: SessionRow) -> str:
-    """Return what a person should do about a session; nothing when it needs nobody."""
-    if row.phase is Phase.PAUSED:
-        if (row.stop_reason or "").endswith(LIMIT_PAUSES):
-            return "Raise the limit to let it go on."
-        return "Resume it when it is to go on."
-    return NEEDS_YOU.get(row.phase or Phase.PENDING, "")
+    """Return what a person may do about a session; nothing when it needs nobody."""
+    if row.deleted_at is not None:
+        return "Its resource was deleted; this is its journal."
+    if row.phase is Phase.PAUSED and row.stop_reason in LIMITS:
+        name, namespace = shlex.quote(row.name), shlex.quote(row.namespace)
+        return (
+            "Raise the limit, and it goes on: "
+            f"kubectl agentsession limits set {name} {LIMITS[row.stop_reason]} N -n {namespace}"
+        )
+    return NEXT_STEPS.get(row.phase or Phase.PENDING, "")
 
 
-def needs_person(row: SessionRow) -> bool:
-    """Return whether a session waits for a person: lists show it first."""
-    is_stopped = row.phase is Phase.PAUSED and (row.stop_reason or "").endswith(LIMIT_PAUSES)
-    return is_stopped or row.phase is Phase.WAITING
+def needs_person(row: ListedSession) -> bool:
+    """Return whether a session gets no further without a person: lists show it first. Who paused it knows."""
+    return row.phase is Phase.WAITING or (row.phase is Phase.PAUSED and row.stop_reason != StopReason.USER_PAUSED)
 
 
-def to_gauges(spent: Standing, limits: EffectiveLimits) -> list[Gauge]:
+def to_gauges(standing: Standing, limits: EffectiveLimits) -> list[Gauge]:
     """Return what was spent, each beside its limit."""
-    tokens = spent.input_tokens + spent.output_tokens
-    money = to_money(spent.cost_micro_usd)
-    return [
-        Gauge("Steps", spent.steps, limits.max_steps, _of(f"{spent.steps:,}", limits.max_steps)),
+    steps, tokens, cost = len(standing.steps), standing.tokens, standing.cost_micro_usd
+    most_cost = limits.max_cost_micro_usd
+    found = [
+        Gauge("Steps", steps, limits.max_steps, _of(f"{steps:,}", limits.max_steps)),
         Gauge("Tokens", tokens, limits.max_tokens, _of(f"{tokens:,}", limits.max_tokens)),
         Gauge(
-            "Tool calls", spent.tool_calls, limits.max_tool_calls, _of(f"{spent.tool_calls:,}", limits.max_tool_calls)
-        ),
-        Gauge(
-            "Cost",
-            spent.cost_micro_usd,
-            limits.max_cost_micro_usd,
-            money if limits.max_cost_micro_usd is None else f"{money} of {to_money(limits.max_cost_micro_usd)}",
+            "Tool calls",
+            standing.tool_calls,
+            limits.max_tool_calls,
+            _of(f"{standing.tool_calls:,}", limits.max_tool_calls),
         ),
     ]
+    if cost or most_cost:
+        text = to_money(cost) if most_cost is None else f"{to_money(cost)} of {to_money(most_cost)}"
+        found.append(Gauge("Cost", cost, most_cost, text))
+    return found
 
 
 def _of(used: str, limit: int | None) -> str:
@@ -82,7 +125,7 @@ def to_money(micro_usd: int) -> str:
 
 
 def to_age(since: datetime, now: datetime) -> str:
-    """Return a span as kubectl prints it: its two greatest parts at most."""
+    """Return a span as kubectl prints it, in its greatest part."""
     seconds = max(0, int((now - since).total_seconds()))
     if seconds < 2 * MINUTE:
         return f"{seconds}s"
@@ -93,16 +136,27 @@ def to_age(since: datetime, now: datetime) -> str:
     return f"{seconds // DAY}d"
 
 
-def to_command(row: SessionRow, verb: str) -> str:
-    """Return the kubectl command that does what a button does."""
-    patch = f'{{"spec":{{"operatingMode":"{verb}"}}}}'
-    return f"kubectl patch agentsession {row.name} -n {row.namespace} --type=merge -p '{patch}'"
+def to_commands(row: SessionRow) -> list[str]:
+    """Return what does the same as the page in a terminal."""
+    where = f"{shlex.quote(row.name)} -n {shlex.quote(row.namespace)}"
+    acts = [] if is_over(row) else [f"kubectl patch ags {where} --type=merge -p {_patch(act)}" for act in to_acts(row)]
+    if row.deleted_at is None:
+        acts = [f"kubectl get ags {where} -o yaml", *acts]
+    return [f"kubectl agentsession logs {where}", *acts]
 
 
-def to_acts(row: SessionRow) -> tuple[str, ...]:
-    """Return what can be done with a session now: pause, resume, cancel."""
-    if row.deleted_at is not None or row.phase in {Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED, Phase.EXPIRED}:
+def _patch(act: Act) -> str:
+    return shlex.quote(json.dumps({"spec": {"operatingMode": MODES[act].value}}))
+
+
+def is_over(row: SessionRow) -> bool:
+    """Return whether nothing more becomes of a session."""
+    return row.deleted_at is not None or row.phase in TERMINAL
+
+
+def to_acts(row: SessionRow) -> tuple[Act, ...]:
+    """Return what can be done with a session now."""
+    if is_over(row) or row.operating_mode is OperatingMode.CANCELLED:
         return ()
-    if row.operating_mode == "Cancelled":
-        return ()
-    return ("resume" if row.operating_mode == "Paused" else "pause", "cancel")
+    is_paused = row.operating_mode is OperatingMode.PAUSED
+    return (Act.RESUME if is_paused else Act.PAUSE, Act.CANCEL)

@@ -58,6 +58,11 @@ class Step:
     kind = "step"
 
     @property
+    def agent(self) -> str:
+        """Who it is of."""
+        return self.key[1]
+
+    @property
     def id(self) -> str:
         """Id in the page; the same for every state of the step."""
         round_, agent, number = self.key
@@ -79,6 +84,8 @@ class Note:
     agent: str
     title: str
     text: str
+    actor: str = ""
+    """Who sent it, of a message."""
 
     @property
     def id(self) -> str:
@@ -160,9 +167,25 @@ def to_note(entry: EntryRow) -> Note | None:
             title, text = body.get("code", "error"), _text(entry, "message")
         case EntryType.ROUND_COMPLETE:
             title, text = f"round {entry.round} complete", str(body.get("result") or body.get("text") or "")
+        case EntryType.EDITED | EntryType.REDACTED:
+            title, text = f"content {entry.type.value}", f"by {body.get('actor') or 'somebody'}"
         case _:
             return None
-    return Note(entry.type.value, entry.seq, entry.at, entry.agent, title, text)
+    actor = str(body.get("actor") or "") if entry.type is EntryType.MESSAGE else ""
+    return Note(entry.type.value, entry.seq, entry.at, entry.agent, title, text, actor)
+
+
+def is_said(block: Block) -> bool:
+    """Return whether a block is part of the conversation: what was said to the session, and its answers."""
+    if isinstance(block, Note):
+        return block.kind == EntryType.MESSAGE.value
+    return block.output is not None or block.is_open
+
+
+def lanes_of(known: Iterable[str], blocks: Iterable[Block]) -> dict[str, int]:
+    """Return a number for each agent: first those that are known, then others in the order in which they appear."""
+    names = dict.fromkeys([*known, *(block.agent for block in blocks if block.agent)])
+    return {name: number for number, name in enumerate(names)}
 
 
 def _text(entry: EntryRow, name: str) -> str:

@@ -52,7 +52,7 @@ class Filters:
         )
 
 
-def filters_of(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
+def filters_of(
     namespace: Annotated[str, Query(pattern=f"{NAMESPACES_PATTERN}|^$")] = DEFAULT_NAMESPACE,
     phase: Annotated[str, Query(pattern=f"^({'|'.join(Phase)})?$")] = ANY,
     type: Annotated[str, Query(pattern=f"^({'|'.join(SessionType)})?$")] = ANY,  # noqa: A002 - its name in the address

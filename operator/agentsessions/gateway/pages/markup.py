@@ -11,7 +11,8 @@ MOST_CHARACTERS: Final = 100_000
 TAGS: Final = frozenset(
     "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split()  # noqa: SIM905
 )
-ATTRIBUTES: Final = {"a": {"href"}, "ol": {"start"}}
+ATTRIBUTES: Final = {"a": {"href"}, "ol": {"start"}, "*": set[str]()}
+"""By tag; without `*` the sanitiser leaves `title` and `lang` everywhere."""
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
 
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])

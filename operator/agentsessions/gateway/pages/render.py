@@ -40,7 +40,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"markdown": to_html, "money": summary.to_money}
+        self._environment.filters |= {"markdown": to_html, "money": summary.to_money, "span": summary.to_span}
         self._environment.globals |= {
             "asset": lambda name: self.assets[name].url,
             "to_age": summary.to_age,

@@ -16,6 +16,7 @@ from agentsessions.journal.tail import Standing
 from agentsessions.lifecycle.phases import TERMINAL
 
 MICRO: Final = 1_000_000
+THOUSAND: Final = 1000
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 NEXT_STEPS: Final = {
@@ -122,6 +123,11 @@ def _of(used: str, limit: int | None) -> str:
 def to_money(micro_usd: int) -> str:
     """Return an amount in dollars, small ones with their digits."""
     return f"${micro_usd / MICRO:,.2f}" if micro_usd >= MICRO or not micro_usd else f"${micro_usd / MICRO:.4f}"
+
+
+def to_span(milliseconds: int) -> str:
+    """Return how long something took."""
+    return f"{milliseconds} ms" if milliseconds < THOUSAND else f"{milliseconds / THOUSAND:.1f} s"
 
 
 def to_age(since: datetime, now: datetime) -> str:

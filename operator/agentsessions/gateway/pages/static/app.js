@@ -116,6 +116,12 @@ function follow(session) {
     source.addEventListener("delta", (event) => write(JSON.parse(event.data)));
     source.addEventListener("done", () => { source.close(); note(GATHER_MILLISECONDS); });
   };
+  // Browsers have few connections for each site: a page that nobody sees gives its own back.
+  const look = () => {
+    source?.close();
+    if (!document.hidden && session.dataset.live) { note(0); open(); }
+  };
+  document.addEventListener("visibilitychange", look);
   open();
   session.addEventListener("leave", () => { source?.close(); tell(""); });
 }

@@ -4,9 +4,9 @@ All of it follows from the entries up to a number, so the past can be looked at 
 shown as they left it: what they took away is gone from the past too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
@@ -26,7 +26,6 @@ class Spent:
     """What one step cost."""
 
     tokens: int
-    input_tokens: int
     cost_micro_usd: int
 
 
@@ -91,11 +90,7 @@ def read_standing(conn: Connection, session_uid: str, until: int) -> Standing:
         .limit(MOST_STEPS)
     )
     steps = [
-        Spent(
-            (body.get("inputTokens") or 0) + (body.get("outputTokens") or 0),
-            body.get("inputTokens") or 0,
-            body.get("costMicroUSD") or 0,
-        )
+        Spent(number(body, "inputTokens") + number(body, "outputTokens"), number(body, "costMicroUSD"))
         for body in (one or {} for one in conn.scalars(bodies))
     ]
     calls = conn.scalar(select(func.count()).where(*past, entries.c.type == EntryType.TOOL_CALL.value))
@@ -113,6 +108,12 @@ def read_queued(conn: Connection, session_uid: str) -> tuple[Waiting, ...]:
         .limit(MOST_QUEUED)
     )
     return tuple(Waiting(row.id, row.actor, row.content) for row in conn.execute(query))
+
+
+def number(body: Mapping[str, Any], name: str) -> int:
+    """Return a count from an entry's body; 0 where there is none, as in journals that came from elsewhere."""
+    found = body.get(name)
+    return found if isinstance(found, int) else 0
 
 
 def _as_now(conn: Connection, session_uid: str, found: Iterable[EntryRow]) -> Iterable[EntryRow]:

@@ -11,7 +11,7 @@ from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import SessionType
 from agentsessions.gateway.lookup import DEFAULT_NAMESPACE, NAMESPACES_PATTERN, TheGateway, TheUser
 from agentsessions.gateway.pages import summary
-from agentsessions.gateway.pages.render import PART, pages_of
+from agentsessions.gateway.pages.render import PART, answer_page
 from agentsessions.gateway.routes.lists import WORD, within
 from agentsessions.gateway.state import Gateway
 from agentsessions.journal.lists import MAX_OFFSET, ListedSession, SessionQuery, read_page
@@ -71,7 +71,8 @@ async def show_list(
     query = await within(gateway, user, filters.namespace, filters.to_query())
     page = await gateway.store.read(read_page, query)
     template = "_rows.html" if PART in request.headers else "list.html"
-    return await pages_of(request).answer(
+    return await answer_page(
+        request,
         template,
         filters=filters,
         needed=[] if filters.offset else await _find_needed(gateway, query),

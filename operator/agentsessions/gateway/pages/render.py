@@ -24,6 +24,8 @@ SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+BY_COOKIE: Final = "agentsessions.by_cookie"
+"""Where a request's scope says that its token came in a cookie."""
 PART: Final = "X-Part"
 """Header by which the script asks for a part of a page."""
 
@@ -46,14 +48,17 @@ class Pages:
             "to_age": summary.to_age,
         }
 
-    def html(self, template: str, **values: Any) -> str:
+    def html(self, request: Request, template: str, **values: Any) -> str:
         """Return a template's text."""
-        return self._environment.get_template(template).render(now=datetime.now(UTC), **values)
+        is_signed_in = bool(request.scope.get(BY_COOKIE))
+        found = self._environment.get_template(template)
+        return found.render(now=datetime.now(UTC), is_signed_in=is_signed_in, **values)
 
-    async def answer(self, template: str, **values: Any) -> Response:
-        """Return a template as an answer; long ones take time, which the event loop has not."""
-        html = await run_in_threadpool(self.html, template, **values)
-        return HTMLResponse(html, headers=SECURITY)
+
+async def answer_page(request: Request, template: str, **values: Any) -> Response:
+    """Return a template as an answer; long ones take time, which the event loop has not."""
+    html = await run_in_threadpool(pages_of(request).html, request, template, **values)
+    return HTMLResponse(html, headers=SECURITY)
 
 
 def pages_of(request: Request) -> Pages:
@@ -65,7 +70,8 @@ def pages_of(request: Request) -> Pages:
 def answer_problem(request: Request, problem: ProblemError) -> Response:
     """Return a refusal as a page."""
     is_part = PART in request.headers
-    html = pages_of(request).html("_problem.html" if is_part else "problem.html", problem=problem, path=here(request))
+    template = "_problem.html" if is_part else "problem.html"
+    html = pages_of(request).html(request, template, problem=problem, path=here(request))
     return HTMLResponse(html, problem.status, headers={**problem.headers, **SECURITY})
 
 

@@ -36,8 +36,7 @@ def create_pages(gateway: Gateway) -> FastAPI:
 
 
 def _add_reading(app: FastAPI) -> None:
-    app.add_api_route("", _home)
-    app.add_api_route("/", _home)
+    app.add_api_route("/", go_home)
     app.add_api_route("/static/{name}", _static)
     app.add_api_route("/signin", signin.show_signin)
     app.add_api_route("/sessions", lists.show_list)
@@ -62,7 +61,9 @@ def _namespace_in_path(ns: Annotated[str, Path(pattern=NAMESPACE_PATTERN)]) -> s
     return ns
 
 
-async def _home() -> Response:
+async def go_home(request: Request) -> Response:
+    """Show the list."""
+    del request
     return RedirectResponse("/ui/sessions", status_code=302)
 
 

@@ -23,7 +23,7 @@ from agentsessions.gateway.lookup import (
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.chart import draw
-from agentsessions.gateway.pages.render import PART, pages_of
+from agentsessions.gateway.pages.render import PART, answer_page
 from agentsessions.gateway.pages.timeline import build_timeline, is_said, lanes_of
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
@@ -80,7 +80,8 @@ async def show_session(
     await gateway.auth.require(user, "get", MESSAGES, namespace, row.name)
     values = await _to_values(gateway, row, window)
     template = "_session.html" if PART in request.headers else "session.html"
-    return await pages_of(request).answer(
+    return await answer_page(
+        request,
         template,
         address=f"/ui/sessions/{row.namespace}/{row.uid}",
         user=user,
@@ -161,4 +162,4 @@ async def show_comparison(
     """Lay two sessions side by side (needs `get` on `agentsessions/messages` of both)."""
     first, second = (one if "/" in one else f"{namespace}/{one}" for one in (left, right))
     found = await compare_sessions(gateway, user, first, second)
-    return await pages_of(request).answer("compare.html", found=found, user=user)
+    return await answer_page(request, "compare.html", found=found, user=user)

@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentsessions.gateway.lookup import TheGateway
-from agentsessions.gateway.pages.render import SECURITY, pages_of
+from agentsessions.gateway.pages.render import BY_COOKIE, SECURITY, answer_page
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 
@@ -37,7 +37,8 @@ class CookieSignIn:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] == "http" and (token := _token_of(HTTPConnection(scope))):
-            scope = {**scope, "headers": [*scope["headers"], (b"authorization", b"Bearer " + token.encode())]}
+            headers = [*scope["headers"], (b"authorization", b"Bearer " + token.encode())]
+            scope = {**scope, "headers": headers, BY_COOKIE: True}
         await self._app(scope, receive, send)
 
 
@@ -95,7 +96,7 @@ def is_ours(path: str) -> bool:
 
 async def show_signin(request: Request, path: Annotated[str, Query(alias="next", max_length=2000)] = HOME) -> Response:
     """Show the form that takes a token."""
-    return await pages_of(request).answer("signin.html", path=path if is_ours(path) else HOME)
+    return await answer_page(request, "signin.html", path=path if is_ours(path) else HOME)
 
 
 async def sign_in(request: Request, gateway: TheGateway) -> Response:

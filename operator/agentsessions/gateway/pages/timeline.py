@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentsessions.journal.entries import EntryRow, EntryType
+from agentsessions.journal.tail import number
 
 StepKey = tuple[int, str, int]
 """Round, agent, step."""
@@ -35,7 +36,15 @@ class ToolUse:
     arguments: str
     output: str | None = None
     is_error: bool = False
-    milliseconds: int | None = None
+    milliseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a step took."""
+
+    tokens: int
+    milliseconds: int
 
 
 @dataclass(slots=True)
@@ -53,7 +62,8 @@ class Step:
     """Of older steps, when it was made to shorten the conversation."""
     errors: list[str] = field(default_factory=list)
     model: str = ""
-    complete: Body | None = None
+    spent: Spent | None = None
+    """What it took, once it is complete."""
 
     kind = "step"
 
@@ -71,7 +81,7 @@ class Step:
     @property
     def is_open(self) -> bool:
         """Whether it goes on."""
-        return self.complete is None and not self.errors
+        return self.spent is None and not self.errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,9 @@ def _add(step: Step, entry: EntryRow) -> None:
         case EntryType.TOOL_RESULT:
             _settle(step, entry)
         case EntryType.STEP_COMPLETE:
-            step.complete = body
+            step.spent = Spent(
+                number(body, "inputTokens") + number(body, "outputTokens"), number(body, "durationMilliseconds")
+            )
         case EntryType.ERROR:
             step.errors.append(_text(entry, "message"))
         case _:
@@ -150,7 +162,7 @@ def _settle(step: Step, entry: EntryRow) -> None:
         step.tools.append(tool)
     tool.output = _text(entry, "output")
     tool.is_error = bool(body.get("isError"))
-    tool.milliseconds = body.get("durationMilliseconds")
+    tool.milliseconds = number(body, "durationMilliseconds")
 
 
 def to_note(entry: EntryRow) -> Note | None:

@@ -118,6 +118,10 @@ test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
 postgresql:
 	@$(PYTHON) hack/postgres install
 
+.PHONY: browser
+browser:
+	@$(PYTHON) hack/browser install
+
 .PHONY: test-process
 test-process: $(STAMP) postgresql ## Run the tests of whole processes and whole lives that need no cluster
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS)
@@ -135,7 +139,7 @@ test-fast: $(STAMP) postgresql ## Run both of these
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
 test-integration: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
-test-integration: $(STAMP) postgresql ## Run the tests that need an API server, on clusters of their own
+test-integration: $(STAMP) postgresql browser ## Run the tests that need an API server, on clusters of their own
 	nice $(CLUSTER) up
 	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
 		for name in it operators operators-faults; do $(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done; \
@@ -214,6 +218,10 @@ install: ## Install the product, as built from this checkout, into the cluster
 demo: ## Show one session from nothing to its result
 	$(PYTHON) hack/product demo
 
+.PHONY: docs-pictures
+docs-pictures: $(STAMP) browser install ## Take the pictures of docs/page.md anew, from the product on the cluster
+	$(WITH_CLUSTER) $(IN_VENV) hack/pictures
+
 .PHONY: bench
-bench: $(STAMP) cluster-up ## Measure the product on the cluster
+bench: $(STAMP) browser cluster-up ## Measure the product on the cluster
 	$(WITH_CLUSTER) $(IN_VENV) hack/bench

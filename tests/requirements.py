@@ -39,6 +39,7 @@ PARTIAL: Final = {
     "OPS-3": "Grafana dashboard",
     "OPS-4": "webhooks",
     "OPS-5": "approve",
+    "OPS-6": "approvals",
     "OPS-7": "kustomize, upgrade",
     "OPS-9": "lists of what is not there yet: templates, approvals",
 }

@@ -149,7 +149,7 @@ test-integration: $(STAMP) postgresql browser ## Run the tests that need an API 
 test-e2e: test-e2e-beside test-e2e-alone ## Run the tests that need the product on a cluster; installs it
 
 .PHONY: test-e2e-beside
-test-e2e-beside: $(STAMP) cluster-up
+test-e2e-beside: $(STAMP) browser cluster-up
 	$(WITH_CLUSTER) $(BIN)/pytest --quiet $(WAITING) -m "not slow and not alone" tests/e2e
 
 # Those that disturb what the others share.

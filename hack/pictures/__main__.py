@@ -48,9 +48,7 @@ class Cluster:
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl in the namespace of the pictures."""
         command = ["kubectl", "-n", NAMESPACE, *words]
-        done = subprocess.run(
-            command, check=True, input=stdin, stdout=subprocess.PIPE, text=True, env=self.environment
-        )
+        done = subprocess.run(command, check=True, input=stdin, stdout=subprocess.PIPE, text=True, env=self.environment)
         return done.stdout
 
     def cli(self, *words: str) -> list[str]:

@@ -61,7 +61,7 @@ def follow(kubectl: Kubectl) -> dict:
 
 
 def let_speak(kubectl: Kubectl) -> None:
-    """Make the account that speaks at the gateway for a user with a client certificate, as the local cluster's admin."""
+    """Make the account that speaks at the gateway for who has a client certificate, as the local cluster's admin."""
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}}
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",

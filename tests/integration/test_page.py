@@ -320,6 +320,16 @@ def test_another_sites_page_changes_nothing(stage: Stage) -> None:
     assert stage.spec("guarded").get("operatingMode", "Running") == "Running"
 
 
+def test_a_link_on_another_sites_page_leads_to_the_page(stage: Stage, alice: Visitor) -> None:
+    page = alice.context.new_page()
+    link = f"<a href='{stage.url}{stage.path(LONG)}'>look at this</a>"
+    page.route("https://chat.example/", lambda route: route.fulfill(content_type="text/html", body=link))
+    page.goto("https://chat.example/")
+    page.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Very long")).to_be_visible()
+    alice.strange.remove("request: https://chat.example/")
+
+
 def test_a_sign_out_forgets_the_token(stage: Stage, alice: Visitor) -> None:
     cookies = {one.get("name"): one for one in alice.context.cookies()}
     cookie = cookies["__Host-agentsessions"]

@@ -162,6 +162,7 @@ def test_ui_prints_the_address_and_ends_when_a_stranger_came(server: ScriptServe
     server.answer = answer
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("webbrowser.open", open_twice)
+        patch.setenv("DISPLAY", ":0")
         done = run("ui", "--gateway", server.url)
     threads[0].join()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/begin/[\w-]{43}\n", done.stdout)

@@ -1,8 +1,10 @@
 """`ui`."""
 
+import os
+import sys
 import threading
 import webbrowser
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -13,6 +15,8 @@ from agentsessions.cli.failures import Failure, UsageFailure
 from agentsessions.cli.localpage import LocalPage
 from agentsessions.cli.options import complete_session, connect
 from agentsessions.cli.terminal import note, say
+
+SCREENS: Final = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
 def ui(
@@ -43,7 +47,7 @@ def ui(
             raise UsageFailure(f"port {port} cannot be listened on: {error.strerror}; leave --port out") from error
         say(page.address)
         note("open it once, in your browser; Ctrl-C ends it")
-        if is_opened:
+        if is_opened and _has_screen():
             threading.Thread(target=webbrowser.open, args=(page.address,), daemon=True).start()
         try:
             page.serve()
@@ -52,6 +56,11 @@ def ui(
         finally:
             page.close()
         raise Failure(f"{page.why_ended}: run the command again, and look who else uses this machine")
+
+
+def _has_screen() -> bool:
+    """Whether a browser that opens is a window: one in this terminal would take it over."""
+    return sys.platform in {"darwin", "win32"} or any(os.environ.get(name) for name in SCREENS)
 
 
 def _path(connection: Connection, session: str | None) -> str:

@@ -26,6 +26,7 @@ SECURITY: Final = {
 }
 BY_COOKIE: Final = "agentsessions.by_cookie"
 """Where a request's scope says that its token came in a cookie."""
+UNAUTHENTICATED: Final = 401
 PART: Final = "X-Part"
 """Header by which the script asks for a part of a page."""
 
@@ -69,8 +70,10 @@ def pages_of(request: Request) -> Pages:
 
 def answer_problem(request: Request, problem: ProblemError) -> Response:
     """Return a refusal as a page."""
-    is_part = PART in request.headers
-    template = "_problem.html" if is_part else "problem.html"
+    template = "_problem.html" if PART in request.headers else "problem.html"
+    if problem.status == UNAUTHENTICATED and request.headers.get("sec-fetch-site") == "cross-site":
+        # A strict cookie does not come along with a link on another site's page. From a page of ours it does.
+        template = "again.html"
     html = pages_of(request).html(request, template, problem=problem, path=here(request))
     return HTMLResponse(html, problem.status, headers={**problem.headers, **SECURITY})
 

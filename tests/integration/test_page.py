@@ -39,6 +39,7 @@ SCRIPT = {
             "answer": {"text": "I look.", "toolCalls": [{"name": "shell", "arguments": {"command": "echo a-file"}}]},
         },
         {"when": {"step": 2}, "answer": {"text": "There is **one** file."}},
+        {"when": {"text": "slowly"}, "answer": {"text": "word by word " * 30, "streamMilliseconds": 4000}},
         {"answer": {"text": "You said: ${text}"}},
     ]
 }
@@ -167,11 +168,16 @@ def test_a_session_is_watched_while_it_runs_and_answers(stage: Stage, alice: Vis
             expect(page.locator(".answer").last).to_have_text("You said: hello there", timeout=60_000)
             expect(page.locator(".by-user").last).to_contain_text("hello there")
             expect(page.locator(".queued")).to_have_count(0)
+            page.get_by_label("Message").fill("Now slowly, please.")
+            page.get_by_role("button", name="Send").click()
+            expect(page.locator(".open [data-written]")).to_contain_text("word by word")
+            expect(page.locator(".answer")).to_have_count(3, timeout=60_000)
+            expect(page.locator("[data-written]")).to_have_count(0)
         finally:
             process.kill()
     assert is_marked(page), "the page was never loaded again"
     page.get_by_role("link", name="Conversation").click()
-    expect(page.locator(".timeline > li")).to_have_count(4)
+    expect(page.locator(".timeline > li")).to_have_count(6)
     expect(page.locator(".tool")).to_have_count(0)
 
 
@@ -235,6 +241,10 @@ def test_the_slider_shows_a_session_as_it_was(stage: Stage, alice: Visitor) -> N
     expect(page.locator(".replaying")).to_contain_text("as it was at entry 399")
     page.get_by_role("link", name="now", exact=True).click()
     expect(page.locator(".replaying")).to_have_count(0)
+    page.goto(f"{stage.path(LONG)}?at=10")
+    page.get_by_label("Replay").press("End")
+    expect(page.locator(".replaying")).to_have_count(0)
+    assert "at=" not in page.url
 
 
 def test_a_long_session_begins_at_its_end_and_goes_back(stage: Stage, alice: Visitor) -> None:

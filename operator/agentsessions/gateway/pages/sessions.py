@@ -101,8 +101,8 @@ async def _to_values(gateway: Gateway, row: SessionRow, window: Window) -> dict[
     return {
         "row": row,
         "window": window,
-        "phase": summary.phase_at(row, seen.standing, is_now=until == head),
-        "is_replay": window.at is not None and until < head,
+        "phase": summary.phase_at(row, seen.standing, is_now=window.at is None),
+        "is_replay": window.at is not None,
         "head": head,
         "until": until,
         "first": first,

@@ -191,7 +191,10 @@ function prepare(session) {
     slider.addEventListener("input", () => { find("output", slider.form).value = `${slider.value} of ${slider.max}`; });
     slider.addEventListener("change", () => {
       const asked = new URLSearchParams(new FormData(slider.form));
-      showAt(session, `${session.dataset.session}?${asked}`);
+      if (slider.value === slider.max) {  // the end is now, and goes on
+        asked.delete("at");
+        location.assign(`${session.dataset.session}?${asked}`);
+      } else showAt(session, `${session.dataset.session}?${asked}`);
     });
   }
   for (const command of all(".command", session)) {

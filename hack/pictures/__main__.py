@@ -22,7 +22,7 @@ SALES: Final = ROOT / "manifests" / "samples" / "sales"
 NAMESPACE: Final = "pictures"
 ACCOUNT: Final = "agentsessions-cli"
 MOST_BYTES: Final = 150_000
-SIZE: Final = {"width": 1040, "height": 760}
+SIZE: Final = {"width": 1040, "height": 720}
 SAID: Final = ("Which pods were restarted?", "What do they need?")
 
 
@@ -106,7 +106,7 @@ def take_all(context: BrowserContext, begin: str, scheme: str) -> None:
     page.goto(sessions)
     take(page, f"list-{scheme}")
     page.get_by_role("link", name="sales-analysis").first.click()
-    page.locator(".tool summary").nth(1).click()
+    page.locator(".timeline").wait_for()
     take(page, f"session-{scheme}")
     slider = page.get_by_label("Replay")
     slider.evaluate("slider => { slider.value = slider.max / 2; slider.dispatchEvent(new Event('change')); }")

@@ -57,8 +57,7 @@ class LocalPage:
         self._used = ""
         self._cookie: str | None = secrets.token_urlsafe(32)
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer((HOST, port), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = _Server((HOST, port), _handler_of(self))
         self.name = f"{HOST}:{self._server.server_port}"
         self.cookie_name = f"agentsession-{self._server.server_port}"
         self.address = f"http://{self.name}{BEGIN}{self._secret}"
@@ -94,6 +93,13 @@ class LocalPage:
                 self.why_ended = "the address was opened by a second browser, so nobody is let in any more"
                 threading.Thread(target=self._server.shutdown, daemon=True).start()
             return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: a browser that leaves in the middle of an answer is no error."""
 
 
 def _handler_of(page: LocalPage) -> type[BaseHTTPRequestHandler]:

@@ -20,7 +20,7 @@ from agentsessions.gateway.pages.chart import HEIGHT, MOST_POINTS, draw
 from agentsessions.gateway.pages.markup import MOST_CHARACTERS, TAGS, to_html
 from agentsessions.gateway.pages.render import TEMPLATES
 from agentsessions.gateway.pages.signin import is_ours, require_own_page
-from agentsessions.gateway.pages.timeline import Note, Step, build_timeline, is_said, lanes_of
+from agentsessions.gateway.pages.timeline import Note, Step, build_timeline, is_said, lanes_of, to_words
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.rows import Course
@@ -147,6 +147,20 @@ async def test_a_run_that_begins_within_a_step_shows_what_it_has(store: Store) -
     (step,) = build_timeline(entries)
     assert isinstance(step, Step)
     assert [tool.output is not None for tool in step.tools] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "want"),
+    [
+        ('{"command": "echo a\\necho b"}', "echo a\necho b"),
+        ('{"operation": "list", "depth": 2}', "operation: list\ndepth: 2"),
+        ("{}", "{}"),
+        ("[1]", "[1]"),
+        ("no JSON", "no JSON"),
+    ],
+)
+def test_arguments_are_shown_as_they_are_typed(arguments: str, want: str) -> None:
+    assert to_words(arguments) == want
 
 
 def test_agents_have_lanes_in_the_order_of_the_spec() -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
+
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.tail import number
 
@@ -139,7 +141,7 @@ def _add(step: Step, entry: EntryRow) -> None:
         case EntryType.COMPACTION:
             step.summary = _text(entry, "text")
         case EntryType.TOOL_CALL:
-            call = ToolUse(body.get("callId", ""), body.get("name", ""), _text(entry, "arguments"))
+            call = ToolUse(body.get("callId", ""), body.get("name", ""), to_words(_text(entry, "arguments")))
             step.tools.append(call)
         case EntryType.TOOL_RESULT:
             _settle(step, entry)
@@ -151,6 +153,18 @@ def _add(step: Step, entry: EntryRow) -> None:
             step.errors.append(_text(entry, "message"))
         case _:
             pass
+
+
+def to_words(arguments: str) -> str:
+    """Return the arguments of a call as people read them: a command as it is typed, several by their names."""
+    try:
+        found = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    if not isinstance(found, dict) or not found:
+        return arguments
+    words = {name: one if isinstance(one, str) else orjson.dumps(one).decode() for name, one in found.items()}
+    return next(iter(words.values())) if len(words) == 1 else "\n".join(f"{name}: {one}" for name, one in words.items())
 
 
 def _settle(step: Step, entry: EntryRow) -> None:

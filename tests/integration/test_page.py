@@ -345,6 +345,8 @@ def test_a_sign_out_forgets_the_token(stage: Stage, alice: Visitor) -> None:
     cookie = cookies["__Host-agentsessions"]
     assert (cookie.get("httpOnly"), cookie.get("secure"), cookie.get("sameSite")) == (True, True, "Strict")
     page = alice.open(stage.path())
+    assert page.request.get(f"{stage.url}/ui/sessions/{stage.home.namespace}/{LONG}/json").ok
+    assert page.request.get(f"{stage.url}/api/v1/agent-sessions").status == 401, "the API takes no cookie"
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert alice.context.cookies() == []

@@ -187,6 +187,7 @@ def test_a_chart_is_a_rising_line_below_its_limit_with_few_points() -> None:
         pytest.param(
             {"phase": Phase.PAUSED, "operating_mode": OperatingMode.PAUSED}, ["resume", "cancel"], id="paused"
         ),
+        pytest.param({"phase": Phase.PAUSED}, ["cancel"], id="stopped by a limit"),
         pytest.param({"operating_mode": OperatingMode.CANCELLED}, [], id="being cancelled"),
         pytest.param({"phase": Phase.FAILED}, [], id="over"),
         pytest.param({"deleted_at": T0}, [], id="deleted"),

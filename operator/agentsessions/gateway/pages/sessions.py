@@ -107,7 +107,7 @@ async def _to_values(gateway: Gateway, row: SessionRow, window: Window) -> dict[
         "until": until,
         "first": first,
         "older": first if first > 1 else None,
-        "lanes": lanes_of((agent["name"] for agent in row.spec.get("agents") or ()), blocks),
+        "lanes": lanes_of(_agents_of(row), blocks),
         "blocks": [
             block
             for block in blocks
@@ -121,6 +121,12 @@ async def _to_values(gateway: Gateway, row: SessionRow, window: Window) -> dict[
         "chart": draw([step.tokens for step in seen.standing.steps], row.limits.max_tokens),
         "queued": seen.queued,
     }
+
+
+def _agents_of(row: SessionRow) -> list[str]:
+    """Return the names of the spec's agents; nobody held an imported spec to the schema."""
+    agents = row.spec.get("agents")
+    return [str(one.get("name", "")) for one in agents if isinstance(one, dict)] if isinstance(agents, list) else []
 
 
 @dataclass(frozen=True, slots=True)

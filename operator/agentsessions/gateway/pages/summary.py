@@ -164,5 +164,7 @@ def to_acts(row: SessionRow) -> tuple[Act, ...]:
     """Return what can be done with a session now."""
     if is_over(row) or row.operating_mode is OperatingMode.CANCELLED:
         return ()
-    is_paused = row.operating_mode is OperatingMode.PAUSED
-    return (Act.RESUME if is_paused else Act.PAUSE, Act.CANCEL)
+    if row.operating_mode is OperatingMode.PAUSED:
+        return (Act.RESUME, Act.CANCEL)
+    # What a limit stopped goes on when the limit is raised, and not by a button.
+    return (Act.CANCEL,) if row.phase is Phase.PAUSED else (Act.PAUSE, Act.CANCEL)

@@ -1,7 +1,7 @@
 // Makes the pages live. What it shows is HTML of the same address, asked for in parts (header X-Part), and text.
 "use strict";
 
-const LIST_MILLISECONDS = 4000, GATHER_MILLISECONDS = 150, AGAIN_MILLISECONDS = 1500;
+const LIST_MILLISECONDS = 4000, GATHER_MILLISECONDS = 250, AGAIN_MILLISECONDS = 1500;
 const EVENTS = ["session_start", "message", "step_start", "thinking", "tool_call", "tool_result", "output", "edited",
   "redacted", "step_complete", "compaction", "error", "state", "round_complete", "done", "gap"];
 const find = (selector, where = document) => where.querySelector(selector);

@@ -168,6 +168,7 @@ ROWS = (
     Row("POST", f"{PAGE}/pause", CHANGE_OWNED, ok=303, form={}, fresh=True),
     Row("POST", f"{PAGE}/resume", CHANGE_OWNED, ok=303, form={}, fresh=True),
     Row("POST", f"{PAGE}/cancel", CHANGE_OWNED, ok=303, form={"reason": "test"}, fresh=True),
+    Row("POST", f"{PAGE}/limits", CHANGE_OWNED, ok=303, form={"field": "maxSteps", "value": "20"}, fresh=True),
     Row("POST", f"{PAGE}/messages", TALK, ok=303, form=SAID),
     Row("GET", LEVELS_PATH, OPERATOR_ALONE),
     Row("GET", f"{LEVELS_PATH}/{{uid}}", OPERATOR_ALONE, ok=404, params={"uid": "none"}),

@@ -262,11 +262,16 @@ def test_a_long_session_begins_at_its_end_and_goes_back(stage: Stage, alice: Vis
 
 def test_the_list_shows_first_what_needs_somebody_and_filters_by_address(stage: Stage, alice: Visitor) -> None:
     stage.running("waits")
-    write_status(stage.home, "waits", "Paused", stopReason="TokenLimit")
+    write_status(stage.home, "waits", "Paused", stopReason="StepLimit", effective={"maxSteps": 10})
     page = alice.open(stage.path())
     needed = page.locator(".needed")
     expect(needed).to_contain_text("waits", timeout=20_000)
-    expect(needed).to_contain_text("TokenLimit")
+    expect(needed).to_contain_text("StepLimit")
+    page.get_by_role("link", name="waits").first.click()
+    page.get_by_label("Raise maxSteps").fill("30")
+    page.get_by_role("button", name="Let it go on").click()
+    eventually(lambda: stage.spec("waits").get("limits") == {"maxSteps": 30}, "the limit is raised")
+    page.goto(stage.path())
     page.get_by_label("Phase").select_option("Completed")
     page.wait_for_url(re.compile("phase=Completed"))
     expect(page.locator(".needed")).to_have_count(0)

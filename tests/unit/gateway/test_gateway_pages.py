@@ -197,9 +197,12 @@ def test_buttons_are_what_is_possible(changes: dict[str, Any], want: list[str]) 
     assert [act.value for act in summary.to_acts(a_session(**changes))] == want
 
 
-def test_advice_names_the_flag_of_the_limit_that_stopped_it() -> None:
-    row = a_session(phase=Phase.PAUSED, stop_reason=StopReason.TOKEN_LIMIT, name="a b;rm")
-    assert "limits set 'a b;rm' --max-tokens N -n default" in summary.advice(row)
+def test_who_was_stopped_by_a_limit_is_offered_a_higher_one() -> None:
+    limits = EffectiveLimits(max_tokens=500)
+    row = a_session(phase=Phase.PAUSED, stop_reason=StopReason.TOKEN_LIMIT, name="a b;rm", limits=limits)
+    assert summary.to_raise(row) == summary.Raise("maxTokens", 500, 1000)
+    assert "kubectl get ags 'a b;rm' -n default -o yaml" in summary.to_commands(row)
+    assert summary.to_raise(replace(row, stop_reason=StopReason.USER_PAUSED)) is None
     assert summary.advice(a_session(phase=Phase.RUNNING)) == ""
 
 

@@ -13,7 +13,7 @@ from agentsessions.gateway.pages.render import SECURITY
 from agentsessions.gateway.pages.signin import read_form
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.gateway.resource_bodies import CancelRequest
+from agentsessions.gateway.resource_bodies import CancelRequest, SessionPatch
 from agentsessions.gateway.routes import changes, messages
 from agentsessions.gateway.speech import MessageCreate
 from agentsessions.journal.acts import Act
@@ -55,6 +55,24 @@ async def cancel(
     except ValidationError as error:
         raise _to_problem(error) from error
     await changes.cancel_session(caller, session, Response(), attempt, body)
+    return _back(namespace, session)
+
+
+async def raise_limit(
+    request: Request,
+    gateway: TheGateway,
+    caller: TheCaller,
+    namespace: TheNamespace,
+    session: SessionId,
+    attempt: Annotated[Attempt, Depends(attempt_of(Act.UPDATE))],
+) -> Response:
+    """Change one of a session's limits."""
+    form = await read_form(request)
+    try:
+        body = SessionPatch.model_validate({"limits": {form.get("field", ""): form.get("value", "")}})
+    except ValidationError as error:
+        raise _to_problem(error) from error
+    await changes.patch_session(gateway, caller, session, body, attempt)
     return _back(namespace, session)
 
 

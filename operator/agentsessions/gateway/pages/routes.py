@@ -54,6 +54,7 @@ def _add_changing(app: FastAPI) -> None:
     app.add_api_route(f"{SESSION}/pause", acts.pause, **changing)
     app.add_api_route(f"{SESSION}/resume", acts.resume, **changing)
     app.add_api_route(f"{SESSION}/cancel", acts.cancel, **changing)
+    app.add_api_route(f"{SESSION}/limits", acts.raise_limit, **changing)
     app.add_api_route(f"{SESSION}/messages", acts.send, **changing)
 
 

@@ -117,6 +117,7 @@ async def _to_values(gateway: Gateway, row: SessionRow, window: Window) -> dict[
         "advice": summary.advice(row),
         "commands": summary.to_commands(row),
         "acts": [act.value for act in summary.to_acts(row)],
+        "raised": summary.to_raise(row),
         "is_over": summary.is_over(row),
         "chart": draw([step.tokens for step in seen.standing.steps], row.limits.max_tokens),
         "queued": seen.queued,

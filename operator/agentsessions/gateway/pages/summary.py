@@ -29,13 +29,13 @@ NEXT_STEPS: Final = {
 }
 """What a person may do about a session, where that is not plain."""
 LIMITS: Final = {
-    StopReason.STEP_LIMIT: "--max-steps",
-    StopReason.TOKEN_LIMIT: "--max-tokens",
-    StopReason.COST_LIMIT: "--max-cost",
-    StopReason.TOOL_CALL_LIMIT: "--max-tool-calls",
-    StopReason.TIMEOUT: "--max-seconds",
+    StopReason.STEP_LIMIT: "maxSteps",
+    StopReason.TOKEN_LIMIT: "maxTokens",
+    StopReason.COST_LIMIT: "maxCostMicroUSD",
+    StopReason.TOOL_CALL_LIMIT: "maxToolCalls",
+    StopReason.TIMEOUT: "timeoutSeconds",
 }
-"""Why a limit stopped a session, and the flag that raises it."""
+"""Why a limit stopped a session, and the field that holds it."""
 STOPPED: Final = (Phase.WAITING, Phase.PAUSED)
 """Phases in which a session may need a person to go on."""
 MODES: Final = {
@@ -83,12 +83,26 @@ def advice(row: SessionRow) -> str:
     if row.deleted_at is not None:
         return "Its resource was deleted; this is its journal."
     if row.phase is Phase.PAUSED and row.stop_reason in LIMITS:
-        name, namespace = shlex.quote(row.name), shlex.quote(row.namespace)
-        return (
-            "Raise the limit, and it goes on: "
-            f"kubectl agentsession limits set {name} {LIMITS[row.stop_reason]} N -n {namespace}"
-        )
+        return "It goes on when the limit is raised."
     return NEXT_STEPS.get(row.phase or Phase.PENDING, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """A limit that stopped a session, and a higher one to offer."""
+
+    field: str
+    limit: int
+    offer: int
+
+
+def to_raise(row: SessionRow) -> Raise | None:
+    """Return what would let a session go on that a limit stopped."""
+    if row.phase is not Phase.PAUSED or row.stop_reason not in LIMITS or row.deleted_at is not None:
+        return None
+    field = LIMITS[row.stop_reason]
+    limit = row.limits.to_json().get(field)
+    return Raise(field, limit, 2 * limit) if isinstance(limit, int) else None
 
 
 def needs_person(row: ListedSession) -> bool:
@@ -146,6 +160,9 @@ def to_commands(row: SessionRow) -> list[str]:
     """Return what does the same as the page in a terminal."""
     where = f"{shlex.quote(row.name)} -n {shlex.quote(row.namespace)}"
     acts = [] if is_over(row) else [f"kubectl patch ags {where} --type=merge -p {_patch(act)}" for act in to_acts(row)]
+    if raised := to_raise(row):
+        patch = shlex.quote(json.dumps({"spec": {"limits": {raised.field: raised.offer}}}))
+        acts = [f"kubectl patch ags {where} --type=merge -p {patch}", *acts]
     if row.deleted_at is None:
         acts = [f"kubectl get ags {where} -o yaml", *acts]
     return [f"kubectl agentsession logs {where}", *acts]

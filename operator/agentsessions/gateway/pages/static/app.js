@@ -70,9 +70,7 @@ function mergeTimeline(session, fresh) {
 function merge(session, part) {
   const {head, over} = find("[data-head]", part).dataset, isFull = find("#piece-acts", part);
   Object.assign(find("[data-head]", session).dataset, {head, over});
-  const key = find("[data-composer] [name=key]", part), composer = find("[data-composer]", session);
-  if (key && composer) find("[name=key]", composer).value = key.value;
-  else composer?.remove();
+  if (!find("[data-composer]", part)) find("[data-composer]", session)?.remove();
   if (!isFull) find("#piece-acts", session)?.remove();
   mergeTimeline(session, part);
   mergePieces(session, part);
@@ -97,12 +95,14 @@ function follow(session) {
   let source, waits = false;
   const update = async () => {
     waits = false;
+    if (!session.dataset.live) return;
     try { await refresh(session); tell(isOver() ? "" : "live"); } catch { tell("reconnecting…"); note(AGAIN_MILLISECONDS); }
   };
   const note = (milliseconds) => { if (!waits) { waits = true; setTimeout(update, milliseconds); } };
   const open = () => {
     if (isOver()) { tell(""); return; }
     let isBroken = false;
+    source?.close();
     source = new EventSource(`${session.dataset.live}?after=${find("[data-timeline]", session).dataset.until}`);
     source.onopen = () => { if (isBroken) note(0); else tell("live"); };
     source.onerror = () => {
@@ -132,8 +132,10 @@ function write(delta) {
     && Number(one.dataset.step) === delta.step);
   const written = step && find("[data-written]", step);
   if (!written) return;
-  if (written.textContent.length !== delta.offset && delta.offset === 0) written.textContent = "";
-  if (written.textContent.length === delta.offset || !written.textContent) written.textContent += delta.text;
+  if (delta.offset === 0) written.textContent = "";
+  else if (delta.offset !== Number(written.dataset.next)) written.textContent += " … ";  // some were lost
+  written.textContent += delta.text;
+  written.dataset.next = delta.offset + [...delta.text].length;
 }
 
 async function submit(session, form) {
@@ -145,6 +147,8 @@ async function submit(session, form) {
       headers: {"X-Seen": find("[data-timeline]", session).dataset.until}});
     refusal.hidden = true;
     form.reset();
+    const key = find("[data-composer] [name=key]", part), mine = find("[name=key]", form);
+    if (key && mine) mine.value = key.value;  // the next message; until this one is stored it keeps its key
     document.activeElement.blur();
     merge(session, part);
     if (form.matches("[data-composer]")) find("textarea", form).focus();

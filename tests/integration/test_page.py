@@ -190,6 +190,7 @@ def test_buttons_pause_resume_and_cancel(stage: Stage, alice: Visitor) -> None:
     expect(page.locator("[data-phase]")).to_have_text("Paused")
     page.get_by_role("button", name="Resume").click()
     eventually(lambda: stage.spec("steered")["operatingMode"] == "Running", "the resource is to run")
+    write_status(stage.home, "steered", "Starting")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.get_by_text("Cancel…").click()
     page.get_by_label("Reason").fill("no longer needed")

@@ -47,7 +47,8 @@ class Cluster:
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl in the namespace of the pictures."""
-        command = ["kubectl", "-n", NAMESPACE, *words]
+        where = [] if "namespace" in words else ["-n", NAMESPACE]
+        command = ["kubectl", *where, *words]
         done = subprocess.run(command, check=True, input=stdin, stdout=subprocess.PIPE, text=True, env=self.environment)
         return done.stdout
 

@@ -46,9 +46,12 @@ class Rules:
         return Rules(self.classes & other.classes, max(self.external, other.external, key=order.index))
 
 
+READ_ONLY: Final = frozenset({ToolClass.QUERY, ToolClass.READ})
+
 TYPES: Final[Mapping[SessionType, Rules]] = MappingProxyType({
     SessionType.CUSTOM: Rules(),
     SessionType.METRICS: Rules(),
+    SessionType.POLICY: Rules(READ_ONLY, ExternalEffects.REFUSE),
 })  # fmt: skip
 MODES: Final[Mapping[SessionMode, Rules]] = MappingProxyType({
     SessionMode.FULL_AUTONOMY: Rules(),

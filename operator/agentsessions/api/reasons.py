@@ -56,6 +56,7 @@ class ConditionType(StrEnum):
     PAUSED = "Paused"
     COMPLETE = "Complete"
     BUDGET_AVAILABLE = "BudgetAvailable"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
 
 
 class Reason(StrEnum):
@@ -88,6 +89,10 @@ class Reason(StrEnum):
     USAGE_UNKNOWN = "UsageUnknown"
     IDLE = "Idle"
     BUDGET_LEFT = "BudgetLeft"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
+    NOTHING_PENDING = "NothingPending"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    POLICY_INVALID = "PolicyInvalid"
 
 
 class LimitName(StrEnum):

@@ -7,8 +7,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
+from agentsessions.journal import approvals
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.sessions import FINAL_PHASES
@@ -76,10 +78,11 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
         .where(condition)
         .order_by(sessions.c.uid)
     )
-    return [_to_level(row) for row in conn.execute(query).mappings()]
+    pending = approvals.read_pending(conn, select(sessions.c.uid).where(condition))
+    return [_to_level(row, pending.get(row["session_uid"], [])) for row in conn.execute(query).mappings()]
 
 
-def _to_level(row: Any) -> Level:
+def _to_level(row: Any, pending: list[ApprovalRequest]) -> Level:
     result, is_truncated = _shorten(row["result"]["text"]) if row["result"] else (None, False)
     return Level(
         session_uid=row["session_uid"],
@@ -102,6 +105,7 @@ def _to_level(row: Any) -> Level:
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
         closing=_closing(row),
+        approval_pending=pending,
         result=result,
         result_truncated=is_truncated,
     )

@@ -36,6 +36,7 @@ class SessionType(StrEnum):
 
     CUSTOM = "Custom"
     METRICS = "Metrics"
+    POLICY = "Policy"
 
 
 class SessionMode(StrEnum):
@@ -126,6 +127,13 @@ class SessionContext(ApiModel):
     """Files put into the workspace before the first step. Together at most 1 MB."""
 
 
+class PolicyRef(ApiModel):
+    """An AgentPolicy of the session's namespace."""
+
+    name: ObjectName
+    """Name of the AgentPolicy."""
+
+
 class WhenDeleted(StrEnum):
     """What becomes of the workspace's claim when the session is deleted."""
 
@@ -162,6 +170,11 @@ class SessionSpec(ApiModel):
                     "has(self.conversation) == has(oldSelf.conversation)",
                     "spec.conversation cannot be added or removed after creation: create a new session",
                     field="conversation",
+                ),
+                cel(
+                    "self.type != 'Policy' || has(self.policyRef)",
+                    "type Policy needs spec.policyRef: the policy whose violations it is to list",
+                    field="policyRef",
                 ),
                 cel(
                     "has(self.schedule) == (self.type == 'Metrics')",
@@ -225,6 +238,9 @@ class SessionSpec(ApiModel):
     """What the session may spend."""
     retry: Retry | None = None
     """What happens when an epoch fails for a passing reason."""
+    policy_ref: PolicyRef | None = None
+    """An AgentPolicy that binds the session besides those that select it. It can only add. While it does not exist,
+    every call of a tool is denied."""
     workspace: Workspace | None = None
     """Volume for the agent's files. Without it they are lost with the pod, and limited to 1Gi."""
     expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None

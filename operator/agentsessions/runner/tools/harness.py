@@ -12,6 +12,7 @@ from jsonschema.exceptions import best_match
 
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.wire import ToolBegin, ToolSettle, Verdict
+from agentsessions.runner.errors import PersonNeededError
 from agentsessions.runner.gateway import Gateway
 from agentsessions.runner.tools.results import Result, Results
 from agentsessions.runner.tools.text import shorten
@@ -38,9 +39,11 @@ class Harness:
         tool = self._by_name.get(name)
         if tool is not None:
             verdict = await self._gateway.begin_tool(to_begin(tool, call_id, arguments))
-            if verdict.verdict is Verdict.RECORDED:
+            if verdict.verdict in {Verdict.RECORDED, Verdict.DENY}:
                 self._results.forget(call_id)
                 return verdict.output or ""
+            if verdict.verdict in {Verdict.ASK, Verdict.IN_DOUBT}:
+                raise PersonNeededError(call_id)
         # For a tool that is not there nothing will run, so there is nothing to ask; its name may be no name at all.
         result = self._results.load(call_id) or await self._run(call_id, name, arguments)
         await self._gateway.settle_tool(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,6 +14,7 @@ from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
+from agentsessions.controller.governance import Governance
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
 from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
@@ -84,6 +85,11 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
+        self.governance = Governance(client, self.metrics, clock=clock, on_approval=self._mark_uid)
+        self._kinds: tuple[Watched[Any], ...] = (
+            self.providers, self.quotas, self.governance.policies, self.governance.approvals, self.sessions,
+        )  # fmt: skip
+        """In the order in which they are listed: sessions last, as decisions on them depend on the others."""
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -149,6 +155,7 @@ class Operator:
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
             group.create_task(self._queues.run())
+            group.create_task(self.governance.run())
             group.create_task(self._sweep.run())
             group.create_task(self._heal_on_new_ca())
 
@@ -173,7 +180,7 @@ class Operator:
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds:
             while True:
                 try:
                     await kind.load()
@@ -194,7 +201,7 @@ class Operator:
         Raises:
             StreamMissingError: A kind is left out.
         """
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds:
             try:
                 await asyncio.wait_for(kind.is_streamed.wait(), seconds)
             except TimeoutError:
@@ -205,7 +212,7 @@ class Operator:
 
     def note_stream(self, path: str) -> None:
         """Take note that the API server answers a watch on `path`."""
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds:
             if path.endswith(collection_path(kind.resource, None)):  # the server's own address may have a path, too
                 kind.is_streamed.set()
 
@@ -247,7 +254,7 @@ class Operator:
 
     def _build_sweep(self) -> Sweep:
         return Sweep(
-            (self.sessions, self.providers, self.quotas),
+            self._kinds,
             self._namespaces,
             self._used_namespaces,
             self.metrics,
@@ -269,6 +276,7 @@ class Operator:
                 own_ids=self._own_ids,
             ),
             admissions=self._queues.admissions,
+            governance=self.governance,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,

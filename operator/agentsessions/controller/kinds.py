@@ -7,4 +7,6 @@ from agentsessions.engine.resources import Resource
 
 AGENT_SESSIONS: Final = Resource(names.GROUP, names.VERSION, "agentsessions", "AgentSession")
 MODEL_PROVIDERS: Final = Resource(names.GROUP, names.VERSION, "modelproviders", "ModelProvider")
+AGENT_POLICIES: Final = Resource(names.GROUP, names.VERSION, "agentpolicies", "AgentPolicy")
+SESSION_APPROVALS: Final = Resource(names.GROUP, names.VERSION, "sessionapprovals", "SessionApproval")
 SESSION_QUOTAS: Final = Resource(names.GROUP, names.VERSION, "sessionquotas", "SessionQuota")

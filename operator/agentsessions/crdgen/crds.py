@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1 import AgentSession, ModelProvider, SessionQuota
+from agentsessions.api.v1alpha1 import AgentPolicy, AgentSession, ModelProvider, SessionApproval, SessionQuota
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.lint import lint
 from agentsessions.crdgen.rules import build_finished_rule, build_immutability, build_name_rule, build_phase_rules
@@ -120,7 +120,7 @@ def _refine_provider(schema: Json) -> None:
     _drop_defaults(schema["properties"]["status"])
 
 
-def _refine_quota(schema: Json) -> None:
+def _refine_flat(schema: Json) -> None:
     _drop_defaults(schema)
 
 
@@ -175,7 +175,7 @@ KINDS: Final = (
         model=SessionQuota,
         plural="sessionquotas",
         short_name="sq",
-        refine=_refine_quota,
+        refine=_refine_flat,
         columns=(
             Column("Max", ".spec.maxConcurrentSessions", "integer"),
             Column("Active", ".status.active", "integer"),
@@ -185,6 +185,36 @@ KINDS: Final = (
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Tokens today", ".status.tokensToday", "integer", is_wide=True),
             Column("Cost today", ".status.costMicroUSDToday", "integer", is_wide=True),
+        ),
+    ),
+    Kind(
+        model=AgentPolicy,
+        plural="agentpolicies",
+        short_name="agp",
+        refine=_refine_flat,
+        columns=(
+            Column("Accepted", '.status.conditions[?(@.type=="Accepted")].status'),
+            Column("Dry run", ".spec.dryRun", "boolean"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Why", '.status.conditions[?(@.type=="Accepted")].message', is_wide=True),
+        ),
+    ),
+    Kind(
+        model=SessionApproval,
+        plural="sessionapprovals",
+        short_name="sap",
+        categories=("agents",),
+        selectable=(".spec.session", ".status.outcome"),
+        refine=_refine_flat,
+        columns=(
+            Column("Session", ".spec.session"),
+            Column("Kind", ".spec.request.kind"),
+            Column("Tool", ".spec.request.tool"),
+            Column("Outcome", ".status.outcome"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Rule", ".spec.request.rule", is_wide=True),
+            Column("Expires", ".spec.request.expiresAt", "date", is_wide=True),
+            Column("Message", ".status.message", is_wide=True),
         ),
     ),
 )

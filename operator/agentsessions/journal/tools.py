@@ -60,15 +60,23 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE)
         return ToolVerdict(verdict=_VERDICT_OF[ApprovalKind(question["request"]["kind"])])
     if question is not None and question["used_epoch"] in {None, pod.epoch}:
         return _obey(work, pod, call, asked, question)
-    if call["begun_epoch"] not in {None, pod.epoch} and SideEffect.EXTERNAL in {call["side_effect"], asked.side_effect}:
-        return _doubt(work, pod, call, asked, number=1 if question is None else question["number"] + 1)
     if call["begun_epoch"] is None:
-        _journal_findings(work, pod, call, ruling)
-        if ruling.action is RuleAction.DENY:
-            return _deny(work, pod, call, _words_of(call, ruling))
-        if ruling.action is RuleAction.ASK:
-            return _ask(work, pod, call, asked, ruling)
+        return _begin_first(work, pod, call, asked, ruling)
+    if call["begun_epoch"] != pod.epoch and SideEffect.EXTERNAL in {call["side_effect"], asked.side_effect}:
+        return _doubt(work, pod, call, asked, number=1 if question is None else question["number"] + 1)
     return _run(work, pod, call, asked)
+
+
+def _begin_first(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, ruling: Ruling) -> ToolVerdict:
+    """Do what the policies say to a call that no epoch has begun."""
+    _journal_findings(work, pod, call, ruling)
+    match ruling.action:
+        case RuleAction.ALLOW:
+            return _run(work, pod, call, asked)
+        case RuleAction.ASK:
+            return _ask(work, pod, call, asked, ruling)
+        case RuleAction.DENY:
+            return _deny(work, pod, call, _words_of(call, ruling))
 
 
 def _run(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin) -> ToolVerdict:
@@ -106,7 +114,7 @@ def _ask(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, rulin
     request = approvals.to_request(
         call,
         ApprovalKind.APPROVAL,
-        asked.arguments,
+        _arguments(work, pod, asked),
         1,
         policy=finding.policy,
         rule=finding.rule,
@@ -127,10 +135,15 @@ def _doubt(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, *, 
         "happened. Look, then answer Happened with its output, or RunAgain"
     )
     request = approvals.to_request(
-        call, ApprovalKind.DOUBT, asked.arguments, number, message=message, asked_at=work.now
+        call, ApprovalKind.DOUBT, _arguments(work, pod, asked), number, message=message, asked_at=work.now
     )
     approvals.ask(work, pod, call, request)
     return ToolVerdict(verdict=Verdict.IN_DOUBT)
+
+
+def _arguments(work: Work, pod: PodIdentity, asked: ToolBegin) -> str:
+    """Return the arguments as the model wrote them: people decide about these, not about what the pod says."""
+    return approvals.read_arguments(work.conn, pod.session_uid, pod.agent, asked.call_id) or asked.arguments
 
 
 def _journal_findings(work: Work, pod: PodIdentity, call: RowMapping, ruling: Ruling) -> None:

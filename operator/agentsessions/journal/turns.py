@@ -269,7 +269,7 @@ def _close_to_wait(work: Work, pod: PodIdentity, turn: RowMapping, closed_as: st
     if closed_as is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {closed_as}, not as waiting")
     if not approvals.has_asked(work, pod, turn):
-        raise TurnMismatch(f"no call of turn {turn['k']} of {_who(pod)} waits for a person: there is nothing to wait for")
+        raise TurnMismatch(f"no call of turn {turn['k']} of {_who(pod)} waits for a person: play on")
     fences.close_epoch(work, pod, fences.Closing(Outcome.WAITING))
     return Outcome.WAITING
 

@@ -1,7 +1,7 @@
 """Questions to people: which objects should stand for them, and what they came to. Pure.
 
-The journal says which calls wait. An object that stands for one that waits is decided by what people wrote into it, or
-by its time; one whose call does not wait any more is withdrawn. Every pass decides from scratch.
+The journal says which calls wait, and each gets an object. That is decided by what people wrote into it, or by its
+time; when the session ends before, it is withdrawn. Every pass decides from scratch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -52,30 +52,28 @@ def identify(request: ApprovalRequest) -> Identity:
 
 
 def plan(
-    pending: Sequence[ApprovalRequest] | None, known: Iterable[ApprovalView], *, is_over: bool, now: datetime
+    pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView], *, is_over: bool, now: datetime
 ) -> Plan:
     """Return what to do about the questions of a session.
 
     Args:
-        pending: What the journal says that waits; None when it is not known now.
+        pending: What the journal says that waits, as far as it is known.
         known: The objects that there are.
         is_over: Whether the session is final.
         now: Aware UTC.
     """
     objects = {identify(view.spec.request): view for view in known}
-    waiting = {identify(request) for request in pending or ()}
     statuses, times = [], []
-    for key, view in objects.items():
+    for view in objects.values():
         if view.status.outcome is not None:
             continue
-        is_withdrawn = is_over or (pending is not None and key not in waiting)
-        wanted = _withdrawn(view, now) if is_withdrawn else judge(view.spec, now)
+        wanted = _withdrawn(view, now) if is_over else judge(view.spec, now)
         if wanted != view.status:
             statuses.append((view, wanted))
         expires_at = view.spec.request.expires_at
         if wanted.outcome is None and expires_at is not None and expires_at > now:
             times.append(expires_at)
-    missing = () if is_over else tuple(request for request in pending or () if identify(request) not in objects)
+    missing = () if is_over else tuple(request for request in pending if identify(request) not in objects)
     return Plan(missing, tuple(statuses), min(times, default=None))
 
 

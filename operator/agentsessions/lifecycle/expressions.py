@@ -38,7 +38,7 @@ class ExpressionError(ValueError):
 
 
 @lru_cache(maxsize=4096)
-def compile_expression(text: str) -> cel.Expression:
+def compile_expression(text: str) -> Any:
     """Return an expression, compiled.
 
     Raises:

@@ -17,7 +17,7 @@ from agentsessions.api.names import TOKEN_AUDIENCE
 from agentsessions.engine.credentials import ClusterAccess
 
 GROUP_PATH = "/apis/agentsessions.dev/v1alpha1"
-KINDS = ("modelproviders", "agentsessions")
+KINDS = ("modelproviders", "agentsessions", "agentpolicies", "sessionapprovals")
 
 
 class Cluster:

@@ -1,12 +1,13 @@
 """What the proxy keeps as long as the process lives."""
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agentsessions.gateway.auth import refuse_ended
 from agentsessions.gateway.deltas import teller
+from agentsessions.gateway.proxy.decisions import DecisionCopier
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
+from agentsessions.gateway.proxy.policies import PolicyDirectory
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
@@ -24,6 +25,8 @@ class ProxyState:
         """Make the parts; `start` sets them going."""
         settings = gateway.settings
         self.directory = ProviderDirectory(gateway.client, install_namespace=settings.namespace)
+        self.policies = PolicyDirectory(gateway.client)
+        self.decisions = DecisionCopier(gateway.client, gateway.store)
         self._scripted = ScriptedServer(self.directory.script)
         own = frozenset({(HOST, self._scripted.port)})
         self._upstream = Upstream(settings.allowed_provider_networks, own=own)
@@ -37,22 +40,27 @@ class ProxyState:
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)
         gateway.watch.before_end = self.purchases.ended
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: tuple[asyncio.Task[None], ...] = ()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the providers are known, and stay known."""
-        return self.directory.informer.is_synced.is_set() and self._watch is not None and not self._watch.done()
+        """Whether providers, policies and decisions are known, and stay known."""
+        informers = (self.directory.informer, self.policies.informer, self.decisions.informer)
+        is_known = all(informer.is_synced.is_set() for informer in informers)
+        return is_known and bool(self._watches) and not any(task.done() for task in self._watches)
 
     async def start(self) -> None:
-        """Watch providers, and serve their scripts."""
+        """Watch providers, policies and decisions, and serve the providers' scripts."""
         await self._scripted.start()
-        self._watch = asyncio.create_task(self.directory.informer.run(), name="model-providers")
+        self._watches = (
+            asyncio.create_task(self.directory.informer.run(), name="model-providers"),
+            asyncio.create_task(self.policies.informer.run(), name="agent-policies"),
+            asyncio.create_task(self.decisions.run(), name="session-approvals"),
+        )
 
     async def watch(self) -> None:
-        """Wait as long as the watch of providers runs; raises what ends it."""
-        if self._watch is not None:
-            await self._watch
+        """Wait as long as the watches run; raises what ends the first of them."""
+        await asyncio.gather(*self._watches)
 
     async def drain(self, seconds: float) -> int:
         """Sell nothing new, and wait for purchases under way; return how many are left after `seconds`."""
@@ -61,10 +69,9 @@ class ProxyState:
     async def close(self) -> None:
         """Break off what is left, and close all connections."""
         await self.purchases.close()
-        if self._watch is not None:
-            self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+        for task in self._watches:
+            task.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
         await self._scripted.close()
         await self._upstream.close()
 

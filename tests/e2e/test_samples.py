@@ -32,6 +32,7 @@ class Expected:
 EXPECTED = {
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
+    "policy.yaml": Expected("governed", "rule no-downloads of AgentPolicy", frozenset({"policy_decision"})),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
     "retry.yaml": Expected("retry", "Now I have time for it"),

@@ -13,9 +13,7 @@ KIND: Final = "SessionApproval"
 
 def build_approval(session: SessionView, request: ApprovalRequest) -> dict[str, Any]:
     """Return the SessionApproval for a call. Its name follows from the call, so that a second try makes no second."""
-    name = approval_name(
-        session.name, session.uid, request.agent, request.round, request.call_id, request.number
-    )
+    name = approval_name(session.name, session.uid, request.agent, request.round, request.call_id, request.number)
     return {
         "apiVersion": names.API_VERSION,
         "kind": KIND,

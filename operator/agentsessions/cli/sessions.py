@@ -27,6 +27,7 @@ URGENCY: Final[tuple[Callable[[Json], bool], ...]] = (
 
 NEXT_STEPS: Final[dict[str, str]] = {
     Phase.QUEUED: "it waits for a place: see `kubectl get sessionquotas -n {namespace}`",
+    Phase.WAITING: "decide about its call: `kubectl agentsession approvals -n {namespace}` shows how",
     Phase.IDLE: "it waits for a message: `kubectl agentsession send {name} TEXT -n {namespace}`",
     Phase.PAUSED: "let it go on: `kubectl agentsession resume {name} -n {namespace}`",
     Phase.RUNNING: "follow it: `kubectl agentsession logs -f {name} -n {namespace}`",

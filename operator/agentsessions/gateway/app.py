@@ -16,6 +16,7 @@ from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.proxy.routes import router as runner_router
 from agentsessions.gateway.requests import RequestContext
 from agentsessions.gateway.routes import (
+    approvals,
     archives,
     audit,
     changes,
@@ -69,6 +70,7 @@ def create_api() -> FastAPI:
     app.include_router(archives.router)
     app.include_router(figures.router)
     app.include_router(audit.router)
+    app.include_router(approvals.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

@@ -94,9 +94,7 @@ def note_used(work: Work, pod: PodIdentity, row: RowMapping) -> None:
 
 def has_asked(work: Work, pod: PodIdentity, turn: RowMapping) -> bool:
     """Tell whether this epoch was told to wait for a person in a turn."""
-    query = select(approvals.c.call_id).where(
-        *_of_turn(pod, turn), approvals.c.asked_epoch == pod.epoch
-    )
+    query = select(approvals.c.call_id).where(*_of_turn(pod, turn), approvals.c.asked_epoch == pod.epoch)
     return work.conn.scalar(query.limit(1)) is not None
 
 

@@ -51,9 +51,7 @@ def identify(request: ApprovalRequest) -> Identity:
     return request.agent, request.round, request.call_id, request.number
 
 
-def plan(
-    pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView], *, is_over: bool, now: datetime
-) -> Plan:
+def plan(pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView], *, is_over: bool, now: datetime) -> Plan:
     """Return what to do about the questions of a session.
 
     Args:

@@ -221,5 +221,3 @@ def _describe(session: SessionView) -> dict[str, Any]:
         "sessionId": spec.session_id or "",
         "labels": dict(session.labels),
     }
-
-

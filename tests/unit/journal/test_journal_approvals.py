@@ -49,7 +49,12 @@ async def test_an_asked_call_waits_until_it_is_approved_and_then_runs_in_the_nex
     player, (call,) = await play(store)
     assert (await begin(player, call, ruled(ASKED))).verdict is Verdict.ASK
     (pending,) = (await player.level()).approval_pending
-    assert (pending.kind, pending.tool, pending.rule, pending.quorum) == (ApprovalKind.APPROVAL, "shell", "ask-shell", 2)
+    assert (pending.kind, pending.tool, pending.rule, pending.quorum) == (
+        ApprovalKind.APPROVAL,
+        "shell",
+        "ask-shell",
+        2,
+    )
     assert (await player.commit(1, Outcome.WAITING)).is_last
     closing = (await player.level()).closing
     assert closing is not None

@@ -258,9 +258,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_approvals_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", "agent", "round", "call_id", name=op.f("pk_approvals")),
     )
-    op.create_index(
-        op.f("ix_approvals_session_uid_outcome"), "approvals", ["session_uid", "outcome"], unique=False
-    )
+    op.create_index(op.f("ix_approvals_session_uid_outcome"), "approvals", ["session_uid", "outcome"], unique=False)
     op.create_table(
         "turns",
         sa.Column("session_uid", sa.String(length=64), nullable=False),

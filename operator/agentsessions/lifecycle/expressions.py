@@ -1,8 +1,8 @@
 """CEL expressions of policies: compiled with types, evaluated within bounds. Pure.
 
 The checks of the compiler find names and types that do not fit, so that a policy's status can tell them. Evaluation is
-bounded by what goes in: the length of an expression, the comprehensions in it, and the size of a call's arguments.
-Regular expressions are RE2, in linear time.
+bounded by what goes in, the length of an expression, the comprehensions in it and the size of a call's arguments, and by
+the library's own budget of iterations. Regular expressions are RE2, in linear time.
 """
 
 import re
@@ -17,7 +17,7 @@ from agentsessions.api.v1alpha1.policy import MAX_EXPRESSION
 MAX_COMPREHENSIONS: Final = 2
 MAX_ARGUMENT_BYTES: Final = 65_536
 MAX_ARGUMENT_VALUES: Final = 1000
-"""Values in a call's arguments: two comprehensions, one in the other, then take a second at most."""
+"""Values in a call's arguments."""
 COMPREHENSION: Final = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(")
 
 _DYN: Final = cel.Type.DYN
@@ -54,7 +54,7 @@ def compile_expression(text: str) -> Any:
     except (RuntimeError, ValueError, TypeError) as error:
         raise ExpressionError(_first_line(error)) from error
     kind = expression.return_type()
-    if kind not in {cel.Type.BOOL, _DYN}:
+    if cel.Type.BOOL != kind != _DYN:  # types have no hash
         raise ExpressionError(f"it gives {kind.name()}, and true or false is wanted")
     return expression
 

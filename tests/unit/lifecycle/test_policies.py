@@ -134,7 +134,7 @@ def test_what_is_wrong_with_a_policy_names_rule_and_word() -> None:
     assert spec is not None
     (problem,) = find_problems(spec)
     assert problem.startswith("rule typo: ")
-    assert "undeclared reference to 'argument'" in problem
+    assert "undeclared reference to 'argument.command'" in problem
 
 
 @pytest.mark.parametrize("text", ["a" * 1025, "[1].map(a, [1].map(b, [1].map(c, c))) == []", "(" * 500])

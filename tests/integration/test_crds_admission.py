@@ -70,7 +70,7 @@ def operator(kubectl: Kubectl) -> Kubectl:
 @pytest.fixture(scope="module")
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
-    kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "member", "--verb=create,get,patch,delete,pause", "--resource=agentsessions,modelproviders")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     for role in ("member", "reader"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")

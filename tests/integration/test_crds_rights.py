@@ -62,6 +62,7 @@ def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
 
 SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
 QUOTAS = "sessionquotas.agentsessions.dev"
+POLICIES, APPROVALS = "agentpolicies.agentsessions.dev", "sessionapprovals.agentsessions.dev"
 
 OPERATOR = {
     f"watch {SESSIONS}": True,
@@ -72,6 +73,12 @@ OPERATOR = {
     f"watch {QUOTAS}": True,
     f"patch {QUOTAS}/status": True,
     f"patch {QUOTAS}": False,
+    f"patch {POLICIES}": False,
+    f"patch {POLICIES}/status": True,
+    f"create {APPROVALS}": True,
+    f"patch {APPROVALS}": False,
+    f"patch {APPROVALS}/status": True,
+    f"approve {APPROVALS}": False,
     "create pods": True,
     "delete pods": True,
     "create pods/exec": False,
@@ -88,6 +95,11 @@ GATEWAY = {
     f"patch {SESSIONS}": False,
     f"patch {SESSIONS}/status": False,
     f"patch {PROVIDERS}": False,
+    f"watch {POLICIES}": True,
+    f"watch {APPROVALS}": True,
+    f"create {APPROVALS}": False,
+    f"patch {APPROVALS}": False,
+    f"approve {APPROVALS}": False,
     "create tokenreviews.authentication.k8s.io": True,
     "create subjectaccessreviews.authorization.k8s.io": True,
     "get configmaps": True,
@@ -113,6 +125,13 @@ VIEW = {
     f"get {QUOTAS}": True,
     f"patch {QUOTAS}": False,
     f"own {SESSIONS}": False,
+    f"pause {SESSIONS}": False,
+    f"cancel {SESSIONS}": False,
+    f"get {POLICIES}": True,
+    f"patch {POLICIES}": False,
+    f"list {APPROVALS}": True,
+    f"patch {APPROVALS}": False,
+    f"approve {APPROVALS}": False,
 }
 USER = VIEW | {
     f"create {SESSIONS}/messages": True,
@@ -121,6 +140,9 @@ USER = VIEW | {
     f"create {SESSIONS}": True,
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
+    f"pause {SESSIONS}": True,
+    f"resume {SESSIONS}": True,
+    f"cancel {SESSIONS}": True,
     f"patch {PROVIDERS}": True,
     f"patch {SESSIONS}/status": False,
     "create pods": False,
@@ -131,6 +153,9 @@ SESSION_OPERATOR = USER | {
     f"create {SESSIONS}/import": True,
     f"list {SESSIONS}/audit": True,
     f"patch {PROVIDERS}": False,
+    f"patch {APPROVALS}": True,
+    f"approve {APPROVALS}": True,
+    f"create {APPROVALS}": False,
 }
 ADMIN = USER | {
     f"create {SESSIONS}/import": True,
@@ -139,6 +164,10 @@ ADMIN = USER | {
     f"delete {QUOTAS}": True,
     f"patch {QUOTAS}/status": False,
     f"own {SESSIONS}": True,
+    f"create {POLICIES}": True,
+    f"patch {POLICIES}/status": False,
+    f"patch {APPROVALS}": True,
+    f"approve {APPROVALS}": True,
 }
 
 

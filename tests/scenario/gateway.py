@@ -157,11 +157,7 @@ class Gateway:
             return ExitCode.TERMINATED
         if self.turn is None:
             return self._go_on(pod)
-        if self.turn.given_to != pod.uid:
-            return self._give(pod)
-        if not self.turn.is_bought:
-            return self._buy()
-        return self._wait(pod) if self._must_ask() else self._commit(pod)
+        return self._give(pod) if self.turn.given_to != pod.uid else self._play_turn(pod)
 
     def fail(self, pod: PodView, code: ErrorCode) -> None:
         """Record that a pod's epoch ended by an error."""
@@ -183,6 +179,12 @@ class Gateway:
         self.steps += 1
         self.turn.is_bought = True
         return None
+
+    def _play_turn(self, pod: PodView) -> ExitCode | None:
+        assert self.turn is not None
+        if not self.turn.is_bought:
+            return self._buy()
+        return self._wait(pod) if self._must_ask() else self._commit(pod)
 
     def _must_ask(self) -> bool:
         """Tell whether a call of the turn waits for people."""

@@ -120,9 +120,7 @@ class Life(RuleBasedStateMachine):
         seconds=st.sampled_from([None, 20, 300]),
         then=st.sampled_from(OnExpiry),
     )
-    def agent_asks_for_a_call_that_people_decide(
-        self, kind: ApprovalKind, seconds: int | None, then: OnExpiry
-    ) -> None:
+    def agent_asks_for_a_call_that_people_decide(self, kind: ApprovalKind, seconds: int | None, then: OnExpiry) -> None:
         self.world.ask_people(kind, seconds, then if seconds is not None else None)
 
     @rule()

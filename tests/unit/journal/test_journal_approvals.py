@@ -97,7 +97,7 @@ async def test_a_decision_that_comes_twice_or_late_changes_nothing(store: Store)
 
 async def test_a_pod_waits_for_a_person_only_when_it_was_told_to(store: Store) -> None:
     player, (first, second) = await play(store, tools=("shell", "shell"))
-    with pytest.raises(TurnMismatch, match="no call of turn 1 .* waits for a person"):
+    with pytest.raises(TurnMismatch, match=r"no call of turn 1 .* waits for a person"):
         await player.commit(1, Outcome.WAITING)
     await begin(player, first, ruled(ASKED))
     await begin(player, second)

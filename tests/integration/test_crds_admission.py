@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.crds_chart import chart_objects, private_policies
-from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
+from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, an_approval, fresh_namespace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SECONDS_TO_BIND = 90
+MINE = "--resource=agentsessions,modelproviders,sessionapprovals"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 
@@ -64,13 +65,15 @@ def operator(kubectl: Kubectl) -> Kubectl:
     name = f"system:serviceaccount:{kubectl.namespace}:agentsessions-operator"
     kubectl("create", "serviceaccount", "agentsessions-operator")
     kubectl("create", "rolebinding", "operator", "--clusterrole=admin", f"--user={name}")
+    kubectl("create", "role", "asker", "--verb=create,get,patch", "--resource=sessionapprovals")
+    kubectl("create", "rolebinding", "asker", "--role=asker", f"--user={name}")
     return replace(kubectl, user=name)
 
 
 @pytest.fixture(scope="module")
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
-    kubectl("create", "role", "member", "--verb=create,get,patch,delete,pause", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "member", "--verb=create,get,patch,delete,pause,resume", MINE)
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     for role in ("member", "reader"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
@@ -221,6 +224,24 @@ DENIALS = {
         "this session belongs to somebody, and you are mia: ask its owner, or for " + OWN,
         right=a_session("of-others", owner="somebody"),
     ),
+    "a mode without its verb": Denial(
+        "agentsessions-verbs",
+        a_session("endless", operatingMode="Cancelled"),
+        "mia may not cancel session endless: ask for the verb cancel on agentsessions in namespace {namespace}",
+        right=a_session("endless", operatingMode="Running"),
+    ),
+    "a question of their own": Denial(
+        "agentsessions-approvals",
+        an_approval("denied"),
+        "SessionApprovals are made and decided by system:serviceaccount:{namespace}:agentsessions-operator alone, not "
+        "by mia: answer in spec.decisions",
+    ),
+    "an answer without the right": Denial(
+        "agentsessions-decisions",
+        an_approval("asked", {"mia": {"answer": "Approve"}}),
+        "mia may not decide asked: ask for the verb approve on sessionapprovals in namespace {namespace}",
+        right=an_approval("asked"),
+    ),
 }
 
 
@@ -232,9 +253,10 @@ def test_every_policy_has_a_denial_word_for_word() -> None:
 
 @pytest.mark.requirement("OBJ-6")
 @pytest.mark.parametrize("denial", DENIALS.values(), ids=DENIALS.keys())
-def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, member: Kubectl, denial: Denial) -> None:
+def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, operator: Kubectl, member: Kubectl, denial: Denial) -> None:
     if denial.right is not None:
-        kubectl("apply", "--filename", "-", manifest=denial.right)
+        maker = operator if denial.right["kind"] == "SessionApproval" else kubectl
+        maker("apply", "--filename", "-", manifest=denial.right)
     if denial.wrong["kind"] == "Pod":
         kubectl("create", "role", "pods", "--verb=create,get", "--resource=pods")
         kubectl("create", "rolebinding", "mia-pods", "--role=pods", "--user=mia")

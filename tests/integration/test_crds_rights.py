@@ -165,6 +165,7 @@ ADMIN = USER | {
     f"patch {QUOTAS}/status": False,
     f"own {SESSIONS}": True,
     f"create {POLICIES}": True,
+    f"patch {POLICIES}": True,
     f"patch {POLICIES}/status": False,
     f"patch {APPROVALS}": True,
     f"approve {APPROVALS}": True,

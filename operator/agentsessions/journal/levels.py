@@ -15,6 +15,7 @@ from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.sessions import FINAL_PHASES
 from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
+from agentsessions.journal.violations import read_violations
 
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
@@ -78,12 +79,19 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
         .where(condition)
         .order_by(sessions.c.uid)
     )
-    pending = approvals.read_pending(conn, select(sessions.c.uid).where(condition))
-    return [_to_level(row, pending.get(row["session_uid"], [])) for row in conn.execute(query).mappings()]
+    asked = select(sessions.c.uid).where(condition)
+    pending, violations = approvals.read_pending(conn, asked), read_violations(conn, asked)
+    return [
+        _to_level(row, pending.get(row["session_uid"], []), violations.get(row["session_uid"]))
+        for row in conn.execute(query).mappings()
+    ]
 
 
-def _to_level(row: Any, pending: list[ApprovalRequest]) -> Level:
-    result, is_truncated = _shorten(row["result"]["text"]) if row["result"] else (None, False)
+def _to_level(row: Any, pending: list[ApprovalRequest], violations: str | None) -> Level:
+    text = row["result"]["text"] if row["result"] else None
+    if text is not None and violations is not None:
+        text = f"{violations}\n\n{text}"  # in front: what is cut off is the end
+    result, is_truncated = _shorten(text) if text is not None else (None, False)
     return Level(
         session_uid=row["session_uid"],
         namespace=row["namespace"],

@@ -175,3 +175,17 @@ async def test_an_internal_call_of_an_earlier_epoch_runs_again_whatever_policies
     await begin(player, call)
     later, _ = await play(store, 2)
     assert (await begin(later, call, ruled(DENIED))).verdict is Verdict.RUN
+
+
+@pytest.mark.requirement("OBJ-2")
+async def test_the_result_of_a_policy_session_lists_what_rules_did_not_allow(store: Store) -> None:
+    player = await a_player(store, type="Policy")
+    await store.pin_turn(player.pod)
+    (call,) = call_ids(await player.ask(an_answer("", "shell")))
+    await begin(player, call, ruled(ALLOWED, DENIED))
+    await player.commit(1, Outcome.CONTINUE)
+    await store.pin_turn(player.pod)
+    await player.ask(an_answer("I found little."), "d2")
+    assert (await player.level()).result == (
+        "Policy violations: 1\n- step 1, shell: Deny by rule no-shell of baseline: no shells here\n\nI found little."
+    )

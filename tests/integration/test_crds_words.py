@@ -16,7 +16,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 WHY = re.compile(r'^(Forbidden|Invalid value: "\w*"): ')
 """What the API server writes in front of a rule's words."""
-PLURALS = {"AgentSession": "agentsessions", "ModelProvider": "modelproviders"}
+PLURALS = {
+    "AgentSession": "agentsessions",
+    "ModelProvider": "modelproviders",
+    "AgentPolicy": "agentpolicies",
+    "SessionApproval": "sessionapprovals",
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +45,8 @@ def attempt(objects: client.CustomObjectsApi, namespace: str, row: Row) -> None:
         return
     objects.create_namespaced_custom_object(*where, row.begin)
     try:
-        if row.phase:
-            objects.patch_namespaced_custom_object_status(*where, name, {"status": {"phase": row.phase}})
+        if row.status:
+            objects.patch_namespaced_custom_object_status(*where, name, {"status": row.status})
         if "status" in row.change:
             objects.patch_namespaced_custom_object_status(*where, name, row.change, dry_run="All")
         else:

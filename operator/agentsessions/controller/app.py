@@ -66,8 +66,7 @@ class Operator:
     ) -> None:
         """Put the parts together. `leadership` says when to act; without it, this process acts alone."""
         clock = clock or SteadyClock()
-        self._settings = settings
-        self._client = client
+        self._settings, self._client = settings, client
         self.metrics = Metrics()
         self._session_store, self._provider_store = Sessions(), Providers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
@@ -86,10 +85,6 @@ class Operator:
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
         self.governance = Governance(client, self.metrics, clock=clock, on_approval=self._mark_uid)
-        self._kinds: tuple[Watched[Any], ...] = (
-            self.providers, self.quotas, self.governance.policies, self.governance.approvals, self.sessions,
-        )  # fmt: skip
-        """In the order in which they are listed: sessions last, as decisions on them depend on the others."""
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -102,6 +97,12 @@ class Operator:
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
         )
         self._connect()
+
+    @property
+    def _kinds(self) -> tuple[Watched[Any], ...]:
+        """What kopf streams, in the order in which it is listed: sessions last, as they depend on the others."""
+        governance = self.governance
+        return (self.providers, self.quotas, governance.policies, governance.approvals, self.sessions)
 
     async def run(self) -> None:
         """Work until cancelled; raises when a part breaks that cannot."""

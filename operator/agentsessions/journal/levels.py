@@ -20,6 +20,12 @@ from agentsessions.journal.violations import read_violations
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
 )
+_OPEN_CALLS: Final = (
+    select(func.count())
+    .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
+    .correlate(sessions)
+    .scalar_subquery()
+)
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 
 
@@ -48,17 +54,12 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
     newest = (
         select(epochs.c.session_uid, func.max(epochs.c.epoch).label("epoch")).group_by(epochs.c.session_uid).subquery()
     )
-    open_calls = (
-        select(func.count())
-        .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
-        .scalar_subquery()
-    )
     query = (
         select(
             sessions.c.namespace,
             sessions.c.name,
             usage,
-            open_calls.label("open_calls"),
+            _OPEN_CALLS.label("open_calls"),
             epochs.c.agent,
             epochs.c.epoch,
             epochs.c.pod_uid,

@@ -1,8 +1,8 @@
 """CEL expressions of policies: compiled with types, evaluated within bounds. Pure.
 
 The checks of the compiler find names and types that do not fit, so that a policy's status can tell them. Evaluation is
-bounded by what goes in, the length of an expression, the comprehensions in it and the size of a call's arguments, and by
-the library's own budget of iterations. Regular expressions are RE2, in linear time.
+bounded by what goes in, that is the length of an expression, the comprehensions in it and the size of a call's
+arguments, and by the library's own budget of iterations. Regular expressions are RE2, in linear time.
 """
 
 import re

@@ -13,9 +13,9 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal import approvals
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
-from agentsessions.journal.sessions import FINAL_PHASES
 from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
 from agentsessions.journal.violations import read_violations
+from agentsessions.lifecycle.phases import TERMINAL
 
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
@@ -43,7 +43,7 @@ def read_level_if_there(conn: Connection, uid: str) -> Level | None:
 
 def read_open_levels(conn: Connection) -> list[Level]:
     """Return the levels of all sessions that still exist and are in no final phase."""
-    final = [phase.value for phase in FINAL_PHASES]
+    final = [phase.value for phase in TERMINAL]
     return _read(
         conn,
         and_(sessions.c.deleted_at.is_(None), or_(sessions.c.phase.is_(None), sessions.c.phase.not_in(final))),

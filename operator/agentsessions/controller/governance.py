@@ -127,7 +127,7 @@ class Governance:
             on_gone=lambda _key, record: self._tell(record, on_approval),
         )
         """The stream of SessionApprovals."""
-        self._passes = Passes(self._queue, self._check_policy, self.policies.refresh, metrics, clock=clock)
+        self._passes = Passes(self._queue, self.check_policy, self.policies.refresh, metrics, clock=clock)
 
     async def run(self) -> None:
         """Check policies for ever."""
@@ -187,7 +187,7 @@ class Governance:
         if status.outcome is not None:
             log.info("approval decided", approval=f"{view.namespace}/{view.name}", outcome=status.outcome.value)
 
-    async def _check_policy(self, key: Key) -> None:
+    async def check_policy(self, key: Key) -> None:
         """Say in a policy's status whether it can be evaluated.
 
         Raises:

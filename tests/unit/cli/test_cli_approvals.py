@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.conftest import Run
+from agentsessions.cli.sessions import next_step
+from tests.unit.cli.conftest import Run, resource
 from tests.unit.client.script_server import Answer, Asked, ScriptServer
 
 pytestmark = pytest.mark.requirement("OPS-5")
@@ -91,3 +92,14 @@ def test_what_cannot_be_decided_says_why(
     assert done.returncode == 1
     assert sentence in done.stderr
     assert said(server) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "status"),
+    [
+        pytest.param("Waiting", {}, id="it waits"),
+        pytest.param("Paused", {"stopReason": "ApprovalExpired"}, id="nobody decided in time"),
+    ],
+)
+def test_next_step_of_a_session_with_an_undecided_call_is_to_decide(phase: str, status: dict[str, Any]) -> None:
+    assert "kubectl agentsession approvals -n demo" in next_step(resource("rows", phase, status=status))

@@ -84,7 +84,7 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
-        self.governance = Governance(client, self.metrics, clock=clock, on_approval=self._mark_uid)
+        self.governance = self._build_governance(clock)
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -240,6 +240,15 @@ class Operator:
             self._provider_store,
             on_change=self._mark_provider,
             on_gone=self._forget_provider,
+        )
+
+    def _build_governance(self, clock: Callable[[], datetime]) -> Governance:
+        return Governance(
+            self._client,
+            self.metrics,
+            clock=clock,
+            on_approval=self._mark_uid,
+            fetch_level=self._feed.fetch_level,
         )
 
     def _build_queues(self, clock: Callable[[], datetime]) -> Queues:

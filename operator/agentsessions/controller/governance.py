@@ -4,7 +4,7 @@ Policies are checked, and told what is wrong in their status; the gateway goes b
 from what the journal says that waits, and decided here from what people wrote into them. All of it may be done twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from pydantic import ValidationError
 
+from agentsessions.api.levels import Level
 from agentsessions.api.reasons import ConditionType, Reason
 from agentsessions.api.v1alpha1 import (
     AgentPolicySpec,
@@ -19,10 +20,12 @@ from agentsessions.api.v1alpha1 import (
     SessionApprovalSpec,
     SessionApprovalStatus,
 )
+from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.children.approval import build_approval
 from agentsessions.children.owner import owner_uid
 from agentsessions.controller.conditions import build_condition
 from agentsessions.controller.kinds import AGENT_POLICIES, SESSION_APPROVALS
+from agentsessions.controller.levels import GatewayAwayError
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.patches import merge_diff
@@ -32,7 +35,7 @@ from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import AlreadyExists, Conflict, NotFound
 from agentsessions.engine.queue import KeyedQueue
-from agentsessions.lifecycle.approvals import ApprovalView, plan
+from agentsessions.lifecycle.approvals import ApprovalView, has_strangers, plan
 from agentsessions.lifecycle.facts import JournalView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.policies import find_problems
@@ -109,9 +112,19 @@ class Governance:
         *,
         clock: Callable[[], datetime],
         on_approval: Callable[[str], None],
+        fetch_level: Callable[[str], Awaitable[Level | None]],
     ) -> None:
-        """Keep nothing yet; `on_approval` is told the uid of the session of each approval that changed."""
+        """Keep nothing yet.
+
+        Args:
+            client: Writes.
+            metrics: Counts.
+            clock: Tells the time.
+            on_approval: Told the uid of the session of each approval that changed.
+            fetch_level: Reads a session's level from the journal as it now is.
+        """
         self._client, self._metrics, self._clock = client, metrics, clock
+        self._fetch_level = fetch_level
         self._policy_store: Records[PolicyRecord] = Records(to_policy, lambda record: record)
         self._approval_store = Approvals()
         self._queue = KeyedQueue()
@@ -153,13 +166,23 @@ class Governance:
         pending = level.approval_pending if level is not None else []
         if session.is_deleting or not (known or pending):
             return None
-        is_over = session.status.phase in TERMINAL
-        wanted = plan(pending, known, is_over=is_over, now=self._clock())
+        is_over, is_fresh = session.status.phase in TERMINAL, False
+        if not is_over and journal.is_reachable and has_strangers(pending, known):
+            pending, is_fresh = await self._ask_journal(session.uid, pending)
+        wanted = plan(pending, known, is_over=is_over, now=self._clock(), is_fresh=is_fresh)
         for request in wanted.create:
             await self._create(build_approval(session, request))
         for view, status in wanted.statuses:
             await self._write(view, status)
         return wanted.wake_at
+
+    async def _ask_journal(self, session_uid: str, heard: list[ApprovalRequest]) -> tuple[list[ApprovalRequest], bool]:
+        """Return what waits as the journal now is, or was last heard of, and which of both."""
+        try:
+            level = await self._fetch_level(session_uid)
+        except GatewayAwayError:
+            return heard, False
+        return (level.approval_pending if level is not None else []), True
 
     async def _create(self, body: dict[str, Any]) -> None:
         namespace = body["metadata"]["namespace"]

@@ -98,6 +98,11 @@ def has_asked(work: Work, pod: PodIdentity, turn: RowMapping) -> bool:
     return work.conn.scalar(query.limit(1)) is not None
 
 
+def withdraw(work: Work, pod: PodIdentity, call: RowMapping) -> None:
+    """Take back a question about a call that has its result: nobody need decide any more."""
+    work.conn.execute(delete(approvals).where(*_of_call(pod, call), approvals.c.outcome.is_(None)))
+
+
 def forget(work: Work, pod: PodIdentity, turn: RowMapping) -> None:
     """Remove the questions of a turn that is closed: the entries tell of them, and hold no copy of what was said."""
     work.conn.execute(delete(approvals).where(*_of_turn(pod, turn)))

@@ -192,6 +192,7 @@ def _record(
     work: Work, pod: PodIdentity, call: RowMapping, output: str, *, is_error: bool, milliseconds: int = 0
 ) -> None:
     _update(work, pod, call, output=output, is_error=is_error, duration_milliseconds=milliseconds)
+    approvals.withdraw(work, pod, call)
     ledger = Ledger(work, pod.session_uid)
     body = {
         "callId": call["call_id"],

@@ -1,7 +1,7 @@
 """Questions to people: which objects should stand for them, and what they came to. Pure.
 
 The journal says which calls wait, and each gets an object. That is decided by what people wrote into it, or by its
-time; when the session ends before, it is withdrawn. Every pass decides from scratch.
+time; when the session ends before, or the call has its result, it is withdrawn. Every pass decides from scratch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,7 +51,14 @@ def identify(request: ApprovalRequest) -> Identity:
     return request.agent, request.round, request.call_id, request.number
 
 
-def plan(pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView], *, is_over: bool, now: datetime) -> Plan:
+def plan(
+    pending: Sequence[ApprovalRequest],
+    known: Iterable[ApprovalView],
+    *,
+    is_over: bool,
+    now: datetime,
+    is_fresh: bool = False,
+) -> Plan:
     """Return what to do about the questions of a session.
 
     Args:
@@ -59,13 +66,16 @@ def plan(pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView], *, i
         known: The objects that there are.
         is_over: Whether the session is final.
         now: Aware UTC.
+        is_fresh: Whether `pending` was read after all objects were: what is not in it waits no more.
     """
+    waiting = {identify(request) for request in pending}
     objects = {identify(view.spec.request): view for view in known}
     statuses, times = [], []
-    for view in objects.values():
+    for key, view in objects.items():
         if view.status.outcome is not None:
             continue
-        wanted = _withdrawn(view, now) if is_over else judge(view.spec, now)
+        is_withdrawn = is_over or (is_fresh and key not in waiting)
+        wanted = _withdrawn(view, now) if is_withdrawn else judge(view.spec, now)
         if wanted != view.status:
             statuses.append((view, wanted))
         expires_at = view.spec.request.expires_at
@@ -73,6 +83,12 @@ def plan(pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView], *, i
             times.append(expires_at)
     missing = () if is_over else tuple(request for request in pending if identify(request) not in objects)
     return Plan(missing, tuple(statuses), min(times, default=None))
+
+
+def has_strangers(pending: Sequence[ApprovalRequest], known: Iterable[ApprovalView]) -> bool:
+    """Tell whether an object that is not decided stands for a call that is not among those known to wait."""
+    waiting = {identify(request) for request in pending}
+    return any(view.status.outcome is None and identify(view.spec.request) not in waiting for view in known)
 
 
 def judge(spec: SessionApprovalSpec, now: datetime) -> SessionApprovalStatus:

@@ -69,7 +69,9 @@ async def test_a_policy_is_told_what_is_wrong_with_it_and_written_only_when_that
     async with TestServer(app) as server:
         access = ClusterAccess(server=f"http://127.0.0.1:{server.port}", ssl=False, token=lambda: None)
         client = Client(access, field_manager="test")
-        governance = Governance(client, Metrics(), clock=lambda: T0, on_approval=lambda _uid: None)
+        governance = Governance(
+            client, Metrics(), clock=lambda: T0, on_approval=lambda _uid: None, fetch_level=no_level
+        )
         governance.policies.note("ADDED", a_policy(when="argument.command == 'x'"))
         for _ in range(2):
             await governance.check_policy("team/p")
@@ -78,6 +80,10 @@ async def test_a_policy_is_told_what_is_wrong_with_it_and_written_only_when_that
     (condition,) = status["conditions"]
     assert (condition["type"], condition["status"], condition["reason"]) == ("Accepted", "False", "PolicyInvalid")
     assert "every call of a session that it binds is denied: rule r: " in condition["message"]
+
+
+async def no_level(uid: str) -> None:
+    del uid
 
 
 def a_policy(version: str = "1", status: Any = None, when: str = "argument.command == 'x'") -> dict[str, Any]:

@@ -177,6 +177,16 @@ async def test_an_internal_call_of_an_earlier_epoch_runs_again_whatever_policies
     assert (await begin(later, call, ruled(DENIED))).verdict is Verdict.RUN
 
 
+async def test_a_call_in_doubt_whose_result_comes_after_all_waits_for_nobody(store: Store) -> None:
+    player, (call,) = await play(store)
+    await begin(player, call, side_effect=SideEffect.EXTERNAL)
+    later, _ = await play(store, 2)
+    await begin(later, call, side_effect=SideEffect.EXTERNAL)
+    await later.report(call, "mailed")
+    assert (await later.level()).approval_pending == []
+    assert (await begin(later, call, side_effect=SideEffect.EXTERNAL)).verdict is Verdict.RECORDED
+
+
 @pytest.mark.requirement("OBJ-2")
 async def test_the_result_of_a_policy_session_lists_what_rules_did_not_allow(store: Store) -> None:
     player = await a_player(store, type="Policy")

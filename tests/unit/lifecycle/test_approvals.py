@@ -13,7 +13,7 @@ from agentsessions.api.v1alpha1.approval import (
     SessionApprovalSpec,
     SessionApprovalStatus,
 )
-from agentsessions.lifecycle.approvals import ApprovalView, judge, plan
+from agentsessions.lifecycle.approvals import ApprovalView, has_strangers, judge, plan
 from tests.builders import SESSION_UID, T0
 
 pytestmark = pytest.mark.requirement("POL-2")
@@ -116,3 +116,13 @@ def test_a_session_that_ended_withdraws_its_questions_and_asks_none() -> None:
 def test_a_question_with_a_time_is_looked_at_when_that_is_over() -> None:
     one = a_request(**TIMED, on_expiry=OnExpiry.DENY)
     assert plan([one], [a_view(one)], is_over=False, now=T0).wake_at == T0 + timedelta(seconds=60)
+
+
+def test_a_call_that_has_its_result_is_asked_about_no_more() -> None:
+    one = a_request()
+    assert has_strangers([], [a_view(one)])
+    assert not has_strangers([one], [a_view(one)])
+    assert not has_strangers([], [a_view(one, O.APPROVED)])
+    assert plan([], [a_view(one)], is_over=False, now=T0).statuses[0][1].outcome is None
+    wanted = plan([], [a_view(one)], is_over=False, now=T0, is_fresh=True)
+    assert [status.outcome for _, status in wanted.statuses] == [O.WITHDRAWN]

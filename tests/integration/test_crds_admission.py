@@ -17,6 +17,8 @@ from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_sess
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SECONDS_TO_BIND = 90
+ALLOWED = "allowed"
+"""The approval that mia may decide."""
 MINE = "--resource=agentsessions,modelproviders,sessionapprovals"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
@@ -75,7 +77,8 @@ def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
     kubectl("create", "role", "member", "--verb=create,get,patch,delete,pause,resume", MINE)
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
-    for role in ("member", "reader"):
+    kubectl("create", "role", "approver", "--verb=approve", "--resource=sessionapprovals", f"--resource-name={ALLOWED}")
+    for role in ("member", "reader", "approver"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
 
@@ -237,10 +240,16 @@ DENIALS = {
         "by mia: answer in spec.decisions",
     ),
     "an answer without the right": Denial(
-        "agentsessions-decisions",
+        "agentsessions-approvers",
         an_approval("asked", {"mia": {"answer": "Approve"}}),
         "mia may not decide asked: ask for the verb approve on sessionapprovals in namespace {namespace}",
         right=an_approval("asked"),
+    ),
+    "an answer of others": Denial(
+        "agentsessions-decisions",
+        an_approval(ALLOWED, {"somebody": {"answer": "Approve"}}),
+        'answer in your own name: write spec.decisions["mia"]',
+        right=an_approval(ALLOWED),
     ),
 }
 

@@ -21,16 +21,6 @@ MAX_ARGUMENT_VALUES: Final = 1000
 COMPREHENSION: Final = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(")
 
 _DYN: Final = cel.Type.DYN
-_OBJECT: Final = cel.Type.Map(cel.Type.STRING, _DYN)
-_ENVIRONMENT: Final = cel.NewEnv(
-    variables={
-        "tool": cel.Type.STRING,
-        "arguments": _OBJECT,
-        "agent": cel.Type.STRING,
-        "session": _OBJECT,
-        "usage": cel.Type.Map(cel.Type.STRING, cel.Type.INT),
-    }
-)
 
 
 class ExpressionError(ValueError):
@@ -50,13 +40,28 @@ def compile_expression(text: str) -> Any:
     if found > MAX_COMPREHENSIONS:
         raise ExpressionError(f"it has {found} of all, exists, exists_one, map and filter; 2 are allowed")
     try:
-        expression = _ENVIRONMENT.compile(text)
+        expression = _environment().compile(text)
     except (RuntimeError, ValueError, TypeError) as error:
         raise ExpressionError(_first_line(error)) from error
     kind = expression.return_type()
     if cel.Type.BOOL != kind != _DYN:  # types have no hash
         raise ExpressionError(f"it gives {kind.name()}, and true or false is wanted")
     return expression
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    """Return what expressions may name; made when the first policy needs it, as it loads more of the library."""
+    an_object = cel.Type.Map(cel.Type.STRING, _DYN)
+    return cel.NewEnv(
+        variables={
+            "tool": cel.Type.STRING,
+            "arguments": an_object,
+            "agent": cel.Type.STRING,
+            "session": an_object,
+            "usage": cel.Type.Map(cel.Type.STRING, cel.Type.INT),
+        }
+    )
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> bool:

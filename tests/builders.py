@@ -8,6 +8,7 @@ from typing import Any
 
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.reasons import ErrorCode, LimitName, Phase, Reason
+from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalRequest
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome
@@ -135,6 +136,23 @@ class SessionBuilder:
         row = (self.status.agents or [])[0]
         closing = Closing(agent="agent", epoch=row.epoch, pod_uid=row.pod_uid or "", outcome=Outcome.IDLE)
         return self.with_journal(closing=closing, **changes)
+
+    def waiting_for_a_person(self, kind: ApprovalKind = ApprovalKind.APPROVAL) -> SessionBuilder:
+        row = (self.status.agents or [])[0]
+        closing = Closing(agent="agent", epoch=row.epoch, pod_uid=row.pod_uid or "", outcome=Outcome.WAITING)
+        question = ApprovalRequest(
+            kind=kind,
+            agent="agent",
+            round=1,
+            step=1,
+            call_id="call_1",
+            tool="shell",
+            arguments="{}",
+            arguments_digest="0" * 64,
+            message="it is asked",
+            asked_at=T0,
+        )
+        return self.with_journal(closing=closing, approval_pending=[question])
 
     def not_asked_for_room(self) -> SessionBuilder:
         return replace(self, admission=None)

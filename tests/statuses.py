@@ -8,9 +8,6 @@ from typing import Any, Final
 
 from agentsessions.api.reasons import LimitName, Phase, Reason
 from agentsessions.lifecycle.decide import decide
-from agentsessions.lifecycle.outcome import Outcome
-from agentsessions.lifecycle.situation import read
-from agentsessions.lifecycle.status import build_status
 from tests.builders import T0, SessionBuilder, a_session
 
 Json = dict[str, Any]
@@ -24,6 +21,7 @@ DECIDED: Final[Mapping[str, SessionBuilder]] = {
     "Starting": a_session(),
     "Running": a_session().running(),
     "Idle": a_session().with_spec(conversation={"open": True}).running().with_idle_closing(),
+    "Waiting": a_session().running().waiting_for_a_person(),
     "Pausing": a_session().running().asked_to_pause(),
     "Paused": a_session().asked_to_pause(),
     "Cancelling": a_session().running().asked_to_cancel(),
@@ -41,17 +39,11 @@ DECIDED: Final[Mapping[str, SessionBuilder]] = {
     "Pausing past its deadline": a_session().asked_to_pause().running().in_phase(Phase.PAUSING, since=DAY),
 }
 """What the operator decides about; the first word is the phase that it writes."""
-WAITING: Final = "Waiting"
-"""No decision leads there yet."""
-CASES: Final = (*DECIDED, WAITING)
+CASES: Final = tuple(DECIDED)
 
 
 def session_of(case: str) -> Json:
     """Return the parts of a session that tools for GitOps read, as the API server would show them."""
-    if case == WAITING:
-        outcome = Outcome(Phase.WAITING, Reason.AWAITING_POD, "a person must decide about a call")
-        status = build_status(read(a_session().running().facts(), T0), outcome)
-    else:
-        status = decide(DECIDED[case].facts(), T0).status
+    status = decide(DECIDED[case].facts(), T0).status
     assert status.phase == case.split(maxsplit=1)[0]
     return {"metadata": {"name": "rows", "generation": status.observed_generation}, "status": status.to_json()}

@@ -33,6 +33,7 @@ EXPECTED = {
     "audit.yaml": Expected("audit", "Violated by: person\ngrace\n[1 rows]", frozenset({"tool_result"})),
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
+    "policy.yaml": Expected("governed", "rule no-downloads of AgentPolicy", frozenset({"policy_decision"})),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
     "query.yaml": Expected("query", "head,total\nGrace,1390\nAda,460\n[2 rows]", frozenset({"tool_result"})),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),

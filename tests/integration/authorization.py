@@ -70,6 +70,8 @@ TALK = CHANGE_OWNED
 """create, update, delete agentsessions/messages of such a session."""
 BRING_IN = for_people(*RUNS_OTHERS)
 """create agentsessions/import."""
+DECIDE = for_people(*RUNS_OTHERS)
+"""approve sessionapprovals."""
 SEE_AUDIT = for_people(*RUNS_OTHERS)
 """list agentsessions/audit."""
 IN_ALL_NAMESPACES = for_people()
@@ -104,6 +106,7 @@ class Row:
 
 
 NO_MESSAGE = {"message": "none"}
+NO_APPROVAL = {"approval": "none"}
 BOTH = {"left": "{namespace}/mine", "right": "{namespace}/theirs"}
 SAID = {"content": "hello"}
 TOOL_CALL = {"callId": "none", "name": "shell", "arguments": "{}", "sideEffect": "internal"}
@@ -171,6 +174,12 @@ ROWS = (
     Row("POST", f"{PAGE}/cancel", CHANGE_OWNED, ok=303, form={"reason": "test"}, fresh=True),
     Row("POST", f"{PAGE}/limits", CHANGE_OWNED, ok=303, form={"field": "maxSteps", "value": "20"}, fresh=True),
     Row("POST", f"{PAGE}/messages", TALK, ok=303, form=SAID),
+    Row("GET", "/api/v1/approvals", READ_SESSIONS),
+    Row("GET", "/api/v1/approvals", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
+    *(
+        Row("POST", f"/api/v1/approvals/{{approval}}/{act}", DECIDE, ok=404, params=NO_APPROVAL, body=body)
+        for act, body in {"approve": {}, "deny": {}, "happened": {"output": "done"}, "run-again": {}}.items()
+    ),
     Row("GET", LEVELS_PATH, OPERATOR_ALONE),
     Row("GET", f"{LEVELS_PATH}/{{uid}}", OPERATOR_ALONE, ok=404, params={"uid": "none"}),
     Row("GET", USAGE_PATH, OPERATOR_ALONE, query={"namespace": "default"}),

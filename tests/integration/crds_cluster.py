@@ -114,3 +114,28 @@ def a_provider(name: str = "refused", **spec: Any) -> Manifest:
         "metadata": {"name": name},
         "spec": {"models": [{"name": "m"}], **spec},
     }
+
+
+def an_approval(name: str, decisions: Manifest | None = None, **request: Any) -> Manifest:
+    """Return a question about a call, as the operator asks it, with what people say."""
+    given = {
+        "kind": "Approval",
+        "number": 1,
+        "agent": "agent",
+        "round": 1,
+        "step": 1,
+        "callId": "call_1",
+        "tool": "shell",
+        "arguments": "{}",
+        "argumentsDigest": "0" * 64,
+        "message": "it is asked",
+        "quorum": 1,
+        "askedAt": "2026-11-21T12:00:00Z",
+    }
+    answers = {} if decisions is None else {"decisions": decisions}
+    return {
+        "apiVersion": "agentsessions.dev/v1alpha1",
+        "kind": "SessionApproval",
+        "metadata": {"name": name},
+        "spec": {"session": "s", "request": {**given, **request}, **answers},
+    }

@@ -14,6 +14,7 @@ from tests.integration.crds_cluster import (
     a_template,
     a_tool_server,
     an_agent,
+    an_approval,
 )
 
 NO_CHANGE: Final = "cannot change after creation: create a new session"
@@ -27,6 +28,7 @@ FULL: Final[Manifest] = {
     "context": {"text": "a"},
     "agents": an_agent(),
     "workspace": {"size": "1Gi"},
+    "policyRef": {"name": "a"},
 }
 
 
@@ -49,7 +51,7 @@ class Row:
     """The field that the refusal names."""
     begin: Manifest
     """The object to create; with a change, it is accepted."""
-    phase: str = ""
+    status: Manifest = field(default_factory=dict)
     """Of the object before the change."""
     change: Manifest = field(default_factory=dict)
     """Merge patch of the object; of its status, if it names that."""
@@ -109,7 +111,7 @@ def _talked(message: str, at: str, before: Manifest, **change: Any) -> Row:
 
 def _root(message: str, at: str, phase: str, change: Manifest, words: str = "") -> Row:
     """Return a session in a phase in which it cannot change so."""
-    return Row(Rule("AgentSession", "", message), at, a_session(), phase=phase, change=change, words=words)
+    return Row(Rule("AgentSession", "", message), at, a_session(), {"phase": phase}, change, words)
 
 
 def _offer(message: str, place: str = ".spec", at: str = "spec", **spec: Any) -> Row:
@@ -120,6 +122,18 @@ def _offer(message: str, place: str = ".spec", at: str = "spec", **spec: Any) ->
 def _tools(message: str, *tools: Manifest, place: str = ".spec.agents[].tools[]", at: str = "[0]") -> Row:
     """Return a session whose agent cannot have such tools."""
     return _new(place, message, f"spec.agents[0].tools{at}", agents=an_agent(tools=list(tools)))
+
+
+def _answered(message: str, at: str, *, change: Manifest, before: Manifest | None = None, **request: Any) -> Row:
+    """Return a question about a call that cannot be changed, or answered, so."""
+    rule = Rule("SessionApproval", ".spec", message)
+    return Row(rule, at, an_approval("asked", before, **request), change={"spec": change})
+
+
+def _decided(message: str, at: str, change: Manifest) -> Row:
+    """Return a question that is decided, and cannot change so."""
+    rule = Rule("SessionApproval", "", message)
+    return Row(rule, at, an_approval("decided"), {"outcome": "Approved"}, change)
 
 
 def _resources(**resources: Any) -> Manifest:
@@ -301,6 +315,56 @@ ROWS: Final[dict[str, Row]] = {
         "spec.script.rules[0].answer",
         type="Scripted",
         script={"rules": [{"answer": {"delayMilliseconds": 5}}]},
+    ),
+    "a policy session without a policy": _new(
+        _SPEC,
+        "type Policy needs spec.policyRef: the policy whose violations it is to list",
+        "spec.policyRef",
+        type="Policy",
+    ),
+    "another policy": _held("policyRef", {"name": "b"}),
+    "terms without a question": Row(
+        Rule(
+            "AgentPolicy",
+            ".spec.rules[]",
+            "approval says how a call is decided: it belongs to action Ask",
+        ),
+        "spec.rules[0].approval",
+        {
+            "apiVersion": "agentsessions.dev/v1alpha1",
+            "kind": "AgentPolicy",
+            "metadata": {"name": "refused"},
+            "spec": {"rules": [{"name": "no", "action": "Deny", "approval": {"quorum": 2}}]},
+        },
+    ),
+    "a question of another session": _answered(
+        "spec.session cannot change", "spec.session", change={"session": "another"}
+    ),
+    "another question": _answered("spec.request cannot change", "spec.request", change={"request": {"tool": "files"}}),
+    "another answer": _answered(
+        "a decision stays as it was first made",
+        "spec.decisions",
+        change={"decisions": {"amy": {"answer": "Deny"}}},
+        before={"amy": {"answer": "Approve"}},
+    ),
+    "an answer to something else": _answered(
+        "answer an Approval with Approve or Deny, and a Doubt with Happened or RunAgain",
+        "spec.decisions",
+        change={"decisions": {"amy": {"answer": "RunAgain"}}},
+    ),
+    "a result of nothing": _answered(
+        "give `output`, the result that the call had, with Happened and with no other answer",
+        "spec.decisions",
+        change={"decisions": {"amy": {"answer": "Happened"}}},
+        kind="Doubt",
+    ),
+    "an answer too late": _decided(
+        "it is decided: what comes later does not count",
+        "spec",
+        {"spec": {"decisions": {"amy": {"answer": "Deny"}}}},
+    ),
+    "another outcome": _decided(
+        "status.outcome cannot change once it is set", "status", {"status": {"outcome": "Denied"}}
     ),
 }
 ROWS |= {

@@ -20,12 +20,16 @@ from tests.integration.crds_cluster import (
     a_template,
     a_tool_server,
     an_agent,
+    an_approval,
     fresh_namespace,
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 SECONDS_TO_BIND = 90
+ALLOWED = "allowed"
+"""The approval that mia may decide."""
+MINE = "--resource=agentsessions,modelproviders,sessionapprovals"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 
@@ -73,20 +77,23 @@ def operator(kubectl: Kubectl) -> Kubectl:
     name = f"system:serviceaccount:{kubectl.namespace}:agentsessions-operator"
     kubectl("create", "serviceaccount", "agentsessions-operator")
     kubectl("create", "rolebinding", "operator", "--clusterrole=admin", f"--user={name}")
+    kubectl("create", "role", "asker", "--verb=create,get,patch", "--resource=sessionapprovals")
+    kubectl("create", "rolebinding", "asker", "--role=asker", f"--user={name}")
     return replace(kubectl, user=name)
 
 
 @pytest.fixture(scope="module")
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
-    kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "member", "--verb=create,get,patch,delete,pause,resume", MINE)
+    kubectl("create", "role", "approver", "--verb=approve", "--resource=sessionapprovals", f"--resource-name={ALLOWED}")
     kubectl("create", "role", "writer", "--verb=create,patch", "--resource=agentsessiontemplates")
     kubectl("create", "role", "user", "--verb=get", "--resource=agentsessiontemplates", "--resource-name=for-all")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
     keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
     kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
-    for role in ("member", "reader", "writer", "user", "maker", "caller"):
+    for role in ("member", "reader", "writer", "user", "maker", "caller", "approver"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
 
@@ -273,6 +280,30 @@ DENIALS = {
         "this session belongs to somebody, and you are mia: ask its owner, or for " + OWN,
         right=a_session("of-others", owner="somebody"),
     ),
+    "a mode without its verb": Denial(
+        "agentsessions-verbs",
+        a_session("endless", operatingMode="Cancelled"),
+        "mia may not cancel session endless: ask for the verb cancel on agentsessions in namespace {namespace}",
+        right=a_session("endless", operatingMode="Running"),
+    ),
+    "a question of their own": Denial(
+        "agentsessions-approvals",
+        an_approval("denied"),
+        "SessionApprovals are made and decided by system:serviceaccount:{namespace}:agentsessions-operator alone, not "
+        "by mia: answer in spec.decisions",
+    ),
+    "an answer without the right": Denial(
+        "agentsessions-approvers",
+        an_approval("asked", {"mia": {"answer": "Approve"}}),
+        "mia may not decide asked: ask for the verb approve on sessionapprovals in namespace {namespace}",
+        right=an_approval("asked"),
+    ),
+    "an answer of others": Denial(
+        "agentsessions-decisions",
+        an_approval(ALLOWED, {"somebody": {"answer": "Approve"}}),
+        'answer in your own name: write spec.decisions["mia"]',
+        right=an_approval(ALLOWED),
+    ),
 }
 
 
@@ -284,9 +315,10 @@ def test_every_policy_has_a_denial_word_for_word() -> None:
 
 @pytest.mark.requirement("OBJ-6")
 @pytest.mark.parametrize("denial", DENIALS.values(), ids=DENIALS.keys())
-def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, member: Kubectl, denial: Denial) -> None:
+def test_a_policy_denies_in_its_own_words(kubectl: Kubectl, operator: Kubectl, member: Kubectl, denial: Denial) -> None:
     if denial.right is not None:
-        kubectl("apply", "--filename", "-", manifest=denial.right)
+        maker = operator if denial.right["kind"] == "SessionApproval" else kubectl
+        maker("apply", "--filename", "-", manifest=denial.right)
     if denial.wrong["kind"] == "Pod":
         kubectl("create", "role", "pods", "--verb=create,get", "--resource=pods")
         kubectl("create", "rolebinding", "mia-pods", "--role=pods", "--user=mia")

@@ -64,6 +64,7 @@ SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentse
 SERVERS = "toolservers.agentsessions.dev"
 QUOTAS = "sessionquotas.agentsessions.dev"
 TEMPLATES, REVISIONS = "agentsessiontemplates.agentsessions.dev", "controllerrevisions.apps"
+POLICIES, APPROVALS = "agentpolicies.agentsessions.dev", "sessionapprovals.agentsessions.dev"
 
 OPERATOR = {
     f"watch {SESSIONS}": True,
@@ -81,6 +82,12 @@ OPERATOR = {
     f"create {REVISIONS}": True,
     f"delete {REVISIONS}": True,
     f"patch {REVISIONS}": False,
+    f"patch {POLICIES}": False,
+    f"patch {POLICIES}/status": True,
+    f"create {APPROVALS}": True,
+    f"patch {APPROVALS}": False,
+    f"patch {APPROVALS}/status": True,
+    f"approve {APPROVALS}": False,
     "create pods": True,
     "delete pods": True,
     "create pods/exec": False,
@@ -100,6 +107,11 @@ GATEWAY = {
     f"watch {SERVERS}": True,
     f"patch {SERVERS}/status": True,
     f"patch {SERVERS}": False,
+    f"watch {POLICIES}": True,
+    f"watch {APPROVALS}": True,
+    f"create {APPROVALS}": False,
+    f"patch {APPROVALS}": False,
+    f"approve {APPROVALS}": False,
     "create tokenreviews.authentication.k8s.io": True,
     "create subjectaccessreviews.authorization.k8s.io": True,
     "get configmaps": True,
@@ -131,6 +143,13 @@ VIEW = {
     f"get {TEMPLATES}": True,
     f"patch {TEMPLATES}": False,
     f"own {SESSIONS}": False,
+    f"pause {SESSIONS}": False,
+    f"cancel {SESSIONS}": False,
+    f"get {POLICIES}": True,
+    f"patch {POLICIES}": False,
+    f"list {APPROVALS}": True,
+    f"patch {APPROVALS}": False,
+    f"approve {APPROVALS}": False,
 }
 USER = VIEW | {
     f"create {SESSIONS}/messages": True,
@@ -139,6 +158,9 @@ USER = VIEW | {
     f"create {SESSIONS}": True,
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
+    f"pause {SESSIONS}": True,
+    f"resume {SESSIONS}": True,
+    f"cancel {SESSIONS}": True,
     f"patch {PROVIDERS}": True,
     f"patch {TEMPLATES}": True,
     f"patch {SERVERS}": True,
@@ -154,6 +176,9 @@ SESSION_OPERATOR = USER | {
     f"patch {PROVIDERS}": False,
     f"patch {TEMPLATES}": False,
     f"patch {SERVERS}": False,
+    f"patch {APPROVALS}": True,
+    f"approve {APPROVALS}": True,
+    f"create {APPROVALS}": False,
 }
 ADMIN = USER | {
     f"create {SESSIONS}/import": True,
@@ -162,6 +187,11 @@ ADMIN = USER | {
     f"delete {QUOTAS}": True,
     f"patch {QUOTAS}/status": False,
     f"own {SESSIONS}": True,
+    f"create {POLICIES}": True,
+    f"patch {POLICIES}": True,
+    f"patch {POLICIES}/status": False,
+    f"patch {APPROVALS}": True,
+    f"approve {APPROVALS}": True,
 }
 
 

@@ -21,6 +21,8 @@ PLURALS = {
     "AgentSessionTemplate": "agentsessiontemplates",
     "ModelProvider": "modelproviders",
     "ToolServer": "toolservers",
+    "AgentPolicy": "agentpolicies",
+    "SessionApproval": "sessionapprovals",
 }
 
 
@@ -45,8 +47,8 @@ def attempt(objects: client.CustomObjectsApi, namespace: str, row: Row) -> None:
         return
     objects.create_namespaced_custom_object(*where, row.begin)
     try:
-        if row.phase:
-            objects.patch_namespaced_custom_object_status(*where, name, {"status": {"phase": row.phase}})
+        if row.status:
+            objects.patch_namespaced_custom_object_status(*where, name, {"status": row.status})
         if "status" in row.change:
             objects.patch_namespaced_custom_object_status(*where, name, row.change, dry_run="All")
         else:

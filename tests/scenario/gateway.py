@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName
+from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalRequest, OnExpiry
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import RoundStatus, SessionStatus
 from agentsessions.api.wire import Outcome
+from agentsessions.lifecycle.approvals import is_expired
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.phases import TERMINAL
 from tests.builders import SESSION_UID
@@ -23,7 +25,12 @@ TURNS = 4
 IDLE_SECONDS = 60
 LONG_GAP = timedelta(seconds=60)
 """A gap between two rounds that is longer holds no pod."""
-EXIT_OF = {Outcome.FINAL: ExitCode.DONE, Outcome.IDLE: ExitCode.IDLE, Outcome.ERROR: ExitCode.ERROR}
+EXIT_OF = {
+    Outcome.FINAL: ExitCode.DONE,
+    Outcome.IDLE: ExitCode.IDLE,
+    Outcome.ERROR: ExitCode.ERROR,
+    Outcome.WAITING: ExitCode.APPROVAL,
+}
 
 
 @dataclass
@@ -33,6 +40,31 @@ class Turn:
     given_to: str = ""
     """Uid of the pod that plays it."""
     is_bought: bool = False
+    question: ApprovalRequest | None = None
+    """What people are asked about a call of it."""
+    told: str = ""
+    """Uid of the pod that was told to wait for them."""
+    is_decided: bool = False
+
+
+def a_question(
+    now: datetime, kind: ApprovalKind = ApprovalKind.APPROVAL, seconds: int | None = None, then: OnExpiry | None = None
+) -> ApprovalRequest:
+    """Return a question about a call."""
+    return ApprovalRequest(
+        kind=kind,
+        agent="agent",
+        round=1,
+        step=1,
+        call_id="call_1",
+        tool="shell",
+        arguments="{}",
+        arguments_digest="0" * 64,
+        message="it is asked",
+        asked_at=now,
+        expires_at=None if seconds is None else now + timedelta(seconds=seconds),
+        on_expiry=then,
+    )
 
 
 @dataclass
@@ -69,6 +101,8 @@ class Gateway:
     taken: list[int] = field(default_factory=list)
     idle_since: datetime | None = None
     idle_seconds: int = 0
+    asks: list[tuple[ApprovalKind, int | None, OnExpiry | None]] = field(default_factory=list)
+    """Questions that the next turns have for people: kind, seconds to decide, and what comes after."""
 
     @property
     def committed(self) -> int:
@@ -101,6 +135,17 @@ class Gateway:
         self.acknowledged.append(len(self.acknowledged) + 1)
         return True
 
+    def decide(self) -> None:
+        """Take a decision in, for the call that waits for one."""
+        if self.turn is not None and self.turn.question is not None:
+            self.turn.is_decided = True
+
+    def expire(self) -> None:
+        """Let the time to decide run out; with Pause it is left to people."""
+        question = self.turn.question if self.turn is not None else None
+        if question is not None and is_expired(question, self.now) and question.on_expiry is not OnExpiry.PAUSE:
+            self.decide()
+
     # --- pods
     def play(self, pod: PodView) -> ExitCode | None:
         """Let a pod take one step of its loop; return the exit code with which it ends, if it does."""
@@ -112,9 +157,7 @@ class Gateway:
             return ExitCode.TERMINATED
         if self.turn is None:
             return self._go_on(pod)
-        if self.turn.given_to != pod.uid:
-            return self._give(pod)
-        return self._commit(pod) if self.turn.is_bought else self._buy()
+        return self._give(pod) if self.turn.given_to != pod.uid else self._play_turn(pod)
 
     def fail(self, pod: PodView, code: ErrorCode) -> None:
         """Record that a pod's epoch ended by an error."""
@@ -136,6 +179,27 @@ class Gateway:
         self.steps += 1
         self.turn.is_bought = True
         return None
+
+    def _play_turn(self, pod: PodView) -> ExitCode | None:
+        assert self.turn is not None
+        if not self.turn.is_bought:
+            return self._buy()
+        return self._wait(pod) if self._must_ask() else self._commit(pod)
+
+    def _must_ask(self) -> bool:
+        """Tell whether a call of the turn waits for people."""
+        assert self.turn is not None
+        if self.turn.question is None and self.asks:
+            self.turn.question = a_question(self.now, *self.asks.pop(0))
+        return self.turn.question is not None and not self.turn.is_decided
+
+    def _wait(self, pod: PodView) -> ExitCode | None:
+        """Tell the pod to wait; it ends its epoch with its next step, whatever was decided meanwhile."""
+        assert self.turn is not None
+        if self.turn.told != pod.uid:
+            self.turn.told = pod.uid
+            return None
+        return self._close(pod, Outcome.WAITING)
 
     def _commit(self, pod: PodView) -> ExitCode | None:
         self.commits.append((self.committed + 1, pod.epoch))
@@ -255,12 +319,17 @@ class Gateway:
             limit_reached=self.limit_reached,
             limit_message=f"limit {self.limit_reached} is reached" if self.limit_reached else None,
             closing=self.closing,
+            approval_pending=self._pending(),
             inbox_pending=len(self.inbox),
             idle_since=self.idle_since,
             idle_seconds=self.idle_seconds,
             round=self._round(),
             result="done" if self.committed else None,
         )
+
+    def _pending(self) -> list[ApprovalRequest]:
+        turn = self.turn
+        return [turn.question] if turn is not None and turn.question is not None and not turn.is_decided else []
 
     def _round(self) -> RoundStatus | None:
         if self.rounds is None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.approval import ApprovalKind, OnExpiry
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.lifecycle.phases import TERMINAL
@@ -113,6 +114,18 @@ class Life(RuleBasedStateMachine):
     def person_sends_messages(self, count: int) -> None:
         for _ in range(count):
             self.world.send()
+
+    @rule(
+        kind=st.sampled_from(ApprovalKind),
+        seconds=st.sampled_from([None, 20, 300]),
+        then=st.sampled_from(OnExpiry),
+    )
+    def agent_asks_for_a_call_that_people_decide(self, kind: ApprovalKind, seconds: int | None, then: OnExpiry) -> None:
+        self.world.ask_people(kind, seconds, then if seconds is not None else None)
+
+    @rule()
+    def people_decide(self) -> None:
+        self.world.decide()
 
     @precondition(lambda self: "conversation" in self.world.spec)
     @rule()

@@ -18,8 +18,8 @@ from tests.scenario.world import World
 GRACE = timedelta(seconds=30)
 """Between the request to a pod to end, and its end by force."""
 SLACK = timedelta(seconds=2)
-WITHOUT_PODS = frozenset({Phase.PAUSED, Phase.IDLE, Phase.QUEUED, *TERMINAL})
-SETTLED = frozenset({Phase.PAUSED, Phase.IDLE, *TERMINAL})
+WITHOUT_PODS = frozenset({Phase.PAUSED, Phase.IDLE, Phase.QUEUED, Phase.WAITING, *TERMINAL})
+SETTLED = frozenset({Phase.PAUSED, Phase.IDLE, Phase.WAITING, *TERMINAL})
 CLOCKS_SECONDS = 1200
 """Longer than any expiry and time to live that the machine asks for."""
 STILL_SECONDS = 1800
@@ -170,11 +170,14 @@ def check_rest(world: World) -> None:
     elif world.mode is OperatingMode.CANCELLED:
         assert phase in TERMINAL
     else:
-        assert phase is not Phase.PAUSED or world.status.stop_reason in LIMIT_STOPS, "nobody wanted it to pause"
+        may_pause = {*LIMIT_STOPS, StopReason.APPROVAL_EXPIRED}
+        assert phase is not Phase.PAUSED or world.status.stop_reason in may_pause, "nobody wanted it to pause"
     assert [pod.name for pod in world.pods.values() if not pod.is_ended] == []
     assert len(world.pods) <= 1, f"pods {list(world.pods)} are left"
     if phase is Phase.IDLE:
         assert world.journal.inbox == []
+    if phase is Phase.WAITING:
+        assert world.journal.level().approval_pending, "it waits for people, and nobody is asked"
     if phase is Phase.COMPLETED and world.journal.committed:
         assert world.status.usage is not None
         assert world.status.usage.steps == world.journal.steps

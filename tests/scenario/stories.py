@@ -85,6 +85,13 @@ def pausing(**spec: Any) -> World:
     return world
 
 
+def waiting(**spec: Any) -> World:
+    """Return a session with a call that nobody decided yet."""
+    world = running(**spec)
+    world.ask_people()
+    return go_on(world, 5)
+
+
 def then(world: World, *acts: Callable[[World], object]) -> World:
     """Let things happen one after the other, and the operator look at the end."""
     for act in acts:
@@ -188,6 +195,15 @@ STORIES: Final[Mapping[tuple[Phase, Phase], Callable[[], World]]] = {
     (P.PAUSED, P.EXPIRED): lambda: go_on(
         new(limits={"maxSteps": 1, "onLimit": {"default": "Pause"}}, expireAfterSeconds=5), 20
     ),
+    (P.STARTING, P.WAITING): lambda: then(starting(), World.ask_people, unseen(6)),
+    (P.RUNNING, P.WAITING): waiting,
+    (P.WAITING, P.QUEUED): lambda: then(waiting(), fill_quota, World.decide),
+    (P.WAITING, P.STARTING): lambda: then(waiting(), World.decide),
+    (P.WAITING, P.PAUSED): lambda: then(waiting(), pause),
+    (P.WAITING, P.CANCELLED): lambda: then(waiting(), cancel),
+    (P.WAITING, P.FAILED): lambda: then(waiting(), limit(timeoutSeconds=1)),
+    (P.WAITING, P.EXPIRED): lambda: then(waiting(expireAfterSeconds=60), wait(60)),
+    (P.PAUSED, P.WAITING): lambda: then(waiting(), pause, World.operate, resume),
     (P.CANCELLING, P.CANCELLED): lambda: go_on(then(running(), cancel), 2),
 }
 """A life for each move of the table; it ends with that move."""
@@ -196,22 +212,9 @@ NOT_YET: Final[Mapping[tuple[Phase, Phase], str]] = {
     (P.PENDING, P.FAILED): "what is not accepted waits, however long: nothing fails before it starts",
     (P.QUEUED, P.FAILED): "a queue has no end but expireAfterSeconds",
     (P.PAUSED, P.FAILED): "what stands still goes beyond no limit",
-    (P.STARTING, P.WAITING): "approvals are not there yet",
-    (P.RUNNING, P.WAITING): "approvals are not there yet",
-    **{
-        (P.WAITING, after): "approvals are not there yet"
-        for after in (
-            P.QUEUED,
-            P.STARTING,
-            P.RUNNING,
-            P.IDLE,
-            P.PAUSING,
-            P.PAUSED,
-            P.CANCELLING,
-            P.CANCELLED,
-            P.FAILED,
-            P.EXPIRED,
-        )
-    },
+    (P.WAITING, P.RUNNING): "a decision starts another pod: what waits holds none",
+    (P.WAITING, P.IDLE): "a turn is open while a call of it waits",
+    (P.WAITING, P.PAUSING): "what waits has no pod that must end",
+    (P.WAITING, P.CANCELLING): "likewise",
 }
 """Moves that no life takes, and why."""

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.reasons import ConditionType, Phase, StopReason
+from agentsessions.api.v1alpha1.approval import ApprovalKind, OnExpiry
 from agentsessions.api.v1alpha1.session import OperatingMode
 from tests.scenario.gateway import TURNS
 from tests.scenario.promises import check_pods, is_stalled
-from tests.scenario.stories import HOLD, answered, go_on, paused, queued, running, talking
+from tests.scenario.stories import HOLD, answered, go_on, paused, queued, running, talking, waiting
 from tests.scenario.world import Crash, World
 
 
@@ -134,3 +135,86 @@ def test_cancel_on_a_node_that_is_cut_off_ends_at_its_deadline_without_being_ask
     world.live(2)
     assert world.phase is Phase.CANCELLED
     assert world.status.stop_reason in {StopReason.FORCE_TERMINATED, StopReason.USER_CANCELLED}
+
+
+@pytest.mark.requirement("POL-2")
+def test_a_call_that_waits_holds_no_pod_and_a_decision_goes_on_in_a_new_one() -> None:
+    world = waiting()
+    assert world.phase is Phase.WAITING
+    assert [pod for pod in world.pods.values() if not pod.is_ended] == []
+    made, used = world.pods_made, world.status.usage
+    world.live(3600)
+    assert (world.phase, world.pods_made, world.status.usage) == (Phase.WAITING, made, used)
+    world.decide()
+    go_on(world, 20)
+    assert (world.phase, world.pods_made) == (Phase.COMPLETED, made + 1)
+    assert world.journal.steps == TURNS, "the answer that asked for the call was bought once"
+
+
+@pytest.mark.requirement("POL-2")
+@pytest.mark.parametrize("crash", [crash for crash in Crash if crash is not Crash.NOWHERE])
+@pytest.mark.parametrize("nth", range(10))
+def test_crash_in_any_pass_of_a_life_with_a_question_loses_nothing(crash: Crash, nth: int) -> None:
+    world = running()
+    world.ask_people()
+    for number in range(40):
+        if number == nth:
+            world.reconcile(crash)
+        if number == 20:
+            assert world.phase is Phase.WAITING
+            world.decide()
+        go_on(world, 1)
+        check_pods(world)
+    assert world.status.stop_reason is StopReason.GOAL_REACHED
+    assert (world.journal.steps, world.pods_made) == (TURNS, 2)
+
+
+@pytest.mark.requirement("POL-2")
+@pytest.mark.parametrize(
+    ("rule", "phase"),
+    [
+        pytest.param(OnExpiry.DENY, Phase.COMPLETED, id="denied, and the agent goes on"),
+        pytest.param(OnExpiry.ALLOW, Phase.COMPLETED, id="allowed, and the agent goes on"),
+        pytest.param(OnExpiry.PAUSE, Phase.PAUSED, id="paused until somebody decides"),
+    ],
+)
+def test_time_to_decide_that_runs_out_ends_by_the_rule(rule: OnExpiry, phase: Phase) -> None:
+    world = running()
+    world.ask_people(ApprovalKind.APPROVAL, 60, rule)
+    go_on(world, 5)
+    assert world.phase is Phase.WAITING
+    world.live(61)
+    go_on(world, 20)
+    assert world.phase is phase
+    if rule is OnExpiry.PAUSE:
+        assert world.status.stop_reason is StopReason.APPROVAL_EXPIRED
+        world.decide()
+        go_on(world, 20)
+        assert world.phase is Phase.COMPLETED
+
+
+@pytest.mark.requirement("LIFE-12")
+def test_a_session_that_waits_stays_so_while_the_gateway_is_away_and_the_operator_is_new() -> None:
+    world = waiting()
+    world.set_gateway(up=False)
+    world.set_operator(up=False)
+    world.heard = None
+    world.set_operator(up=True)
+    world.live(600)
+    assert (world.phase, world.pods_made) == (Phase.WAITING, 1)
+    world.set_gateway(up=True)
+    world.decide()
+    go_on(world, 20)
+    assert world.phase is Phase.COMPLETED
+
+
+@pytest.mark.requirement("LIFE-10")
+def test_a_call_in_doubt_says_so_and_how_to_end_it() -> None:
+    world = running()
+    world.ask_people(ApprovalKind.DOUBT)
+    go_on(world, 5)
+    ready = next(one for one in world.status.conditions or [] if one.type == ConditionType.READY)
+    assert (ready.status, ready.reason) == ("False", "InDoubt")
+    assert "may have happened; say what became of it: `kubectl agentsession approvals` shows how" in ready.message
+    told = next(one for one in world.status.conditions or [] if one.type == ConditionType.WAITING_FOR_APPROVAL)
+    assert told.status == "True"

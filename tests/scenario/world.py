@@ -15,6 +15,7 @@ from typing import Any
 
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import ErrorCode, ExitCode, Phase, Reason
+from agentsessions.api.v1alpha1.approval import ApprovalKind, OnExpiry
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.decide import decide
@@ -296,6 +297,18 @@ class World:
         self.is_dirty = True
         return self.is_gateway_up and not self.is_deleted and self.journal.send()
 
+    def ask_people(
+        self, kind: ApprovalKind = ApprovalKind.APPROVAL, seconds: int | None = None, then: OnExpiry | None = None
+    ) -> None:
+        """Let the next turn have a call that people must decide."""
+        self.journal.asks.append((kind, seconds, then))
+
+    def decide(self) -> None:
+        """Let people decide the call that waits, if the gateway is there to take it."""
+        if self.is_gateway_up:
+            self.journal.decide()
+            self.is_dirty = True
+
     def delete(self) -> None:
         """Delete the session; the collector ends its pods."""
         self.is_deleted = self.is_dirty = True
@@ -315,6 +328,7 @@ class World:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
         self.journal.now = self.now
+        self.journal.expire()
         if not self.is_gateway_up:
             self.away += timedelta(seconds=seconds)
 

@@ -86,6 +86,7 @@ TYPES: Final[Mapping[SessionType, Rules]] = MappingProxyType({
         is_sealed=True,
         brief=("This is an audit: you read and report, and change nothing.",),
     ),
+    SessionType.POLICY: Rules(READ_ONLY, ExternalEffects.REFUSE),
 })  # fmt: skip
 MODES: Final[Mapping[SessionMode, Rules]] = MappingProxyType({
     SessionMode.FULL_AUTONOMY: Rules(),

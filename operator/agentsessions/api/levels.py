@@ -12,6 +12,7 @@ from pydantic import Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import ErrorCode, LimitName
+from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
 
@@ -28,7 +29,7 @@ class Closing(ApiModel):
     pod_uid: str = Field(alias="podUID")
     """Its pod."""
     outcome: Outcome
-    """final, idle or error (never continue)."""
+    """final, idle, waiting or error (never continue)."""
     code: ErrorCode | None = None
     """With error: its class."""
     message: str | None = None
@@ -90,6 +91,8 @@ class Level(ApiModel):
     """What was asked and what was left."""
     closing: Closing | None = None
     """Closing record of the newest fenced epoch."""
+    approval_pending: list[ApprovalRequest] = Field(default_factory=list)
+    """Calls that wait for a person, oldest first; of very many the first ones."""
     result: str | None = None
     """First 4 KiB of the last answer without tool calls; None before the first."""
     result_truncated: bool = False

@@ -58,6 +58,7 @@ class ConditionType(StrEnum):
     COMPLETE = "Complete"
     BUDGET_AVAILABLE = "BudgetAvailable"
     TEMPLATE_CURRENT = "TemplateCurrent"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
 
 
 class Reason(StrEnum):
@@ -100,6 +101,10 @@ class Reason(StrEnum):
     USAGE_UNKNOWN = "UsageUnknown"
     IDLE = "Idle"
     BUDGET_LEFT = "BudgetLeft"
+    WAITING_FOR_APPROVAL = "WaitingForApproval"
+    NOTHING_PENDING = "NothingPending"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    POLICY_INVALID = "PolicyInvalid"
 
 
 class LimitName(StrEnum):

@@ -41,6 +41,8 @@ class Outcome(StrEnum):
     IDLE = "idle"
     """As final, in a session that waits for a message or its next round. Only the gateway says so."""
     ERROR = "error"
+    WAITING = "waiting"
+    """A call of the turn waits for a person: the epoch ends, the turn stays open for the next one."""
 
 
 class SideEffect(StrEnum):
@@ -121,7 +123,8 @@ class Commit(ApiModel):
     round: Annotated[int, Field(ge=1)] = 1
     """Its round: turns of a later round have the same numbers."""
     outcome: Outcome
-    """continue: tools ran, ask the model again. final: the last answer is the result. error: the epoch ends."""
+    """continue: tools ran, ask the model again. final: the last answer is the result. error: the epoch ends. waiting:
+    the epoch ends, and the turn is played again once a person has decided about its calls."""
     error: TurnError | None = None
     """With outcome error."""
 
@@ -144,13 +147,18 @@ class Verdict(StrEnum):
 
     RUN = "run"
     RECORDED = "recorded"
+    ASK = "ask"
+    DENY = "deny"
+    IN_DOUBT = "in_doubt"
 
 
 class ToolVerdict(ApiModel):
     """Answer to `ToolBegin`."""
 
     verdict: Verdict
-    """run: execute it. recorded: it was executed before; use `output`."""
+    """run: execute it. recorded: it was executed before; use `output`. deny: it must not run, and `output`, which the
+    journal has as its result, says why. ask: a person must approve it first; in_doubt: a person must say whether it
+    happened in an earlier epoch. With both the other calls of the turn go on, and the epoch ends with `waiting`."""
     output: str | None = None
     """The recorded result."""
 

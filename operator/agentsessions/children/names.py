@@ -23,6 +23,11 @@ def context_name(session_name: str, session_uid: str) -> str:
     return f"{_stem(session_name, session_uid)}-context"
 
 
+def approval_name(session_name: str, session_uid: str, agent: str, round_: int, call_id: str, number: int) -> str:
+    """Return the name of the object that asks people about a call."""
+    return _stem(session_name, session_uid, agent, str(round_), call_id, str(number))
+
+
 def _stem(session_name: str, *identity: str) -> str:
     """Join the readable beginning of the name with a hash of what makes it unique."""
     digest = hashlib.sha256("/".join(identity).encode()).hexdigest()[:HASH_LENGTH]

@@ -57,6 +57,8 @@ class Kind:
 _OWN: Final = f"/apis/{GROUP}/{VERSION}"
 SESSIONS: Final = Kind(_OWN, "agentsessions", "AgentSession")
 PROVIDERS: Final = Kind(_OWN, "modelproviders", "ModelProvider")
+POLICIES: Final = Kind(_OWN, "agentpolicies", "AgentPolicy")
+APPROVALS: Final = Kind(_OWN, "sessionapprovals", "SessionApproval")
 QUOTAS: Final = Kind(_OWN, "sessionquotas", "SessionQuota")
 CONFIG_MAPS: Final = Kind("/api/v1", "configmaps", "ConfigMap")
 ACCOUNTS: Final = Kind("/api/v1", "serviceaccounts", "ServiceAccount")

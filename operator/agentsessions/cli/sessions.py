@@ -27,6 +27,7 @@ URGENCY: Final[tuple[Callable[[Json], bool], ...]] = (
 
 NEXT_STEPS: Final[dict[str, str]] = {
     Phase.QUEUED: "it waits for a place: see `kubectl get sessionquotas -n {namespace}`",
+    Phase.WAITING: "decide about its call: `kubectl agentsession approvals -n {namespace}` shows how",
     Phase.IDLE: "it waits for a message: `kubectl agentsession send {name} TEXT -n {namespace}`",
     Phase.PAUSED: "let it go on: `kubectl agentsession resume {name} -n {namespace}`",
     Phase.RUNNING: "follow it: `kubectl agentsession logs -f {name} -n {namespace}`",
@@ -135,6 +136,8 @@ def row(session: Json, *, is_wide: bool, with_namespace: bool, now: datetime | N
 def next_step(session: Json) -> str:
     """Return what a person may do now; empty when nothing comes to mind."""
     phase, meta = phase_of(session), session["metadata"]
+    if phase == Phase.PAUSED and status_of(session).get("stopReason") == StopReason.APPROVAL_EXPIRED:
+        phase = Phase.WAITING  # it goes on once somebody decides, and not before
     where = {"name": meta["name"], "namespace": meta["namespace"]}
     flag = LIMIT_FLAGS.get(str(status_of(session).get("stopReason") or reason_of(session)))
     if phase == Phase.PAUSED and flag:

@@ -103,6 +103,26 @@ class Story:
             event.at,
         )
 
+    def policy(self, event: Event) -> None:
+        """A rule said something to a call."""
+        body = event.body
+        trial = ", dry run" if body.get("dryRun") else ""
+        rule = f"rule {body.get('rule')} of AgentPolicy {body.get('policy')}"
+        why = one_line(str(body.get("message") or ""))
+        style = None if body.get("action") == "Allow" else "yellow"
+        self._line(f"{INDENT}policy {body.get('action')}: {rule}{trial}{f': {why}' if why else ''}", style, event.at)
+
+    def approval(self, event: Event) -> None:
+        """A call waits for a person, or was decided."""
+        body = event.body
+        if body.get("outcome") == "Pending":
+            why = one_line(str(body.get("message") or ""))
+            self._line(f"{INDENT}waits for a person: {why}", "bold magenta", event.at)
+            return
+        by = ", ".join(one_line(str(who)) for who in body.get("by") or ()) or "nobody in time"
+        reason = one_line(str(body.get("reason") or ""))
+        self._line(f"{INDENT}{body.get('outcome')} by {by}{f': {reason}' if reason else ''}", "magenta", event.at)
+
     def gap(self, event: Event) -> None:
         """Entries are missing."""
         self._line(f"entries after {event.body.get('after')} up to {event.body.get('before')} are missing", "red")
@@ -145,6 +165,8 @@ TELLERS: Final[dict[str, Callable[[Story, Event], None]]] = {
     "edited": Story.edited,
     "redacted": Story.redacted,
     "error": Story.error,
+    "policy_decision": Story.policy,
+    "approval": Story.approval,
     "state": Story.state,
     "round_complete": Story.round,
     "gap": Story.gap,

@@ -24,6 +24,7 @@ SECTIONS: Final[dict[str, tuple[Verb, ...]]] = {
     "See what there is": (
         Verb("list", "listing:list_sessions", "List sessions, those that need somebody first."),
         Verb("get", "get:get", "Show one session: where it is, why, and what to do next."),
+        Verb("approvals", "approvals:approvals", "List calls that wait for a person, and how to decide them."),
         Verb("watch", "watch:watch", "Show sessions as they change, until Ctrl-C."),
         Verb("top", "top:top", "Show sessions, tokens, cost and queue, full screen."),
         Verb("ui", "ui:ui", "Open the web page in a browser, with your own rights, until Ctrl-C."),
@@ -45,6 +46,9 @@ SECTIONS: Final[dict[str, tuple[Verb, ...]]] = {
         Verb("resume", "control:resume", "Let a paused session go on."),
         Verb("cancel", "control:cancel", "End a session for good."),
         Verb("shutdown", "control:shutdown", "End a session for good, saying how fast and why."),
+        Verb("approve", "approvals:approve", "Approve a call that waits for it."),
+        Verb("deny", "approvals:deny", "Deny a call that waits for approval; the model is told."),
+        Verb("settle", "approvals:settle", "Say what became of a call in doubt: it happened, or it is to run again."),
         Verb("limits", "limits:GROUP", "Show or change what a session may spend."),
         Verb(
             "emergency-stop",

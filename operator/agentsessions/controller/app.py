@@ -14,6 +14,7 @@ from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
+from agentsessions.controller.governance import Governance
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_TEMPLATES, TOOL_SERVERS
 from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
@@ -67,8 +68,7 @@ class Operator:
     ) -> None:
         """Put the parts together. `leadership` says when to act; without it, this process acts alone."""
         clock = clock or SteadyClock()
-        self._settings = settings
-        self._client = client
+        self._settings, self._client = settings, client
         self.metrics = Metrics()
         self._session_store, self._provider_store, self._tool_server_store = Sessions(), Providers(), ToolServers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
@@ -89,6 +89,7 @@ class Operator:
         self.templates = self._watch_templates()
         self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
         self.tool_servers = self._watch_tool_servers()
+        self.governance = self._build_governance(clock)
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -98,6 +99,12 @@ class Operator:
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
         )
         self._connect()
+
+    @property
+    def _kinds(self) -> tuple[Watched[Any], ...]:
+        """What kopf streams, in the order in which it is listed: sessions last, as they depend on the others."""
+        rules = (self.governance.policies, self.governance.approvals)
+        return (self.providers, self.templates, self.tool_servers, self.quotas, *rules, self.sessions)
 
     async def run(self) -> None:
         """Work until cancelled; raises when a part breaks that cannot."""
@@ -151,6 +158,7 @@ class Operator:
             group.create_task(self.queue.work(self._passes.run, self._settings.workers))
             group.create_task(self._provider_queue.work(self._provider_passes.run, PROVIDER_WORKERS))
             group.create_task(self._queues.run())
+            group.create_task(self.governance.run())
             group.create_task(self._sweep.run())
             group.create_task(self._heal_on_new_ca())
 
@@ -218,11 +226,6 @@ class Operator:
             log.info("gateway's CA is new; copying it")
             await self._namespaces.heal(self._used_namespaces())
 
-    @property
-    def _kinds(self) -> tuple[Watched[Any], ...]:
-        """All kinds that kopf streams, in the order in which they are listed."""
-        return (self.providers, self.templates, self.tool_servers, self.quotas, self.sessions)
-
     def _watch_sessions(self) -> Watched[SessionRecord]:
         return Watched(
             self._client,
@@ -263,6 +266,15 @@ class Operator:
             on_gone=lambda key, _record: self._mark_template(key),
         )
 
+    def _build_governance(self, clock: Callable[[], datetime]) -> Governance:
+        return Governance(
+            self._client,
+            self.metrics,
+            clock=clock,
+            on_approval=self._mark_uid,
+            fetch_level=self._feed.fetch_level,
+        )
+
     def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
         return Queues(
             self._client,
@@ -301,6 +313,7 @@ class Operator:
             ),
             revisions=self._revisions,
             admissions=self._queues.admissions,
+            governance=self.governance,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,

@@ -9,4 +9,6 @@ AGENT_SESSIONS: Final = Resource(names.GROUP, names.VERSION, "agentsessions", "A
 MODEL_PROVIDERS: Final = Resource(names.GROUP, names.VERSION, "modelproviders", "ModelProvider")
 SESSION_TEMPLATES: Final = Resource(names.GROUP, names.VERSION, "agentsessiontemplates", "AgentSessionTemplate")
 TOOL_SERVERS: Final = Resource(names.GROUP, names.VERSION, "toolservers", "ToolServer")
+AGENT_POLICIES: Final = Resource(names.GROUP, names.VERSION, "agentpolicies", "AgentPolicy")
+SESSION_APPROVALS: Final = Resource(names.GROUP, names.VERSION, "sessionapprovals", "SessionApproval")
 SESSION_QUOTAS: Final = Resource(names.GROUP, names.VERSION, "sessionquotas", "SessionQuota")

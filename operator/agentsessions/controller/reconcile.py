@@ -18,6 +18,7 @@ from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
 from agentsessions.controller.events import Events
+from agentsessions.controller.governance import Governance
 from agentsessions.controller.kinds import AGENT_SESSIONS
 from agentsessions.controller.levels import GatewayAwayError, LevelFeed
 from agentsessions.controller.metrics import Metrics
@@ -41,6 +42,7 @@ from agentsessions.lifecycle.facts import (
     SessionView,
     TemplateView,
 )
+from agentsessions.lifecycle.outcome import earliest
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
 from agentsessions.lifecycle.waits import explain_refusal
@@ -68,6 +70,7 @@ class Parts:
     acceptor: Acceptor
     revisions: Revisions
     admissions: Admissions
+    governance: Governance
     children: Children
     events: Events
     metrics: Metrics
@@ -108,11 +111,12 @@ class Reconciler:
             await self._delete_session(session)
             return None
         await self._parts.children.delete_pods(session.namespace, decision.delete)
+        expires_at = await self._parts.governance.apply(session, facts.journal)
         if await self._write(session, decision.status):
             await self._parts.events.send(session, decision.events)
             self._note(session, decision.status)
             return self._parts.clock()  # what was written may settle more: a pod adopted just now may run already
-        return self._wake_at(facts, decision)
+        return earliest(self._wake_at(facts, decision), expires_at)
 
     async def _observe(self, record: SessionRecord) -> Facts:
         """Gather everything that a decision may depend on."""

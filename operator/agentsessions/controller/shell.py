@@ -14,8 +14,10 @@ import structlog
 
 from agentsessions.controller.app import Operator
 from agentsessions.controller.kinds import (
+    AGENT_POLICIES,
     AGENT_SESSIONS,
     MODEL_PROVIDERS,
+    SESSION_APPROVALS,
     SESSION_QUOTAS,
     SESSION_TEMPLATES,
     TOOL_SERVERS,
@@ -113,6 +115,9 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
     kopf.on.event(*_selector(SESSION_QUOTAS), registry=registry, id="quota")(_noting(operator.quotas))
     kopf.on.event(*_selector(SESSION_TEMPLATES), registry=registry, id="template")(_noting(operator.templates))
     kopf.on.event(*_selector(TOOL_SERVERS), registry=registry, id="tool-server")(_noting(operator.tool_servers))
+    governance = operator.governance
+    kopf.on.event(*_selector(AGENT_POLICIES), registry=registry, id="policy")(_noting(governance.policies))
+    kopf.on.event(*_selector(SESSION_APPROVALS), registry=registry, id="approval")(_noting(governance.approvals))
     return registry
 
 

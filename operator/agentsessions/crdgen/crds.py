@@ -7,7 +7,15 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1 import AgentSession, AgentSessionTemplate, ModelProvider, SessionQuota, ToolServer
+from agentsessions.api.v1alpha1 import (
+    AgentPolicy,
+    AgentSession,
+    AgentSessionTemplate,
+    ModelProvider,
+    SessionApproval,
+    SessionQuota,
+    ToolServer,
+)
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.lint import lint
 from agentsessions.crdgen.rules import build_finished_rule, build_immutability, build_name_rule, build_phase_rules
@@ -120,11 +128,7 @@ def _refine_provider(schema: Json) -> None:
     _drop_defaults(schema["properties"]["status"])
 
 
-def _refine_template(schema: Json) -> None:
-    _drop_defaults(schema)
-
-
-def _refine_quota(schema: Json) -> None:
+def _refine_flat(schema: Json) -> None:
     _drop_defaults(schema)
 
 
@@ -184,7 +188,7 @@ KINDS: Final = (
         model=AgentSessionTemplate,
         plural="agentsessiontemplates",
         short_name="agst",
-        refine=_refine_template,
+        refine=_refine_flat,
         columns=(
             Column("Title", ".spec.session.title"),
             Column("Overridable", ".spec.overridable"),
@@ -195,7 +199,7 @@ KINDS: Final = (
         model=SessionQuota,
         plural="sessionquotas",
         short_name="sq",
-        refine=_refine_quota,
+        refine=_refine_flat,
         columns=(
             Column("Max", ".spec.maxConcurrentSessions", "integer"),
             Column("Active", ".status.active", "integer"),
@@ -217,6 +221,36 @@ KINDS: Final = (
             Column("Reason", f"{READY}.reason"),
             Column("URL", ".spec.url"),
             Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    ),
+    Kind(
+        model=AgentPolicy,
+        plural="agentpolicies",
+        short_name="agp",
+        refine=_refine_flat,
+        columns=(
+            Column("Accepted", '.status.conditions[?(@.type=="Accepted")].status'),
+            Column("Dry run", ".spec.dryRun", "boolean"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Why", '.status.conditions[?(@.type=="Accepted")].message', is_wide=True),
+        ),
+    ),
+    Kind(
+        model=SessionApproval,
+        plural="sessionapprovals",
+        short_name="sap",
+        categories=("agents",),
+        selectable=(".spec.session", ".status.outcome"),
+        refine=_refine_flat,
+        columns=(
+            Column("Session", ".spec.session"),
+            Column("Kind", ".spec.request.kind"),
+            Column("Tool", ".spec.request.tool"),
+            Column("Outcome", ".status.outcome"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Rule", ".spec.request.rule", is_wide=True),
+            Column("Expires", ".spec.request.expiresAt", "date", is_wide=True),
+            Column("Message", ".status.message", is_wide=True),
         ),
     ),
 )

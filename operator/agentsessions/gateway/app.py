@@ -17,6 +17,7 @@ from agentsessions.gateway.pages.routes import create_pages, go_home
 from agentsessions.gateway.proxy.routes import router as runner_router
 from agentsessions.gateway.requests import RequestContext
 from agentsessions.gateway.routes import (
+    approvals,
     archives,
     audit,
     changes,
@@ -72,6 +73,7 @@ def create_api() -> FastAPI:
     app.include_router(archives.router)
     app.include_router(figures.router)
     app.include_router(audit.router)
+    app.include_router(approvals.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

@@ -30,6 +30,10 @@ class Act(StrEnum):
     MESSAGES_CLEAR = "messages_clear"
     EXPORT = "export"
     IMPORT = "import"
+    APPROVE = "approve"
+    DENY = "deny"
+    SETTLE = "settle"
+    RUN_AGAIN = "run_again"
 
 
 class Door(StrEnum):

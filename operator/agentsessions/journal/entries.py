@@ -34,6 +34,8 @@ class EntryType(StrEnum):
     REDACTED = "redacted"
     ERROR = "error"
     STATE = "state"
+    POLICY_DECISION = "policy_decision"
+    APPROVAL = "approval"
     ROUND_COMPLETE = "round_complete"
     DONE = "done"
 

@@ -7,15 +7,24 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from agentsessions.api.levels import Closing, Level, Seal
 from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
+from agentsessions.journal import approvals
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, seals, sessions, usage
+from agentsessions.journal.violations import read_violations
 from agentsessions.lifecycle.phases import TERMINAL
 
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
+)
+_OPEN_CALLS: Final = (
+    select(func.count())
+    .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
+    .correlate(sessions)
+    .scalar_subquery()
 )
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 _SEAL: Final = tuple(seals.c[name].label(f"seal_{name}") for name in ("head", "digest", "sealed_at", "problem"))
@@ -46,17 +55,12 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
     newest = (
         select(epochs.c.session_uid, func.max(epochs.c.epoch).label("epoch")).group_by(epochs.c.session_uid).subquery()
     )
-    open_calls = (
-        select(func.count())
-        .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
-        .scalar_subquery()
-    )
     query = (
         select(
             sessions.c.namespace,
             sessions.c.name,
             usage,
-            open_calls.label("open_calls"),
+            _OPEN_CALLS.label("open_calls"),
             epochs.c.agent,
             epochs.c.epoch,
             epochs.c.pod_uid,
@@ -79,11 +83,19 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
         .where(condition)
         .order_by(sessions.c.uid)
     )
-    return [_to_level(row) for row in conn.execute(query).mappings()]
+    asked = select(sessions.c.uid).where(condition)
+    pending, violations = approvals.read_pending(conn, asked), read_violations(conn, asked)
+    return [
+        _to_level(row, pending.get(row["session_uid"], []), violations.get(row["session_uid"]))
+        for row in conn.execute(query).mappings()
+    ]
 
 
-def _to_level(row: Any) -> Level:
-    result, is_truncated = _shorten(row["result"]["text"]) if row["result"] else (None, False)
+def _to_level(row: Any, pending: list[ApprovalRequest], violations: str | None) -> Level:
+    text = row["result"]["text"] if row["result"] else None
+    if text is not None and violations is not None:
+        text = f"{violations}\n\n{text}"  # in front: what is cut off is the end
+    result, is_truncated = _shorten(text) if text is not None else (None, False)
     return Level(
         session_uid=row["session_uid"],
         namespace=row["namespace"],
@@ -106,6 +118,7 @@ def _to_level(row: Any) -> Level:
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
         closing=_closing(row),
+        approval_pending=pending,
         result=result,
         result_truncated=is_truncated,
     )

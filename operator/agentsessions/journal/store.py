@@ -53,6 +53,7 @@ from agentsessions.journal.rows import (
 )
 from agentsessions.journal.tables import entries, tool_calls, usage
 from agentsessions.journal.writer import Work, Writer
+from agentsessions.lifecycle.policies import FREE, Ruling
 
 T = TypeVar("T")
 _VERIFY_PAGE = 100
@@ -297,13 +298,13 @@ class Store:
 
     # Tools.
 
-    async def begin_tool(self, pod: PodIdentity, begin: ToolBegin) -> ToolVerdict:
-        """Say whether a tool call of the open turn is to be run.
+    async def begin_tool(self, pod: PodIdentity, begin: ToolBegin, ruling: Ruling = FREE) -> ToolVerdict:
+        """Say whether a tool call of the open turn is to be run; `ruling` is what the policies say to it.
 
         Raises:
             StaleEpoch, NothingToPlay, UnknownCall.
         """
-        return await self.write(lambda work: tools.begin(work, pod, begin))
+        return await self.write(lambda work: tools.begin(work, pod, begin, ruling))
 
     async def settle_tool(self, pod: PodIdentity, settle: ToolSettle, *, is_own: bool = False) -> None:
         """Record a tool's result; the first report stands. `is_own`: the gateway itself ran it.

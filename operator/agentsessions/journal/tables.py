@@ -300,6 +300,26 @@ tool_pins: Final = Table(
     Column("tools", JSON, nullable=False),
 )
 """Tools of servers as an agent was first offered them."""
+approvals: Final = Table(
+    "approvals",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("call_id", String(128), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("k", Integer, nullable=False),
+    Column("asked_epoch", Integer, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("outcome", String(16)),
+    Column("reason", Text),
+    Column("output", Text),
+    Column("used_epoch", Integer),
+    Index(None, "session_uid", "outcome"),
+)
+"""Calls that a person must decide, or did: the newest question about each. `outcome` is absent while it waits;
+`used_epoch` is the epoch that ran the call by it."""
 
 spending: Final = Table(
     "spending",

@@ -1,17 +1,30 @@
-"""Tool calls of the open turn: begun, then settled once. Jobs of the writer."""
+"""Tool calls of the open turn: begun, then settled once. Jobs of the writer.
 
+What `begin` says, first that holds:
+- a recorded result: RECORDED;
+- a question about the call that nobody decided yet: ASK or IN_DOUBT again;
+- a decision: RUN, DENY, or the result that a person gave;
+- begun by an earlier epoch, with an effect outside of the session: IN_DOUBT, as nobody knows whether it happened;
+- begun before: RUN, whatever policies say now, for it may have run;
+- what the policies say: RUN, ASK or DENY.
+"""
+
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, select, update
 
+from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalOutcome, ApprovalTerms
+from agentsessions.api.v1alpha1.policy import RuleAction
 from agentsessions.api.wire import SideEffect, ToolBegin, ToolSettle, ToolVerdict, Verdict
-from agentsessions.journal import fences, turns
+from agentsessions.journal import approvals, fences, turns
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.tables import tool_calls
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.policies import FREE, Ruling
 
 _FIND: Final = select(tool_calls).where(
     tool_calls.c.session_uid == bindparam("uid"),
@@ -19,9 +32,17 @@ _FIND: Final = select(tool_calls).where(
     tool_calls.c.call_id == bindparam("call_id"),
 )
 
+_VERDICT_OF: Final = {ApprovalKind.APPROVAL: Verdict.ASK, ApprovalKind.DOUBT: Verdict.IN_DOUBT}
 
-def begin(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
+
+def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE) -> ToolVerdict:
     """Say whether to run a call. A call with a recorded result is not run again.
+
+    Args:
+        work: The transaction.
+        pod: Who asks.
+        asked: The call.
+        ruling: What the policies say to it.
 
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
@@ -33,9 +54,123 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
         raise UnknownCall(f"call {asked.call_id} is for tool {call['name']}, not {asked.name}")
     if call["output"] is not None:
         return ToolVerdict(verdict=Verdict.RECORDED, output=call["output"])
+    question = approvals.find(work, pod, call)
+    if question is not None and question["outcome"] is None:
+        approvals.note_asked_again(work, pod, question)
+        return ToolVerdict(verdict=_VERDICT_OF[ApprovalKind(question["request"]["kind"])])
+    if question is not None and question["used_epoch"] in {None, pod.epoch}:
+        return _obey(work, pod, call, asked, question)
+    if call["begun_epoch"] is None:
+        return _begin_first(work, pod, call, asked, ruling)
+    if call["begun_epoch"] != pod.epoch and SideEffect.EXTERNAL in {call["side_effect"], asked.side_effect}:
+        return _doubt(work, pod, call, asked, number=1 if question is None else question["number"] + 1)
+    return _run(work, pod, call, asked)
+
+
+def _begin_first(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, ruling: Ruling) -> ToolVerdict:
+    """Do what the policies say to a call that no epoch has begun."""
+    _journal_findings(work, pod, call, ruling)
+    match ruling.action:
+        case RuleAction.ALLOW:
+            return _run(work, pod, call, asked)
+        case RuleAction.ASK:
+            return _ask(work, pod, call, asked, ruling)
+        case RuleAction.DENY:
+            return _deny(work, pod, call, _words_of(call, ruling))
+
+
+def _run(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin) -> ToolVerdict:
     if (call["begun_epoch"], call["side_effect"]) != (pod.epoch, asked.side_effect):
         _update(work, pod, call, begun_epoch=pod.epoch, side_effect=SideEffect(asked.side_effect).value)
     return ToolVerdict(verdict=Verdict.RUN)
+
+
+def _obey(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, question: RowMapping) -> ToolVerdict:
+    """Do what people decided."""
+    match ApprovalOutcome(question["outcome"]):
+        case ApprovalOutcome.APPROVED | ApprovalOutcome.RUN_AGAIN:
+            approvals.note_used(work, pod, question)
+            return _run(work, pod, call, asked)
+        case ApprovalOutcome.HAPPENED:
+            output = question["output"] or ""
+            _record(work, pod, call, output, is_error=False)
+            return ToolVerdict(verdict=Verdict.RECORDED, output=output)
+        case ApprovalOutcome.DENIED | ApprovalOutcome.WITHDRAWN:
+            why = f": {question['reason']}" if question["reason"] else ""
+            return _deny(work, pod, call, f"{call['name']}: the call was denied, and did not run{why}")
+
+
+def _deny(work: Work, pod: PodIdentity, call: RowMapping, text: str) -> ToolVerdict:
+    _record(work, pod, call, text, is_error=True)
+    return ToolVerdict(verdict=Verdict.DENY, output=text)
+
+
+def _ask(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, ruling: Ruling) -> ToolVerdict:
+    finding = ruling.decisive
+    if finding is None:
+        raise AssertionError("a ruling that asks has a rule that does")
+    terms = finding.terms or ApprovalTerms()
+    lasts = terms.expire_after_seconds
+    request = approvals.to_request(
+        call,
+        ApprovalKind.APPROVAL,
+        _arguments(work, pod, asked),
+        1,
+        policy=finding.policy,
+        rule=finding.rule,
+        message=finding.message or f"rule {finding.rule} of AgentPolicy {finding.policy} asks for approval",
+        quorum=terms.quorum,
+        barred=ruling.barred,
+        asked_at=work.now,
+        expires_at=None if lasts is None else work.now + timedelta(seconds=lasts),
+        on_expiry=None if lasts is None else terms.on_expiry,
+    )
+    approvals.ask(work, pod, call, request)
+    return ToolVerdict(verdict=Verdict.ASK)
+
+
+def _doubt(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, *, number: int) -> ToolVerdict:
+    message = (
+        f"epoch {call['begun_epoch']} began the call and ended before its result was recorded: nobody knows whether it "
+        "happened. Look, then answer Happened with its output, or RunAgain"
+    )
+    request = approvals.to_request(
+        call, ApprovalKind.DOUBT, _arguments(work, pod, asked), number, message=message, asked_at=work.now
+    )
+    approvals.ask(work, pod, call, request)
+    return ToolVerdict(verdict=Verdict.IN_DOUBT)
+
+
+def _arguments(work: Work, pod: PodIdentity, asked: ToolBegin) -> str:
+    """Return the arguments as the model wrote them: people decide about these, not about what the pod says."""
+    return approvals.read_arguments(work.conn, pod.session_uid, pod.agent, asked.call_id) or asked.arguments
+
+
+def _journal_findings(work: Work, pod: PodIdentity, call: RowMapping, ruling: Ruling) -> None:
+    """Tell what rules said to a call: once, as what follows from it is written in the same transaction."""
+    if not ruling.findings:
+        return
+    ledger = Ledger(work, pod.session_uid)
+    for finding in ruling.findings:
+        body = {
+            "callId": call["call_id"],
+            "name": call["name"],
+            "action": finding.action.value,
+            "policy": finding.policy,
+            "rule": finding.rule,
+            "message": finding.message,
+            "dryRun": finding.is_dry_run,
+        }
+        ledger.append(EntryType.POLICY_DECISION, body, _place(pod, call))
+    ledger.save()
+
+
+def _words_of(call: RowMapping, ruling: Ruling) -> str:
+    finding = ruling.decisive
+    if finding is None:
+        raise AssertionError("a ruling that denies has a rule that does")
+    why = f": {finding.message}" if finding.message else ""
+    return f"{call['name']}: rule {finding.rule} of AgentPolicy {finding.policy} denies this call; it did not run{why}"
 
 
 def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = False) -> None:
@@ -53,27 +188,28 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = F
     if call is not None and call["output"] is not None:
         return
     call = _call_of_turn(work, pod, report.call_id)
-    _update(
-        work,
-        pod,
-        call,
-        output=report.output,
-        is_error=report.is_error,
-        duration_milliseconds=report.duration_milliseconds,
-    )
+    _record(work, pod, call, report.output, is_error=report.is_error, milliseconds=report.duration_milliseconds)
+
+
+def _record(
+    work: Work, pod: PodIdentity, call: RowMapping, output: str, *, is_error: bool, milliseconds: int = 0
+) -> None:
+    _update(work, pod, call, output=output, is_error=is_error, duration_milliseconds=milliseconds)
+    approvals.withdraw(work, pod, call)
     ledger = Ledger(work, pod.session_uid)
-    ledger.append(
-        EntryType.TOOL_RESULT,
-        {
-            "callId": report.call_id,
-            "name": call["name"],
-            "output": report.output,
-            "isError": report.is_error,
-            "durationMilliseconds": report.duration_milliseconds,
-        },
-        Place(pod.agent, pod.epoch, call["round"], call["step"]),
-    )
+    body = {
+        "callId": call["call_id"],
+        "name": call["name"],
+        "output": output,
+        "isError": is_error,
+        "durationMilliseconds": milliseconds,
+    }
+    ledger.append(EntryType.TOOL_RESULT, body, _place(pod, call))
     ledger.save()
+
+
+def _place(pod: PodIdentity, call: RowMapping) -> Place:
+    return Place(pod.agent, pod.epoch, call["round"], call["step"])
 
 
 def _call_of_turn(work: Work, pod: PodIdentity, call_id: str) -> RowMapping:

@@ -1,7 +1,7 @@
 """Pinned turns: what an agent is given to play, and how it closes it. Jobs of the writer.
 
 - A turn is pinned once, and is the same for every epoch until a commit closes it.
-- An error closes the epoch, not the turn: the next epoch plays it again.
+- An error closes the epoch, not the turn: the next epoch plays it again. So does a call that waits for a person.
 - An error that means a conversation too long is answered by another turn instead; see `compaction`.
 - A final answer closes both, unless the session goes on: then the turn is closed as idle, and the epoch with it only
   when it has waited long enough for something to do.
@@ -17,7 +17,7 @@ from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import compaction, fences, inbox, next_turn, rounds
+from agentsessions.journal import approvals, compaction, fences, inbox, next_turn, rounds
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
@@ -162,13 +162,15 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         if not is_idle and not compaction.is_closed_by(turn, asked.outcome):
             raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
         outcome = turn["outcome"]
+    elif asked.outcome is Outcome.WAITING:
+        outcome = _close_to_wait(work, pod, turn, epoch["outcome"])
     elif asked.outcome is Outcome.ERROR:
         outcome = _close_with_error(work, pod, turn, asked, epoch["outcome"], course)
     elif epoch["outcome"] is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
         outcome = _close(work, pod, turn, asked.outcome, course)
-    return CommitResult(asked.k, is_last=outcome in {Outcome.FINAL, Outcome.ERROR})
+    return CommitResult(asked.k, is_last=outcome in {Outcome.FINAL, Outcome.ERROR, Outcome.WAITING})
 
 
 def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
@@ -192,6 +194,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
         )
     )
     fences.count_turn(work, pod)
+    approvals.forget(work, pod, turn)
     if outcome is Outcome.FINAL:
         fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
@@ -257,6 +260,18 @@ def _close_with_error(
         closing = fences.Closing(Outcome.ERROR, code.value, message)
     fences.close_epoch(work, pod, closing)
     return Outcome.ERROR
+
+
+def _close_to_wait(work: Work, pod: PodIdentity, turn: RowMapping, closed_as: str | None) -> Outcome:
+    """Close the epoch until a person has decided; the turn stays open."""
+    if closed_as == Outcome.WAITING:
+        return Outcome.WAITING
+    if closed_as is not None:
+        raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {closed_as}, not as waiting")
+    if not approvals.has_asked(work, pod, turn):
+        raise TurnMismatch(f"no call of turn {turn['k']} of {_who(pod)} waits for a person: play on")
+    fences.close_epoch(work, pod, fences.Closing(Outcome.WAITING))
+    return Outcome.WAITING
 
 
 def _recorded_error(work: Work, pod: PodIdentity, turn: RowMapping) -> fences.Closing | None:

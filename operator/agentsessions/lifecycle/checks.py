@@ -17,6 +17,7 @@ from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.limits import is_over_limit
 from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.pauses import is_pause_requested
+from agentsessions.lifecycle.people import is_waiting_for_person
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.seals import is_not_sealed
 from agentsessions.lifecycle.situation import EpochState, Situation
@@ -157,6 +158,7 @@ CHECKS: Final[tuple[Callable[[Situation], Outcome | None], ...]] = (
     is_expired,
     is_over_limit,
     is_pause_requested,
+    is_waiting_for_person,
     is_stuck_starting,
     is_anything_else,
 )

@@ -43,6 +43,12 @@ def build_conditions(
         _condition(ConditionType.ACCEPTED, is_true=not accepted[1], reason=accepted[0], message=accepted[1]),
         _told(ConditionType.PAUSED, outcome, is_true=phase is Phase.PAUSED, otherwise=Reason.NOT_PAUSED),
         _told(ConditionType.COMPLETE, outcome, is_true=phase is Phase.COMPLETED, otherwise=Reason.IN_PROGRESS),
+        _told(
+            ConditionType.WAITING_FOR_APPROVAL,
+            outcome,
+            is_true=phase is Phase.WAITING,
+            otherwise=Reason.NOTHING_PENDING,
+        ),
         _condition(ConditionType.BUDGET_AVAILABLE, is_true=not is_spent, reason=spent_why, message=spent_message),
     ]
     known = {condition.type: condition for condition in before}

@@ -28,10 +28,10 @@ def conclude(case: Situation) -> Outcome:
     if not case.has_work and can_move(case.phase, Phase.IDLE):
         return _idle(case)
     if case.phase in INACTIVE or case.phase is Phase.PAUSING or _is_idle_over(case):
-        return _start_next(case)
+        return start_next(case)
     match case.epoch_state:
         case EpochState.NONE:
-            return _start_next(case)
+            return start_next(case)
         case EpochState.STARTING | EpochState.RUNNING:
             return _watch(case)
         case EpochState.ENDED | EpochState.LOST:
@@ -105,7 +105,7 @@ def _judge_end(case: Situation) -> Outcome:
     if case.status.next_retry_at is not None:
         if case.now < case.status.next_retry_at:
             return _wait_for_retry(case)
-        return _start_next(case)
+        return start_next(case)
     if case.is_level_wanted:
         return stay(case, needs_level=True)
     if case.epoch_state is EpochState.ENDED and not case.facts.journal.is_reachable:
@@ -142,7 +142,7 @@ def _retry_or_fail(case: Situation) -> Outcome:
         message = f"{retries} epochs in a row failed without a committed turn; the last: {error.message}"
         return failed(rule.stop_reason, message[:1024], error=error, retries=retries)
     if has_progress and error.code in LOST:
-        return _start_next(case, retries=retries, error=error)
+        return start_next(case, retries=retries, error=error)
     state = case.epoch_state.value
     row = case.row and case.row.model_copy(update={"state": state})
     asked = case.closing.retry_at if case.closing else None
@@ -182,7 +182,7 @@ def _wait_for_retry(case: Situation) -> Outcome:
     return stay(case, next_retry=True)
 
 
-def _start_next(case: Situation, *, retries: int | None = None, error: SessionError | None = None) -> Outcome:
+def start_next(case: Situation, *, retries: int | None = None, error: SessionError | None = None) -> Outcome:
     """Begin the next epoch: adopt the pod that is there, else ask for one."""
     if not can_move(case.phase, Phase.STARTING):
         return stay(case)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from agentsessions.api.reasons import Phase, Reason, StopReason
+from agentsessions.api.v1alpha1.approval import OnExpiry
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.lifecycle import epochs
+from agentsessions.lifecycle.approvals import is_expired
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.limits import find_reached
 from agentsessions.lifecycle.outcome import Outcome
@@ -44,11 +46,24 @@ def find_pause(case: Situation) -> Pause | None:
             "paused as asked; set spec.operatingMode to Running to go on",
             grace,
         )
+    late = find_undecided(case)
+    if late is not None:
+        return late
     reached = find_reached(case) if case.row is not None else None
     stands = case.phase in {Phase.PAUSED, Phase.PAUSING}  # what is paused for whatever reason cannot go beyond a limit
     if reached is None or (reached.action is not OnLimit.PAUSE and not stands):
         return None
     return Pause(reached.stop_reason, f"pausing: {reached.message}", f"paused: {reached.message}", AT_ONCE)
+
+
+def find_undecided(case: Situation) -> Pause | None:
+    """Return the pause of a session with a call that nobody decided in time, where its rule wants that."""
+    pending = case.level.approval_pending if case.level is not None else ()
+    late = next((one for one in pending if one.on_expiry is OnExpiry.PAUSE and is_expired(one, case.now)), None)
+    if late is None or case.phase is Phase.RUNNING:
+        return None  # the other calls of the turn go on
+    message = f"paused: nobody decided call {late.call_id} of tool {late.tool} in time; once it is decided, it goes on"
+    return Pause(StopReason.APPROVAL_EXPIRED, message, message, AT_ONCE)
 
 
 def is_pause_requested(case: Situation) -> Outcome | None:

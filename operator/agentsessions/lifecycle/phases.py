@@ -76,7 +76,17 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
     Phase.PAUSING: frozenset(
         {Phase.PAUSED, Phase.STARTING, Phase.CANCELLING, Phase.CANCELLED, Phase.COMPLETED, Phase.FAILED}
     ),
-    Phase.PAUSED: frozenset({Phase.QUEUED, Phase.STARTING, Phase.IDLE, Phase.CANCELLED, Phase.FAILED, Phase.EXPIRED}),
+    Phase.PAUSED: frozenset(
+        {
+            Phase.QUEUED,
+            Phase.STARTING,
+            Phase.IDLE,
+            Phase.WAITING,  # paused while a call waited for a person, who has not decided yet
+            Phase.CANCELLED,
+            Phase.FAILED,
+            Phase.EXPIRED,
+        }
+    ),
     Phase.CANCELLING: frozenset({Phase.CANCELLED}),
     Phase.COMPLETED: frozenset(),  # terminal: written down, not implied
     Phase.FAILED: frozenset(),

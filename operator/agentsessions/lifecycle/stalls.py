@@ -1,7 +1,7 @@
 """Deadlines of the phases that others must end: past them the session says by itself that it is stuck, and on what.
 
-Starting and Cancelling end at theirs (`checks`, `cancels`), Running at its active time. Idle and Paused wait for
-people, and have none but `expireAfterSeconds`.
+Starting and Cancelling end at theirs (`checks`, `cancels`), Running at its active time. Idle, Waiting and Paused
+wait for people, and have none but `expireAfterSeconds`.
 """
 
 from dataclasses import replace

@@ -24,7 +24,11 @@ class Toolbox(Protocol):
         ...
 
     async def call(self, call_id: str, name: str, arguments: str) -> str:
-        """Return the result text of one call of the answer, recorded in the journal."""
+        """Return the result text of one call of the answer, recorded in the journal.
+
+        Raises:
+            PersonNeededError: A person must decide about it first; the others of the answer go on.
+        """
         ...
 
 
@@ -36,6 +40,7 @@ class Engine(Protocol):
 
         Raises:
             ModelFailedError: The model call failed.
+            PersonNeededError: Calls wait for a person, and all others are settled.
             GatewayError: Any other of `errors`.
         """
         ...

@@ -36,6 +36,10 @@ class RefusedError(GatewayError):
     """A policy refuses what this pod asked for."""
 
 
+class PersonNeededError(GatewayError):
+    """A call of the turn waits for a person; the other calls are settled."""
+
+
 class ModelFailedError(GatewayError):
     """A model call failed for good, as far as this epoch is concerned."""
 

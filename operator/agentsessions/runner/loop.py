@@ -7,7 +7,7 @@ import structlog
 from agentsessions.api.reasons import ErrorCode, ExitCode
 from agentsessions.api.wire import Commit, Control, Outcome, Turn, TurnError
 from agentsessions.runner.engine import Engine, Played
-from agentsessions.runner.errors import GatewayError, ModelFailedError
+from agentsessions.runner.errors import GatewayError, ModelFailedError, PersonNeededError
 from agentsessions.runner.gateway import Gateway
 from agentsessions.runner.retry import passing_retry
 from agentsessions.runner.settings import Patience
@@ -51,6 +51,8 @@ class TurnLoop:
                     assert_never(turn.control)
             turn = await self._gateway.commit(commit)
             log.info("turn committed", outcome=commit.outcome.value)
+            if commit.outcome is Outcome.WAITING:
+                return ExitCode.APPROVAL
             if commit.error is not None and turn is None:  # else the gateway has an answer to it: another turn
                 return ExitCode.REFUSED if commit.error.code is ErrorCode.POLICY else ExitCode.ERROR
         return ExitCode.DONE
@@ -58,6 +60,9 @@ class TurnLoop:
     async def _play(self, turn: Turn) -> Commit:
         try:
             played = await self._play_patiently(turn)
+        except PersonNeededError as error:
+            log.info("turn waits for a person", calls=str(error))
+            return Commit(k=turn.k, round=turn.round, outcome=Outcome.WAITING)
         except ModelFailedError as error:
             return to_failure(turn, error.code, str(error))
         except GatewayError:

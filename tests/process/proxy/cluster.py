@@ -13,11 +13,11 @@ from typing import Any
 
 from aiohttp import web
 
-from agentsessions.api.names import TOKEN_AUDIENCE
+from agentsessions.api.names import API_VERSION, TOKEN_AUDIENCE
 from agentsessions.engine.credentials import ClusterAccess
 
 GROUP_PATH = "/apis/agentsessions.dev/v1alpha1"
-KINDS = ("modelproviders", "toolservers", "agentsessions")
+KINDS = ("modelproviders", "toolservers", "agentsessions", "agentpolicies", "sessionapprovals")
 
 
 class Cluster:
@@ -39,11 +39,11 @@ class Cluster:
     def access(self) -> ClusterAccess:
         return ClusterAccess(server=self.url, ssl=False, token=lambda: "gateway")
 
-    def put(self, kind: str, namespace: str, name: str, **parts: Any) -> None:
-        """Create or replace an object."""
+    def put(self, kind: str, namespace: str, name: str, *, owner: str = "", **parts: Any) -> None:
+        """Create or replace an object; one with an owner belongs to the session of that name."""
         self._version += 1
         known = self._objects[kind].get((namespace, name))
-        metadata = {
+        metadata: dict[str, Any] = {
             "namespace": namespace,
             "name": name,
             "uid": f"uid-{namespace}-{name}",
@@ -51,6 +51,10 @@ class Cluster:
             "creationTimestamp": "2026-11-21T12:00:00Z",
             "resourceVersion": str(self._version),
         }
+        if owner:
+            uid = f"uid-{namespace}-{owner}"
+            reference = {"apiVersion": API_VERSION, "kind": "AgentSession", "name": owner, "uid": uid}
+            metadata["ownerReferences"] = [reference | {"controller": True}]
         self._objects[kind][namespace, name] = {"metadata": metadata, **parts}
         self._tell(kind, "MODIFIED" if known else "ADDED", self._objects[kind][namespace, name])
 

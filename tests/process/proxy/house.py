@@ -188,6 +188,7 @@ async def open_house(cluster: Cluster, database: str, port: int = 0, instance: s
         server = create_server(create_app(gateway), "127.0.0.1", 0)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await asyncio.wait_for(gateway.watch.is_ready.wait(), LONG_SECONDS)
+        await until(lambda: gateway.proxy.is_ready)
         while not server.started:
             await asyncio.wait([serving], timeout=0.005)
         try:

@@ -1,19 +1,25 @@
 """Small parts of the operator: Events, conditions of providers, version skew, passes that fail."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
 from agentsessions.controller.accept import RefusedError, check_sizes, check_spec
 from agentsessions.controller.events import build_event
+from agentsessions.controller.governance import Governance
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.providers import ready_condition
 from agentsessions.controller.reconcile import draw_jitter
 from agentsessions.controller.skew import mark_unreadable
 from agentsessions.controller.views import to_provider, to_session
+from agentsessions.engine.client import Client
+from agentsessions.engine.credentials import ClusterAccess
 from agentsessions.engine.errors import Conflict, NotFound, Unreachable
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.lifecycle.decision import EventWanted
@@ -48,6 +54,41 @@ def test_ready_condition_tells_what_is_wrong_with_a_script() -> None:
     script = {"rules": [{"when": {"text": "("}, "answer": {"text": "x"}}]}
     condition = ready_condition(to_provider(a_raw_provider(script=script)), T0)
     assert (condition.status, condition.reason) == ("False", Reason.SCRIPT_INVALID)
+
+
+@pytest.mark.requirement("POL-1")
+async def test_a_policy_is_told_what_is_wrong_with_it_and_written_only_when_that_changes() -> None:
+    written: list[Any] = []
+
+    async def patch(request: web.Request) -> web.Response:
+        written.append((await request.json())["status"])
+        return web.json_response(a_policy(version=str(len(written) + 1), status=written[-1]))
+
+    app = web.Application()
+    app.router.add_patch("/apis/agentsessions.dev/v1alpha1/namespaces/team/agentpolicies/p/status", patch)
+    async with TestServer(app) as server:
+        access = ClusterAccess(server=f"http://127.0.0.1:{server.port}", ssl=False, token=lambda: None)
+        client = Client(access, field_manager="test")
+        governance = Governance(
+            client, Metrics(), clock=lambda: T0, on_approval=lambda _uid: None, fetch_level=no_level
+        )
+        governance.policies.note("ADDED", a_policy(when="argument.command == 'x'"))
+        for _ in range(2):
+            await governance.check_policy("team/p")
+        await client.close()
+    (status,) = written
+    (condition,) = status["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Accepted", "False", "PolicyInvalid")
+    assert "every call of a session that it binds is denied: rule r: " in condition["message"]
+
+
+async def no_level(uid: str) -> None:
+    del uid
+
+
+def a_policy(version: str = "1", status: Any = None, when: str = "argument.command == 'x'") -> dict[str, Any]:
+    meta = {"namespace": "team", "name": "p", "uid": "u", "generation": 1, "resourceVersion": version}
+    return {"metadata": meta, "spec": {"rules": [{"name": "r", "action": "Deny", "when": when}]}, "status": status}
 
 
 def test_mark_unreadable_changes_one_condition_alone() -> None:

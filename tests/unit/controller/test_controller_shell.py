@@ -33,6 +33,8 @@ async def test_only_event_handlers_are_registered(operator: Operator) -> None:
     assert [list(group.get_all_handlers()) for group in writing] == [[], [], [], []]
     watching = list(registry._watching.get_all_handlers())  # noqa: SLF001  # likewise
     assert sorted(str(handler.id) for handler in watching) == [
+        "approval",
+        "policy",
         "provider",
         "quota",
         "session",
@@ -105,6 +107,8 @@ async def test_an_operator_acts_only_once_kopf_streams_every_kind(operator: Oper
                 ("modelproviders", "watch=true"),
                 ("agentsessiontemplates", "watch=true"),
                 ("toolservers", "watch=true"),
+                ("agentpolicies", "watch=true"),
+                ("sessionapprovals", "watch=true"),
                 ("sessionquotas", "limit=500"),
                 ("sessionquotas", "watch=true"),
             ):

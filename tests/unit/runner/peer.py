@@ -122,6 +122,8 @@ class Peer:
     begun: list[wire.ToolBegin] = field(default_factory=list)
     recorded: dict[str, wire.ToolSettle] = field(default_factory=dict)
     called: list[wire.ToolCall] = field(default_factory=list)
+    verdicts: dict[str, wire.ToolVerdict] = field(default_factory=dict)
+    """What is answered about calls, as long as it stands here."""
     commits: list[wire.Commit] = field(default_factory=list)
     failures: dict[str, list[web.Response]] = field(default_factory=lambda: defaultdict(list))
     holds: dict[str, Hold] = field(default_factory=dict)
@@ -218,11 +220,15 @@ class Peer:
             self.commits.append(commit)
             self.close_turn(commit)
         await self.at("committed")
+        if commit.outcome is wire.Outcome.WAITING:
+            return web.Response(status=204)
         return self.turn_or_end()
 
     def close_turn(self, commit: wire.Commit) -> None:
         if commit.outcome is wire.Outcome.ERROR and self.goes_on_after_errors:
             self.k += 1
+            return
+        if commit.outcome is wire.Outcome.WAITING:
             return
         if commit.outcome is not wire.Outcome.CONTINUE:
             self.is_over = True
@@ -239,7 +245,12 @@ class Peer:
         begin = wire.ToolBegin.model_validate_json(await request.read())
         await self.at("begin")
         self.begun.append(begin)
-        if settled := self.recorded.get(begin.call_id):
+        if given := self.verdicts.get(begin.call_id):
+            verdict = given
+            if given.output is not None:
+                settle = wire.ToolSettle(call_id=begin.call_id, output=given.output, duration_milliseconds=0)
+                self.recorded[begin.call_id] = settle
+        elif settled := self.recorded.get(begin.call_id):
             verdict = wire.ToolVerdict(verdict=wire.Verdict.RECORDED, output=settled.output)
         else:
             verdict = wire.ToolVerdict(verdict=wire.Verdict.RUN)

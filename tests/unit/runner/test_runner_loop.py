@@ -104,6 +104,36 @@ async def test_loop_pauses_at_the_boundary_and_a_fresh_runner_goes_on(runner: Ru
     assert (folder / "effects").read_text() == "shelf\n"
 
 
+@pytest.mark.requirement("POL-2")
+@pytest.mark.parametrize("verdict", [wire.Verdict.ASK, wire.Verdict.IN_DOUBT])
+async def test_loop_settles_the_other_calls_and_waits_for_a_person(
+    runner: Runner, peer: Peer, folder: Path, verdict: wire.Verdict
+) -> None:
+    peer.answers = {1: TWO_TOOLS, 2: Answer(text="Sprockets.")}
+    peer.verdicts["call-1"] = wire.ToolVerdict(verdict=verdict)
+
+    assert await runner.run(peer) == ExitCode.APPROVAL
+
+    assert [(c.k, c.outcome) for c in peer.commits] == [(1, "waiting")]
+    assert list(peer.recorded) == ["call-2"]
+    assert not (folder / "effects").exists()
+    peer.verdicts.clear()
+    assert await runner.run(peer) == ExitCode.DONE
+    assert (folder / "effects").read_text() == "shelf\n"
+    assert [c.outcome for c in peer.commits] == ["waiting", "continue", "final"]
+
+
+@pytest.mark.requirement("POL-1")
+async def test_loop_gives_the_model_the_reason_of_a_denied_call(runner: Runner, peer: Peer, folder: Path) -> None:
+    peer.answers = {1: TWO_TOOLS, 2: Answer(text="Sprockets.")}
+    peer.verdicts["call-1"] = wire.ToolVerdict(verdict=wire.Verdict.DENY, output="rule no-shell denies")
+
+    assert await runner.run(peer) == ExitCode.DONE
+
+    assert not (folder / "effects").exists()
+    assert "rule no-shell denies" in peer.asked[2][0].decode()
+
+
 async def test_loop_has_nothing_to_do_after_the_last_turn(runner: Runner, peer: Peer) -> None:
     assert await runner.run(peer) == ExitCode.DONE
     assert await runner.run(peer) == ExitCode.DONE

@@ -1,5 +1,7 @@
 """The resources of `agentsessions.dev/v1alpha1`: the sole source of the CRDs."""
 
+from agentsessions.api.v1alpha1.approval import SessionApproval, SessionApprovalSpec, SessionApprovalStatus
+from agentsessions.api.v1alpha1.policy import AgentPolicy, AgentPolicySpec, AgentPolicyStatus
 from agentsessions.api.v1alpha1.provider import ModelProvider, ModelProviderSpec, ModelProviderStatus, ProviderType
 from agentsessions.api.v1alpha1.quota import SessionQuota, SessionQuotaSpec, SessionQuotaStatus
 from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, SessionSpec
@@ -8,6 +10,9 @@ from agentsessions.api.v1alpha1.template import AgentSessionTemplate, AgentSessi
 from agentsessions.api.v1alpha1.toolserver import ToolServer, ToolServerSpec, ToolServerStatus
 
 __all__ = [
+    "AgentPolicy",
+    "AgentPolicySpec",
+    "AgentPolicyStatus",
     "AgentSession",
     "AgentSessionTemplate",
     "AgentSessionTemplateSpec",
@@ -16,6 +21,9 @@ __all__ = [
     "ModelProviderStatus",
     "OperatingMode",
     "ProviderType",
+    "SessionApproval",
+    "SessionApprovalSpec",
+    "SessionApprovalStatus",
     "SessionQuota",
     "SessionQuotaSpec",
     "SessionQuotaStatus",

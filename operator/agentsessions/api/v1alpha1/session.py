@@ -38,6 +38,7 @@ class SessionType(StrEnum):
     METRICS = "Metrics"
     SIMULATION = "Simulation"
     AUDIT = "Audit"
+    POLICY = "Policy"
 
 
 class SessionMode(StrEnum):
@@ -156,6 +157,13 @@ class TemplateRef(ApiModel):
     """Name of the AgentSessionTemplate."""
 
 
+class PolicyRef(ApiModel):
+    """An AgentPolicy of the session's namespace."""
+
+    name: ObjectName
+    """Name of the AgentPolicy."""
+
+
 class WhenDeleted(StrEnum):
     """What becomes of the workspace's claim when the session is deleted."""
 
@@ -193,6 +201,11 @@ class SessionSpec(ApiModel):
                     "has(self.conversation) == has(oldSelf.conversation)",
                     "spec.conversation cannot be added or removed after creation: create a new session",
                     field="conversation",
+                ),
+                cel(
+                    "self.type != 'Policy' || has(self.policyRef)",
+                    "type Policy needs spec.policyRef: the policy whose violations it is to list",
+                    field="policyRef",
                 ),
                 cel(
                     "has(self.schedule) == (self.type == 'Metrics')",
@@ -279,6 +292,9 @@ class SessionSpec(ApiModel):
     """What the session may spend."""
     retry: Retry | None = None
     """What happens when an epoch fails for a passing reason."""
+    policy_ref: PolicyRef | None = None
+    """An AgentPolicy that binds the session besides those that select it. It can only add. While it does not exist,
+    every call of a tool is denied."""
     workspace: Workspace | None = None
     """Volume for the agent's files. Without it they are lost with the pod, and limited to 1Gi."""
     expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None

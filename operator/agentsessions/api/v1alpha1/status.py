@@ -162,7 +162,8 @@ class SessionStatus(ApiModel):
         default=None,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready, Reconciling, Stalled (as kstatus reads them), Accepted, Paused, Complete, BudgetAvailable."""
+    """Ready, Reconciling, Stalled (as kstatus reads them), Accepted, Paused, Complete, BudgetAvailable,
+    WaitingForApproval."""
     effective: EffectiveLimits | None = None
     """Limits in force after defaults."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None

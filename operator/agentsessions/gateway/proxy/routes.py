@@ -10,6 +10,7 @@ from agentsessions.gateway.auth import current_pod
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.proxy.checks import find_model, read_request
 from agentsessions.gateway.proxy.held import hold_to_offers
+from agentsessions.gateway.proxy.policies import begin_call
 from agentsessions.gateway.proxy.purchase import Wanted
 from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
@@ -50,7 +51,7 @@ async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
 async def begin_tool(gateway: Here, pod: Pod, begin: wire.ToolBegin) -> Response:
     """Say whether a tool call is to be run."""
     await hold_to_offers(gateway, session_of(gateway, pod), pod, begin)
-    return _json(await gateway.store.begin_tool(pod, begin))
+    return _json(await begin_call(gateway, pod, begin))
 
 
 @router.post(wire.TOOL_SETTLE_PATH, status_code=204)

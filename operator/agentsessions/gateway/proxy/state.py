@@ -1,14 +1,16 @@
 """What the proxy keeps as long as the process lives."""
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentsessions.gateway.auth import refuse_ended
 from agentsessions.gateway.deltas import teller
+from agentsessions.gateway.proxy.decisions import DecisionCopier
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.http_tool import HttpTool
 from agentsessions.gateway.proxy.mcp_client import McpClient
+from agentsessions.gateway.proxy.policies import PolicyDirectory, begin_call
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
@@ -31,6 +33,8 @@ class ProxyState:
         """Make the parts; `start` sets them going."""
         settings = gateway.settings
         self.directory = ProviderDirectory(gateway.client, install_namespace=settings.namespace)
+        self.policies = PolicyDirectory(gateway.client)
+        self.decisions = DecisionCopier(gateway.client, gateway.store)
         self._scripted = ScriptedServer(self.directory.script)
         own = frozenset({(HOST, self._scripted.port)})
         self._upstream = Upstream(settings.allowed_provider_networks, own=own)
@@ -45,29 +49,32 @@ class ProxyState:
         self._status = ToolStatus(gateway.client, utc_now)
         self.servers = ToolDirectory(gateway.client, self._mcp, self._status.note)
         servers = ServerTools(gateway.store, self.servers, self._mcp)
-        self.tools = Tools(gateway.store, gateway.store.begin_tool, servers, self._http)
+        self.tools = Tools(gateway.store, partial(begin_call, gateway), servers, self._http)
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)
         gateway.watch.before_end = self.purchases.ended
-        self._watches: list[asyncio.Task[None]] = []
+        self._watches: tuple[asyncio.Task[None], ...] = ()
 
     @property
     def is_ready(self) -> bool:
-        """Whether providers and tool servers are known, and stay known."""
-        known = (self.directory.informer.is_synced, self.servers.informer.is_synced)
-        return all(one.is_set() for one in known) and not any(watch.done() for watch in self._watches)
+        """Whether providers, tool servers, policies and decisions are known, and stay known."""
+        watched = (self.directory, self.servers, self.policies, self.decisions)
+        is_known = all(one.informer.is_synced.is_set() for one in watched)
+        return is_known and bool(self._watches) and not any(task.done() for task in self._watches)
 
     async def start(self) -> None:
-        """Watch providers and tool servers, and serve the providers' scripts."""
+        """Watch providers, tool servers, policies and decisions, and serve the providers' scripts."""
         await self._scripted.start()
-        self._watches = [
+        self._watches = (
             asyncio.create_task(self.directory.informer.run(), name="model-providers"),
             asyncio.create_task(run_both(self.servers, self._status), name="tool-servers"),
-        ]
+            asyncio.create_task(self.policies.informer.run(), name="agent-policies"),
+            asyncio.create_task(self.decisions.run(), name="session-approvals"),
+        )
 
     async def watch(self) -> None:
-        """Wait as long as providers and tool servers are watched; raises what ends it."""
+        """Wait as long as the watches run; raises what ends the first of them."""
         await asyncio.gather(*self._watches)
 
     async def drain(self, seconds: float) -> int:
@@ -78,10 +85,9 @@ class ProxyState:
         """Break off what is left, and close all connections."""
         await self.purchases.close()
         await self.tools.close()
-        for watch in self._watches:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+        for task in self._watches:
+            task.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
         await self._scripted.close()
         for part in (self._upstream, self._mcp, self._http):
             await part.close()

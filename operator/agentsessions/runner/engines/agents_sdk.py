@@ -9,7 +9,14 @@ import httpx2
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import OPENAI_PATH, Outcome, Turn
 from agentsessions.runner.engine import Played, Toolbox
-from agentsessions.runner.errors import GatewayError, ModelFailedError, PassingError, to_error, to_seconds
+from agentsessions.runner.errors import (
+    GatewayError,
+    ModelFailedError,
+    PassingError,
+    PersonNeededError,
+    to_error,
+    to_seconds,
+)
 from agentsessions.runner.imports import agents, openai
 from agentsessions.runner.tools.tool import Offer
 from agentsessions.runner.transport import CONNECT_TIMEOUT_SECONDS, Token
@@ -57,6 +64,7 @@ class AgentsSdkEngine:
         for call in asked:
             # The SDK answers a call of an unknown tool by itself; the journal must have that result too.
             await calls.ensure(call.call_id, call.name, call.arguments)
+        calls.raise_waiting()  # only now: all other calls of the answer are settled
         return Played(Outcome.CONTINUE if asked else Outcome.FINAL)
 
     def _to_agent(self, turn: Turn, calls: "Calls") -> agents.Agent[Any]:
@@ -76,6 +84,7 @@ class Calls:
         self.toolbox = toolbox
         self._answered: set[str] = set()
         self._failure: Exception | None = None
+        self._waiting: list[str] = []
         self._is_over = False
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -89,6 +98,9 @@ class Calls:
         try:
             # Shielded, so that a call is cancelled once, by `end`: a second time would cut its cleaning up short.
             text = await asyncio.shield(task)
+        except PersonNeededError:
+            self._waiting.append(call_id)
+            return ""
         except Exception as error:  # noqa: BLE001 - raised again by raise_failure, past the SDK
             self._failure = error
             return ""
@@ -97,8 +109,13 @@ class Calls:
 
     async def ensure(self, call_id: str, name: str, arguments: str) -> None:
         """Make sure that a call has a result."""
-        if call_id not in self._answered:
+        if call_id not in self._answered and call_id not in self._waiting:
             await self.toolbox.call(call_id, name, arguments)
+
+    def raise_waiting(self) -> None:
+        """Raise that a person is needed, if a call waits for one."""
+        if self._waiting:
+            raise PersonNeededError(", ".join(self._waiting))
 
     async def end(self) -> None:
         """Start no more calls, stop those that run, and wait until nothing is left of them."""

@@ -11,6 +11,7 @@ from agentsessions.api.names import MAX_TOOL_ARGUMENT_CHARACTERS, MAX_TOOL_OUTPU
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
 from agentsessions.api.wire import ToolBegin, ToolCall, ToolSettle, Verdict
+from agentsessions.runner.errors import PersonNeededError
 from agentsessions.runner.gateway import Gateway
 from agentsessions.runner.tools.proxied import Proxied
 from agentsessions.runner.tools.results import Result, Results
@@ -18,6 +19,7 @@ from agentsessions.runner.tools.tool import Tool, ToolFailedError
 
 log = structlog.get_logger(__name__)
 
+PERSON_NEEDED: Final = frozenset({Verdict.ASK, Verdict.IN_DOUBT})
 LONGEST_RUN_SECONDS: Final = 660.0
 """Bound for tools that do not keep their own."""
 
@@ -37,12 +39,17 @@ class Harness:
         if isinstance(tool, Proxied) and len(arguments) <= MAX_TOOL_ARGUMENT_CHARACTERS:
             # What the gateway runs, it begins and settles as well.
             asked = ToolCall(call_id=call_id, name=name, arguments=arguments)
-            return (await self._gateway.call_tool(asked)).output
+            answer = await self._gateway.call_tool(asked)
+            if answer.verdict in PERSON_NEEDED:
+                raise PersonNeededError(call_id)
+            return answer.output
         if tool is not None and not isinstance(tool, Proxied):
             verdict = await self._gateway.begin_tool(to_begin(tool, call_id, arguments))
-            if verdict.verdict is Verdict.RECORDED:
+            if verdict.verdict in {Verdict.RECORDED, Verdict.DENY}:
                 self._results.forget(call_id)
                 return verdict.output or ""
+            if verdict.verdict in PERSON_NEEDED:
+                raise PersonNeededError(call_id)
         # For a tool that is not there nothing will run, so there is nothing to ask; its name may be no name at all.
         # Nor for arguments that are too long to be sent.
         result = self._results.load(call_id) or await self._run(call_id, name, arguments)

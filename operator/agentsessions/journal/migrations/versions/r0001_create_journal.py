@@ -262,6 +262,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("session_uid", "agent", "server", name=op.f("pk_tool_pins")),
     )
     op.create_table(
+        "approvals",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("round", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("call_id", sa.String(length=128), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("k", sa.Integer(), nullable=False),
+        sa.Column("asked_epoch", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("output", sa.Text(), nullable=True),
+        sa.Column("used_epoch", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_approvals_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "round", "call_id", name=op.f("pk_approvals")),
+    )
+    op.create_index(op.f("ix_approvals_session_uid_outcome"), "approvals", ["session_uid", "outcome"], unique=False)
+    op.create_table(
         "turns",
         sa.Column("session_uid", sa.String(length=64), nullable=False),
         sa.Column("agent", sa.String(length=63), nullable=False),

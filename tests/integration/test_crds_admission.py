@@ -88,7 +88,15 @@ def member(kubectl: Kubectl) -> Kubectl:
     kubectl("create", "role", "member", "--verb=create,get,patch,delete,pause,resume", MINE)
     kubectl("create", "role", "approver", "--verb=approve", "--resource=sessionapprovals", f"--resource-name={ALLOWED}")
     kubectl("create", "role", "writer", "--verb=create,patch", "--resource=agentsessiontemplates")
-    kubectl("create", "role", "user", "--verb=get", "--resource=agentsessiontemplates", "--resource-name=for-all")
+    kubectl(
+        "create",
+        "role",
+        "user",
+        "--verb=get",
+        "--resource=agentsessiontemplates",
+        "--resource-name=for-all",
+        "--resource-name=of-mia",
+    )
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
     keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
@@ -156,7 +164,7 @@ def test_data_sources_and_templates_need_the_right_to_read_what_they_name(kubect
     message = member.refusal("patch", "agst", "of-mia", "--type=merge", "--patch", elsewhere)
     assert "may not read" in message
     member("create", "--filename", "-", manifest=a_session("from-all", templateRef={"name": "for-all"}))
-    message = member.refusal("create", "--filename", "-", manifest=a_session("stolen", templateRef={"name": "of-mia"}))
+    message = member.refusal("create", "--filename", "-", manifest=a_session("stolen", templateRef={"name": "hidden"}))
     assert "spec.templateRef names an AgentSessionTemplate that mia may not read" in message
 
 

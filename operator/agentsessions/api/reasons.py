@@ -103,7 +103,6 @@ class Reason(StrEnum):
     BUDGET_LEFT = "BudgetLeft"
     WAITING_FOR_APPROVAL = "WaitingForApproval"
     NOTHING_PENDING = "NothingPending"
-    POLICY_NOT_FOUND = "PolicyNotFound"
     POLICY_INVALID = "PolicyInvalid"
 
 

@@ -89,6 +89,8 @@ def _obey(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, ques
     """Do what people decided."""
     match ApprovalOutcome(question["outcome"]):
         case ApprovalOutcome.APPROVED | ApprovalOutcome.RUN_AGAIN:
+            if question["used_epoch"] is None:
+                _update(work, pod, call, run_by=None)  # whoever made it before, it is to be made now
             approvals.note_used(work, pod, question)
             return _run(work, pod, call, asked)
         case ApprovalOutcome.HAPPENED:

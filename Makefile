@@ -18,10 +18,12 @@ WITH_CLUSTER := PATH="$$($(CLUSTER) path):$$PATH"
 GENERATORS := \
 	-m\ agentsessions.crdgen \
 	hack/docs/states.py \
+	hack/docs/kinds.py \
 	hack/docs/reference.py \
 	hack/docs/api.py \
 	hack/docs/cli.py \
 	hack/docs/metrics.py \
+	hack/docs/dashboard.py \
 	hack/verify/manifests.py
 
 RUFF_PATHS := operator tests hack

@@ -17,7 +17,7 @@ class Verb:
 
 SECTIONS: Final[dict[str, tuple[Verb, ...]]] = {
     "Begin": (
-        Verb("create", "create:create", "Create a session, from flags or a file."),
+        Verb("create", "create:create", "Create a session, from flags, a template or a file."),
         Verb("run", "run:run", "Create a session for a goal; with --follow see it through."),
         Verb("chat", "chat:chat", "Talk with a session, a new one or one that is there."),
     ),

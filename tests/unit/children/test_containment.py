@@ -36,6 +36,8 @@ REACHES = {
     "agents[].resources.requests{}": {"spec.containers[].resources.requests.cpu"},
     "agents[].resources.limits{}": {"spec.containers[].resources.limits.cpu"},
     "context.files[].path": {f"{VOLUME}.configMap.items[].path"},
+    "dataSources[].name": {f"{VOLUME}.configMap.items[].path"},
+    "dataSources[].format": {f"{VOLUME}.configMap.items[].path"},
 }
 """Where in the pod the value of a field may stand."""
 APPEARS = {
@@ -44,6 +46,7 @@ APPEARS = {
     "agents[].resources": {"spec.containers[].resources."},
     "agents": {"metadata.", "spec.containers[].", VOLUME},
     "context": {f"{VOLUME}.", "spec.containers[].volumeMounts[]."},
+    "dataSources": {f"{VOLUME}.", "spec.containers[].volumeMounts[]."},
     "workspace": {f"{VOLUME}.emptyDir.sizeLimit", f"{VOLUME}.persistentVolumeClaim.claimName"},
 }
 """What comes and goes when a field is there or not, beginning so."""

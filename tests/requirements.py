@@ -42,6 +42,7 @@ PARTIAL: Final = {
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
     "OPS-4": "webhooks",
     "OPS-5": "approve",
+    "OPS-6": "approvals",
     "OPS-7": "kustomize, upgrade",
     "OPS-9": "lists of what is not there yet: templates, approvals",
 }

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import yaml
 
-from tests.integration.crds_cluster import ROOT, Manifest, a_provider, a_session, a_template, a_tool_server, an_agent
+from tests.integration.crds_cluster import (
+    ROOT,
+    Manifest,
+    a_provider,
+    a_session,
+    a_template,
+    a_tool_server,
+    an_agent,
+)
 
 NO_CHANGE: Final = "cannot change after creation: create a new session"
 QUANTITY: Final = "must be a quantity such as 500m or 1Gi"

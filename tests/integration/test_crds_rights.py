@@ -140,9 +140,9 @@ USER = VIEW | {
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": True,
+    f"patch {TEMPLATES}": True,
     f"patch {SERVERS}": True,
     f"patch {SERVERS}/status": False,
-    f"patch {TEMPLATES}": True,
     f"patch {SESSIONS}/status": False,
     "create pods": False,
     "get secrets": False,
@@ -152,8 +152,8 @@ SESSION_OPERATOR = USER | {
     f"create {SESSIONS}/import": True,
     f"list {SESSIONS}/audit": True,
     f"patch {PROVIDERS}": False,
-    f"patch {SERVERS}": False,
     f"patch {TEMPLATES}": False,
+    f"patch {SERVERS}": False,
 }
 ADMIN = USER | {
     f"create {SESSIONS}/import": True,

@@ -109,7 +109,7 @@ BUILTINS: Final[Mapping[Builtin, frozenset[ToolClass]]] = MappingProxyType({
     Builtin.SQL: frozenset({ToolClass.QUERY}),
     Builtin.HTTP: frozenset({ToolClass.READ, ToolClass.EXTERNAL}),
 })  # fmt: skip
-"""What each built-in tool does. Where only some of it is allowed, the tool is offered in part."""
+"""What each built-in tool does; Http reads with GET and HEAD. Where only some is allowed, that part is offered."""
 
 
 def rules_of(kind: SessionType, mode: SessionMode) -> Rules:

@@ -86,9 +86,9 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
-        self.tool_servers = self._watch_tool_servers()
         self.templates = self._watch_templates()
         self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
+        self.tool_servers = self._watch_tool_servers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
@@ -221,7 +221,7 @@ class Operator:
     @property
     def _kinds(self) -> tuple[Watched[Any], ...]:
         """All kinds that kopf streams, in the order in which they are listed."""
-        return (self.providers, self.tool_servers, self.templates, self.quotas, self.sessions)
+        return (self.providers, self.templates, self.tool_servers, self.quotas, self.sessions)
 
     def _watch_sessions(self) -> Watched[SessionRecord]:
         return Watched(

@@ -281,16 +281,6 @@ tool_calls: Final = Table(
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
 
-tool_pins: Final = Table(
-    "tool_pins",
-    metadata,
-    _session_key(primary_key=True),
-    Column("agent", String(63), primary_key=True),
-    Column("server", String(253), primary_key=True),
-    Column("tools", JSON, nullable=False),
-)
-"""Tools of servers as an agent was first offered them."""
-
 seals: Final = Table(
     "seals",
     metadata,
@@ -301,6 +291,15 @@ seals: Final = Table(
     Column("sealed_at", UtcDateTime, nullable=False),
 )
 """What was verified of a session whose type asks for it, once, with its last answer; `problem` is what did not fit."""
+tool_pins: Final = Table(
+    "tool_pins",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("server", String(253), primary_key=True),
+    Column("tools", JSON, nullable=False),
+)
+"""Tools of servers as an agent was first offered them."""
 
 spending: Final = Table(
     "spending",

@@ -274,7 +274,7 @@ DENIALS = {
     "a ToolServer of others": Denial(
         "agentsessions-tool-servers",
         a_session("denied", agents=an_agent(tools=[{"serverRef": {"name": "theirs"}, "allow": ["a"]}])),
-        "spec.agents names ToolServers that mia may not read: name one that you may get, or ask for the right to get "
+        "agents name ToolServers that mia may not read: name one that you may get, or ask for the right to get "
         "all ToolServers of namespace {namespace}",
     ),
     "another owner": Denial(
@@ -402,6 +402,6 @@ def test_naming_a_tool_server_needs_the_right_to_read_it(kubectl: Kubectl, membe
     member("create", "--filename", "-", manifest=naming("mine"))
     for names in (("other",), ("mine", "other")):
         message = member.refusal("create", "--filename", "-", manifest=naming(*names))
-        assert "spec.agents names ToolServers that mia may not read: name one that you may get" in message
+        assert "agents name ToolServers that mia may not read: name one that you may get" in message
     kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
     member("create", "--filename", "-", manifest=a_session("calls-nobody", agents=an_agent()))

@@ -209,6 +209,25 @@ async def test_the_result_of_a_call_outlives_the_pod_that_asked(house: House, sh
     assert [r["output"] for r in await results(house)] == ["waited"]
 
 
+async def test_calls_of_one_agent_run_one_after_the_other(house: House, shelf: Shelf) -> None:
+    await open_shop(house, shelf)
+    asked = await ask_for(house, ("shelf__wait", {}), *[("shelf__order", {"part": str(n)}) for n in range(3)])
+    names = ["shelf__wait", *["shelf__order"] * 3]
+    written = [await asked_arguments(house, call_id) for call_id in asked]
+
+    first = asyncio.create_task(call(house, asked[0], names[0], written[0]))
+    await shelf.send("/waits")
+    rest = [asyncio.create_task(call(house, *one)) for one in zip(asked[1:], names[1:], written[1:], strict=True)]
+    await offers(house)  # the gateway has had time to begin them
+    before = [made["tool"] for made in await shelf.calls()]
+    await shelf.send("/go")
+    await asyncio.gather(first, *rest)
+
+    assert before == ["wait"]
+    assert [made["tool"] for made in await shelf.calls()] == ["wait", "order", "order", "order"]
+    assert len(await results(house)) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [

@@ -115,13 +115,13 @@ class Tools:
         self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall
     ) -> wire.ToolAnswer:
         """Run the calls of one agent one after the other, whatever its pod asks for at once."""
-        lock = self._turns[pod.session_uid, pod.agent]
+        whose = (pod.session_uid, pod.agent)
         try:
-            async with lock:
+            async with self._turns[whose]:
                 return await self._serve(session, pod, agent, asked)
         finally:
-            if not lock.locked():
-                self._turns.pop((pod.session_uid, pod.agent), None)
+            if sum(key[:2] == whose for key in self._running) <= 1:  # this one; a lock that is waited for stays
+                self._turns.pop(whose, None)
 
     async def _serve(
         self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall

@@ -99,7 +99,7 @@ def member(kubectl: Kubectl) -> Kubectl:
     )
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
-    keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
+    keyed = ("--resource-name=keyed", "--resource-name=denied")  # kubectl reads what it patches and applies
     kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
     for role in ("member", "reader", "writer", "user", "maker", "caller", "approver"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")

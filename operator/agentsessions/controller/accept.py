@@ -27,6 +27,8 @@ from agentsessions.children.snapshot import (
 )
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.providers import provider_problem
+from agentsessions.controller.refused import RefusedError
+from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Key, Providers, key_of
 from agentsessions.controller.views import ProviderRecord
 from agentsessions.engine.client import Client
@@ -34,14 +36,6 @@ from agentsessions.engine.errors import AlreadyExists, Invalid, NotFound
 from agentsessions.engine.resources import CONFIG_MAP, resource_path
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import Acceptance, SessionView
-
-
-class RefusedError(Exception):
-    """A reference is wrong: the fault of whoever wrote the session, told in its status."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Acceptor:
@@ -55,12 +49,14 @@ class Acceptor:
         *,
         own_ids: OwnIds,
         refresh_provider: Callable[[Key], Awaitable[bool]],
+        sources: Sources,
     ) -> None:
         self._client = client
         self._providers = providers
         self._install_namespace = install_namespace
         self._refresh_provider = refresh_provider
         self._own_ids = own_ids
+        self._sources = sources
 
     async def accept(self, session: SessionView) -> Acceptance:
         """Return the session's frozen inputs, or its first problem.
@@ -77,6 +73,7 @@ class Acceptor:
             effective = resolve(session.spec)
             for agent in effective.agents:
                 await self._check_model(session.namespace, agent, effective.limits)
+            await self._sources.check(session)
             content = await self._freeze(session, wanted) if wanted else {}
         except RefusedError as refused:
             return Acceptance(reason=refused.reason, message=str(refused)[:1024])
@@ -191,7 +188,7 @@ def check_spec(spec: SessionSpec) -> None:
     Raises:
         RefusedError: There is nothing to do, a context is too large, or resources contradict each other.
     """
-    if spec.goal is None and not (spec.conversation and spec.conversation.open):
+    if spec.goal is None and spec.replay is None and not (spec.conversation and spec.conversation.open):
         raise RefusedError(
             Reason.INVALID_SPEC,
             "spec.goal is not set and spec.conversation.open is not true: there is nothing to do; create the session "

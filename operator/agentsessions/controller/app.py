@@ -27,6 +27,7 @@ from agentsessions.controller.providers import ProviderReconciler
 from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.settings import Settings
+from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Key, Providers, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.views import ProviderRecord, SessionRecord
@@ -267,6 +268,7 @@ class Operator:
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
+                sources=Sources(self._feed.take_over_source),
             ),
             admissions=self._queues.admissions,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),

@@ -149,7 +149,8 @@ def _items_of_message(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         case MessageRole.ASSISTANT:
             yield _assistant_message(content)
         case MessageRole.TOOL:
-            call_id = f"sent_{body['id'].replace('-', '')}"[:40]  # the longest that OpenAI takes
+            sent = body.get("id") or body["toolCallId"]  # one that a fork copied has no id here
+            call_id = f"sent_{sent.replace('-', '')}"[:40]  # the longest that OpenAI takes
             yield _call(call_id, body["toolName"], "{}")
             yield {"type": "function_call_output", "call_id": call_id, "output": content}
         case _:

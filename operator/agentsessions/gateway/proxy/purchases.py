@@ -190,6 +190,7 @@ class Purchases:
             asked_output_tokens=request.asked_output_tokens,
             prompt_digest=request.prompt_digest,
             prefix_digests=request.prefix_digests,
+            parts=request.parts,
             prices=wanted.model.prices,
         )
         while True:

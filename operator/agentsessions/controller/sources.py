@@ -28,7 +28,7 @@ class Sources:
             answer = await self._take_over(session.uid)
         except GatewayAwayError as error:
             raise RefusedError(
-                Reason.AWAITING_JOURNAL, f"{field} is looked up in the journal, and the gateway does not answer: {error}"
+                Reason.AWAITING_JOURNAL, f"{field} is looked up in the journal; the gateway does not answer: {error}"
             ) from error
         if answer is None:
             raise RefusedError(

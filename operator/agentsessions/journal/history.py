@@ -120,7 +120,8 @@ def build_items(conversation: Iterable[EntryRow]) -> list[dict[str, Any]]:
 
 
 def _items_of(step: list[EntryRow]) -> Iterator[dict[str, Any]]:
-    outputs = {e.body["callId"]: e.body["output"] for e in step if e.type is EntryType.TOOL_RESULT and e.body}
+    results = [e.body for e in step if e.type is EntryType.TOOL_RESULT and e.body]
+    outputs = {body["callId"]: body.get("shown", body["output"]) for body in results}  # shown: in replays
     call_ids: list[str] = []
     for entry in step:
         body = entry.body or {}

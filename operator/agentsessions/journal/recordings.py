@@ -47,6 +47,7 @@ class AskedTool:
     arguments: str
     output: str | None
     """None when it was deleted, or is not there."""
+    is_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,18 @@ def read_step(conn: Connection, uid: str, agent: str, round_: int, step: int) ->
     started = next((entry for entry in said if entry.type is EntryType.STEP_START), None)
     text = next((entry for entry in said if entry.type in {EntryType.THINKING, EntryType.OUTPUT}), None)
     results = [entry.body for entry in said if entry.type is EntryType.TOOL_RESULT and entry.body]
-    outputs = {result["callId"]: result["output"] for result in results}
+    by_call = {result["callId"]: result for result in results}
     calls = [entry.body for entry in said if entry.type is EntryType.TOOL_CALL and entry.body]
     return Step(
         text=text.body["text"] if text and text.body else None,
-        tools=tuple(AskedTool(call["name"], call["arguments"], outputs.get(call["callId"])) for call in calls),
+        tools=tuple(_to_asked(call, by_call.get(call["callId"], {})) for call in calls),
         parts=started.body.get("request") if started and started.body else None,
         has_gaps=len(said) < len(written),
     )
+
+
+def _to_asked(call: dict[str, Any], result: dict[str, Any]) -> AskedTool:
+    return AskedTool(call["name"], call["arguments"], result.get("output"), bool(result.get("isError")))
 
 
 def is_summarised(steps: Sequence[Row[Any]]) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import RowMapping, bindparam, select, update
 
 from agentsessions.api.wire import SideEffect, ToolBegin, ToolSettle, ToolVerdict, Verdict
-from agentsessions.journal import fences, turns
+from agentsessions.journal import fences, replays, turns
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import UnknownCall
@@ -33,6 +33,10 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
         raise UnknownCall(f"call {asked.call_id} is for tool {call['name']}, not {asked.name}")
     if call["output"] is not None:
         return ToolVerdict(verdict=Verdict.RECORDED, output=call["output"])
+    recorded = replays.find_result(work.conn, pod, call, asked.side_effect)
+    if recorded is not None and recorded.output is not None:
+        _record(work, pod, call, output=recorded.output, is_error=recorded.is_error, duration_milliseconds=0)
+        return ToolVerdict(verdict=Verdict.RECORDED, output=recorded.output)
     if (call["begun_epoch"], call["side_effect"]) != (pod.epoch, asked.side_effect):
         _update(work, pod, call, begun_epoch=pod.epoch, side_effect=SideEffect(asked.side_effect).value)
     return ToolVerdict(verdict=Verdict.RUN)
@@ -50,7 +54,7 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle) -> None:
     if call is not None and call["output"] is not None:
         return
     call = _call_of_turn(work, pod, report.call_id)
-    _update(
+    _record(
         work,
         pod,
         call,
@@ -58,15 +62,25 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle) -> None:
         is_error=report.is_error,
         duration_milliseconds=report.duration_milliseconds,
     )
+
+
+def _record(
+    work: Work, pod: PodIdentity, call: RowMapping, *, output: str, is_error: bool, duration_milliseconds: int
+) -> None:
+    """Journal a result. In a replay the model is shown the recorded one, if this is another."""
+    _update(work, pod, call, output=output, is_error=is_error, duration_milliseconds=duration_milliseconds)
+    recorded = replays.find_result(work.conn, pod, call, None)
+    differs = recorded is not None and recorded.output not in {None, output}
     ledger = Ledger(work, pod.session_uid)
     ledger.append(
         EntryType.TOOL_RESULT,
         {
-            "callId": report.call_id,
+            "callId": call["call_id"],
             "name": call["name"],
-            "output": report.output,
-            "isError": report.is_error,
-            "durationMilliseconds": report.duration_milliseconds,
+            "output": output,
+            "isError": is_error,
+            "durationMilliseconds": duration_milliseconds,
+            **({"shown": recorded.output} if recorded is not None and differs else {}),
         },
         Place(pod.agent, pod.epoch, call["round"], call["step"]),
     )

@@ -9,8 +9,8 @@ from agentsessions.api.levels import SourceAnswer
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1 import SessionSpec
 from agentsessions.controller.accept import Acceptor, check_spec
-from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.levels import GatewayAwayError
+from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.refused import RefusedError
 from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Providers, Sessions

@@ -64,8 +64,8 @@ class ReplayTools(StrEnum):
     RUN_INTERNAL = "RunInternal"
 
 
-class ReplaySpec(ApiModel):
-    """A session to be done once more, step by step, with what this spec says instead of what its own said."""
+class ReplayOptions(ApiModel):
+    """How a session is done once more."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -78,8 +78,6 @@ class ReplaySpec(ApiModel):
         }
     )
 
-    of: SessionRef
-    """The session. Who creates the resource must be allowed to read its messages."""
     mode: ReplayMode | None = None
     """Recorded (default): each step gets the answer that the session got, nothing is bought. Live: answers are bought
     anew, tools run."""
@@ -89,3 +87,10 @@ class ReplaySpec(ApiModel):
     ones."""
     until_step: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Last step to be done again. Default: the last one that was completed when this session is accepted."""
+
+
+class ReplaySpec(ReplayOptions):
+    """A session to be done once more, step by step, with what this spec says instead of what its own said."""
+
+    of: SessionRef
+    """The session. Who creates the resource must be allowed to read its messages."""

@@ -30,10 +30,12 @@ class Expected:
 
 
 EXPECTED = {
+    "fork.yaml": Expected("reckoning-in-french", "La moitié est 21.", frozenset({"source", "tool_result"})),
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
+    "replay.yaml": Expected("counting-again", "2 steps, no difference", frozenset({"source", "replay_complete"})),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),

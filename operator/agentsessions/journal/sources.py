@@ -24,6 +24,7 @@ from agentsessions.journal.rows import NewMessage, SessionRow
 from agentsessions.journal.tables import entries, usage
 from agentsessions.journal.tables import sessions as rows
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.phases import TERMINAL
 
 GOAL_KEY: Final = "spec.goal"
 """Idempotency key of the message by which a fork's own goal is said."""
@@ -151,20 +152,34 @@ def _problem_of(conn: Connection, row: SessionRow, wanted: _Wanted, found: RowMa
     if not wanted.is_copied and wanted.replay is None:
         return None
     who = f"session {found['namespace']}/{found['name']} ({found['uid']})"
+    chosen = steps[: wanted.steps]
+    problem = _problem_of_steps(who, wanted, found, steps) or _problem_of_agents(who, row, chosen)
+    if problem is not None or wanted.replay is None:
+        return problem
+    if wanted.steps is None and found["deleted_at"] is None and found["phase"] not in TERMINAL:
+        return f"{who} is not over: wait for its end, or set {wanted.steps_field} to how far it is to be done again"
+    return _problem_of_replay(conn, who, found["uid"], chosen)
+
+
+def _problem_of_steps(who: str, wanted: _Wanted, found: RowMapping, steps: Any) -> str | None:
     if found["type"] == SessionType.METRICS:
         return f"{who} runs its goal in rounds, which are neither copied nor replayed: use {_RESET}"
     if not steps and found["turns"]:
         return f"{who} runs a program of its own, which has no turns to go on from: use {_RESET}"
     if wanted.steps is not None and wanted.steps > len(steps):
         return f"{wanted.steps_field} is {wanted.steps}, and {who} has {len(steps)} completed steps: ask for less"
-    played = {step.agent for step in steps[: wanted.steps]}
+    return None
+
+
+def _problem_of_agents(who: str, row: SessionRow, steps: Any) -> str | None:
+    played = {step.agent for step in steps}
     own = {agent["name"] for agent in row.spec.get("agents") or [{"name": DEFAULT_AGENT}]}
-    if played - own:
-        return (
-            f"{who} was played by agents {', '.join(sorted(played))}, and this session has {', '.join(sorted(own))}: "
-            "create it with agents of the same names"
-        )
-    return None if wanted.replay is None else _problem_of_replay(conn, who, found["uid"], steps[: wanted.steps])
+    if played <= own:
+        return None
+    return (
+        f"{who} was played by agents {', '.join(sorted(played))}, and this session has {', '.join(sorted(own))}: "
+        "create it with agents of the same names"
+    )
 
 
 def _problem_of_replay(conn: Connection, who: str, uid: str, steps: Any) -> str | None:

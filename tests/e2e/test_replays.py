@@ -77,7 +77,7 @@ def test_what_cannot_be_forked_is_told_and_heals(product: Product, namespace: st
     assert "later" in message_of(found)
     product.create_session(namespace, "later", goal="Go.")
     product.wait_phase(namespace, "later", "Completed")
-    found = product.wait_for(namespace, "early", lambda one: "4 completed" in message_of(one), "told how many there are")
+    found = product.wait_for(namespace, "early", lambda one: "4 completed" in message_of(one), "told")
     assert reason_of(found) == "SourceInvalid"
     cli("cancel", "early", "--wait")
     assert "there is no session" in cli.refused("clone", "nobody")

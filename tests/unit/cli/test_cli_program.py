@@ -278,11 +278,22 @@ def resource_usage() -> float:
 
 def recorded(**spec: object) -> dict[str, object]:
     """Return a session as the gateway tells of it."""
-    usage = dict.fromkeys(("steps", "inputTokens", "outputTokens", "totalTokens", "toolCalls", "costMicroUSD", "turns"), 0)
+    counters = ("steps", "inputTokens", "outputTokens", "totalTokens", "toolCalls", "costMicroUSD", "turns")
     return {
-        **{"uid": "u1", "namespace": "demo", "name": "hello", "type": "Custom", "mode": "FullAutonomy"},
-        **{"role": "Worker", "goal": "g", "operatingMode": "Running", "phase": "Completed", "limits": {}, "head": 9},
-        **{"usage": usage, "createdAt": "2026-11-01T12:00:00Z", "spec": {"goal": "g", "owner": "me", **spec}},
+        "uid": "u1",
+        "namespace": "demo",
+        "name": "hello",
+        "type": "Custom",
+        "mode": "FullAutonomy",
+        "role": "Worker",
+        "goal": "g",
+        "operatingMode": "Running",
+        "phase": "Completed",
+        "limits": {},
+        "head": 9,
+        "usage": dict.fromkeys(counters, 0),
+        "createdAt": "2026-11-01T12:00:00Z",
+        "spec": {"goal": "g", "owner": "me", **spec},
     }
 
 

@@ -54,12 +54,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
             )
         return _to_row(known)
     _require_unfinished(work, session_uid)
-    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
-    waiting = WAKING if message.role is MessageRole.USER else QUEUED
-    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
-        raise InboxFull(
-            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
-        )
+    _require_room(work, session_uid, message.role)
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
         id=message.id,
@@ -98,6 +93,15 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
     if is_over or _is_done(work, row):
         how = row.phase if is_over else "done"
         raise SessionFinished(f"session {row.namespace}/{row.name} is {how}, which is final: create a new session")
+
+
+def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
+    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
+    waiting = WAKING if role is MessageRole.USER else QUEUED
+    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
+        raise InboxFull(
+            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
+        )
 
 
 def _is_done(work: Work, row: SessionRow) -> bool:

@@ -22,7 +22,7 @@ from agentsessions.api.wire import Outcome, SideEffect
 from agentsessions.journal import differences, recordings, sources
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place, to_entry
-from agentsessions.journal.rows import PodIdentity
+from agentsessions.journal.rows import PodIdentity, TurnKind
 from agentsessions.journal.tables import entries, model_calls, turns
 from agentsessions.journal.writer import Work
 
@@ -95,7 +95,7 @@ def say(work: Work, ledger: Ledger, pod: PodIdentity, k: int) -> None:
 
 
 def find_result(
-    conn: Connection, pod: PodIdentity, call: RowMapping, side_effect: SideEffect | None
+    conn: Connection, pod: PodIdentity, call: RowMapping, side_effect: SideEffect
 ) -> recordings.AskedTool | None:
     """Return the recorded result of a tool call that is not to run; None when it is to run.
 
@@ -103,15 +103,23 @@ def find_result(
         conn: The journal.
         pod: Who asks.
         call: The call's row.
-        side_effect: How far its effect would reach; None for what was run already.
+        side_effect: How far its effect would reach.
     """
     replay = find(conn, pod.session_uid)
-    if replay is None or not replay.is_recorded:
+    if replay is None or (replay.tools is ReplayTools.RUN_INTERNAL and side_effect is not SideEffect.EXTERNAL):
         return None
-    runs = replay.tools is ReplayTools.RUN_INTERNAL and side_effect is not SideEffect.EXTERNAL
-    if side_effect is not None and runs:
-        return None
-    turn = _turn(conn, replay, call["k"])
+    return _recorded_call(conn, replay, call)
+
+
+def shown_instead(conn: Connection, pod: PodIdentity, call: RowMapping, output: str) -> dict[str, str]:
+    """Return what the body of a result has besides: what the model is shown, when something else was recorded."""
+    replay = find(conn, pod.session_uid)
+    recorded = None if replay is None else _recorded_call(conn, replay, call)
+    return {} if recorded is None or recorded.output in {None, output} else {"shown": str(recorded.output)}
+
+
+def _recorded_call(conn: Connection, replay: Replay, call: RowMapping) -> recordings.AskedTool | None:
+    turn = _turn(conn, replay, call["k"]) if replay.is_recorded else None
     tools = () if turn is None else _read(conn, replay, turn).tools
     return tools[call["position"]] if call["position"] < len(tools) else None
 
@@ -119,7 +127,7 @@ def find_result(
 def close(work: Work, ledger: Ledger, pod: PodIdentity, turn: RowMapping, place: Place, outcome: Outcome) -> Outcome:
     """Tell what a turn that is being closed did differently; return how it is closed."""
     replay = find(work.conn, pod.session_uid)
-    if replay is None:
+    if replay is None or turn["kind"] == TurnKind.COMPACT:
         return outcome
     theirs = _turn(work.conn, replay, turn["k"])
     ledger.save()  # the step is read as it stands

@@ -35,7 +35,7 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
         return ToolVerdict(verdict=Verdict.RECORDED, output=call["output"])
     recorded = replays.find_result(work.conn, pod, call, asked.side_effect)
     if recorded is not None and recorded.output is not None:
-        _record(work, pod, call, output=recorded.output, is_error=recorded.is_error, duration_milliseconds=0)
+        _record(work, pod, call, recorded.output, is_error=recorded.is_error)
         return ToolVerdict(verdict=Verdict.RECORDED, output=recorded.output)
     if (call["begun_epoch"], call["side_effect"]) != (pod.epoch, asked.side_effect):
         _update(work, pod, call, begun_epoch=pod.epoch, side_effect=SideEffect(asked.side_effect).value)
@@ -54,36 +54,24 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle) -> None:
     if call is not None and call["output"] is not None:
         return
     call = _call_of_turn(work, pod, report.call_id)
-    _record(
-        work,
-        pod,
-        call,
-        output=report.output,
-        is_error=report.is_error,
-        duration_milliseconds=report.duration_milliseconds,
-    )
+    _record(work, pod, call, report.output, is_error=report.is_error, milliseconds=report.duration_milliseconds)
 
 
 def _record(
-    work: Work, pod: PodIdentity, call: RowMapping, *, output: str, is_error: bool, duration_milliseconds: int
+    work: Work, pod: PodIdentity, call: RowMapping, output: str, *, is_error: bool, milliseconds: int = 0
 ) -> None:
     """Journal a result. In a replay the model is shown the recorded one, if this is another."""
-    _update(work, pod, call, output=output, is_error=is_error, duration_milliseconds=duration_milliseconds)
-    recorded = replays.find_result(work.conn, pod, call, None)
-    differs = recorded is not None and recorded.output not in {None, output}
+    _update(work, pod, call, output=output, is_error=is_error, duration_milliseconds=milliseconds)
     ledger = Ledger(work, pod.session_uid)
-    ledger.append(
-        EntryType.TOOL_RESULT,
-        {
-            "callId": call["call_id"],
-            "name": call["name"],
-            "output": output,
-            "isError": is_error,
-            "durationMilliseconds": duration_milliseconds,
-            **({"shown": recorded.output} if recorded is not None and differs else {}),
-        },
-        Place(pod.agent, pod.epoch, call["round"], call["step"]),
-    )
+    body = {
+        "callId": call["call_id"],
+        "name": call["name"],
+        "output": output,
+        "isError": is_error,
+        "durationMilliseconds": milliseconds,
+        **replays.shown_instead(work.conn, pod, call, output),
+    }
+    ledger.append(EntryType.TOOL_RESULT, body, Place(pod.agent, pod.epoch, call["round"], call["step"]))
     ledger.save()
 
 

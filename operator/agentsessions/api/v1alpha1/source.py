@@ -83,8 +83,8 @@ class ReplayOptions(ApiModel):
     anew, tools run."""
     tools: ReplayTools | None = None
     """In mode Recorded. Recorded (default): calls get the results that the session got, nothing runs. RunInternal:
-    tools whose effects stay in the agent's pod run; differing results are told, and the model is shown the recorded
-    ones."""
+    tools without effects outside of the agent's pod run; differing results are told, and the model is shown the
+    recorded ones."""
     until_step: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Last step to be done again. Default: the last one that was completed when this session is accepted."""
 

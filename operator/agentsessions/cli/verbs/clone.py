@@ -63,7 +63,7 @@ def rerun(  # noqa: PLR0913, PLR0917  # the flags of a replay; typer passes them
     name: NameArgument = None,
     is_live: Annotated[bool, typer.Option("--live", help="Buy answers anew, and run all tools.")] = False,
     runs_tools: Annotated[
-        bool, typer.Option("--run-tools", help="Run tools whose effects stay in the agent's pod.")
+        bool, typer.Option("--run-tools", help="Run tools without effects outside of the agent's pod.")
     ] = False,
     until: Annotated[int | None, typer.Option("--until", min=1, help="Last step to do again.")] = None,
     model: ModelOption = None,

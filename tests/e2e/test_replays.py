@@ -80,7 +80,8 @@ def test_what_cannot_be_forked_is_told_and_heals(product: Product, namespace: st
     found = product.wait_for(namespace, "early", lambda one: "4 completed" in message_of(one), "told")
     assert reason_of(found) == "SourceInvalid"
     cli("cancel", "early", "--wait")
-    assert "there is no session" in cli.refused("clone", "nobody")
+    assert "There is no session" in cli.refused("rerun", "nobody")
+    assert "There is no session" in cli.refused("clone", "nobody")
 
 
 def reason_of(session: Json) -> str:

@@ -11,7 +11,7 @@ from agentsessions.journal.entries import EntryType
 from agentsessions.journal.refusals import AgentDone, SessionFinished
 from agentsessions.journal.rows import Course
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Player, a_player, a_session, an_answer, call_ids
+from tests.unit.journal.builders import T0, Player, a_player, a_session, an_answer, call_ids
 
 OPEN = Course(is_open=True, idle=timedelta(seconds=60))
 PARTS = {"instructions": "i1", "model": "m1", "tools": "t1", "settings": "s1", "conversation": "c"}
@@ -33,6 +33,8 @@ async def record(store: Store, steps: int = 4) -> Player:
 
 
 async def put_replay(store: Store, *, goal: str = "", **replay: Any) -> Player:
+    """Let session `s1` be over, and a replay of it take over what it needs."""
+    await store.mark_deleted("s1", T0)
     spec = {"replay": {"of": {"name": "s1"}, **replay}}
     row = a_session("r1", goal=goal, spec=spec)
     await store.put_session(row)
@@ -203,8 +205,20 @@ async def test_a_replay_has_the_goal_of_the_other_session_unless_it_says_another
     assert items == [{"role": "user", "content": "say hello"}]
 
 
+async def test_a_session_that_is_not_over_is_replayed_up_to_a_step_alone(store: Store) -> None:
+    await record(store)
+    reference = {"of": {"name": "s1"}}
+    await store.put_session(a_session("r1", spec={"replay": reference}))
+    await store.put_session(a_session("r2", spec={"replay": {**reference, "untilStep": 2}}))
+    problem = await store.write(lambda work: sources.adopt(work, "r1"))
+    assert problem is not None
+    assert "set spec.replay.untilStep" in problem.message
+    assert await store.write(lambda work: sources.adopt(work, "r2")) is None
+
+
 async def test_a_session_without_steps_is_not_replayed_yet(store: Store) -> None:
     await a_player(store)
+    await store.mark_deleted("s1", T0)
     await store.put_session(a_session("r1", spec={"replay": {"of": {"name": "s1"}}}))
     problem = await store.write(lambda work: sources.adopt(work, "r1"))
     assert problem is not None

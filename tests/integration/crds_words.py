@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import yaml
 
-from tests.integration.crds_cluster import ROOT, Manifest, a_provider, a_session, an_agent
+from tests.integration.crds_cluster import (
+    ROOT,
+    Manifest,
+    a_provider,
+    a_session,
+    a_template,
+    a_tool_server,
+    an_agent,
+)
 
 NO_CHANGE: Final = "cannot change after creation: create a new session"
 QUANTITY: Final = "must be a quantity such as 500m or 1Gi"
@@ -110,11 +118,17 @@ def _offer(message: str, place: str = ".spec", at: str = "spec", **spec: Any) ->
     return Row(Rule("ModelProvider", place, message), at, a_provider(**spec))
 
 
+def _tools(message: str, *tools: Manifest, place: str = ".spec.agents[].tools[]", at: str = "[0]") -> Row:
+    """Return a session whose agent cannot have such tools."""
+    return _new(place, message, f"spec.agents[0].tools{at}", agents=an_agent(tools=list(tools)))
+
+
 def _resources(**resources: Any) -> Manifest:
     return {"agents": an_agent(resources=resources)}
 
 
 _SPEC, _AGENT, _FILE = ".spec", ".spec.agents[]", {"configMapKeyRef": {"name": "a", "key": "b"}}
+_SOURCES: Final = [{"name": "a", "format": "CSV", "configMapKeyRef": {"name": "a", "key": "b"}}]
 _SCRIPT: Final = {"rules": [{"answer": {"text": "hello"}}]}
 _GIVE_ONE: Final = "give at most one of text, json and configMapKeyRef"
 _TAKEN: Final = (
@@ -156,7 +170,22 @@ ROWS: Final[dict[str, Row]] = {
         a_session(operatingMode="Cancelled"),
         change={"spec": {"operatingMode": "Running"}},
     ),
-    "nothing to do": _new(_SPEC, "give spec.goal, or set spec.conversation.open to true", "spec", goal=None),
+    "nothing to do": _new(
+        _SPEC,
+        "give spec.goal, or set spec.conversation.open to true, or name a template in spec.templateRef",
+        "spec",
+        goal=None,
+    ),
+    "an audit that talks": _new(
+        _SPEC,
+        "type Audit takes no spec.conversation: its journal is sealed after the last answer",
+        "spec",
+        type="Audit",
+        **TALK,
+    ),
+    "queries of nothing": _new(
+        _SPEC, "mode Query needs spec.dataSources: they are all that its agents can read", "spec", mode="Query"
+    ),
     "a conversation later": Row(
         Rule("AgentSession", _SPEC, _TOGETHER), "spec.conversation", a_session(), change={"spec": TALK}
     ),
@@ -167,6 +196,9 @@ ROWS: Final[dict[str, Row]] = {
         _SPEC, "type Metrics needs spec.goal and takes no spec.conversation", "spec", **METRICS, **TALK
     ),
     "another type": _held("type", "Custom", before=METRICS, schedule=None),
+    "another mode": _held("mode", "Analysis"),
+    "other data sources": _held("dataSources", _SOURCES),
+    "another template": _held("templateRef", {"name": "analyst"}),
     "another own id": _held("sessionId", "rows-2"),
     "another owner": _held("owner", "somebody"),
     "another goal": _held("goal", "another"),
@@ -239,6 +271,33 @@ ROWS: Final[dict[str, Row]] = {
         "spec.agents[0].env[0].name",
         agents=an_agent(env=[{"name": "PATH", "value": "/"}]),
     ),
+    "a tool that is nothing": _tools("name either builtin or serverRef", {}),
+    "a server without its tools": _tools("serverRef needs allow, and builtin takes none", {"serverRef": {"name": "a"}}),
+    "a tool Http for no host": _tools(
+        "builtin Http needs allowHosts, and no other tool takes them", {"builtin": "Shell", "allowHosts": ["a.example"]}
+    ),
+    "methods for no tool Http": _tools(
+        "allowMethods is for builtin Http alone", {"builtin": "Shell", "allowMethods": ["GET"]}
+    ),
+    "a builtin twice": _tools(
+        "each builtin may stand once in tools",
+        {"builtin": "Shell"},
+        {"builtin": "Shell"},
+        place=".spec.agents[].tools",
+        at="",
+    ),
+    "a server twice": _tools(
+        "each serverRef may stand once in tools: name all of its tools in one allow",
+        {"serverRef": {"name": "a"}, "allow": ["b"]},
+        {"serverRef": {"name": "a"}, "allow": ["c"]},
+        place=".spec.agents[].tools",
+        at="",
+    ),
+    "a header of the protocol": Row(
+        Rule("ToolServer", ".spec.headers[].name", "this header belongs to the protocol: name another"),
+        "spec.headers[0].name",
+        a_tool_server(headers=[{"name": "Mcp-Session-Id", "secretKeyRef": {"name": "a", "key": "b"}}]),
+    ),
     "another wait": _talked(
         f"spec.conversation.idleSeconds {NO_CHANGE}", "spec.conversation.idleSeconds", TALK, idleSeconds=31
     ),
@@ -273,3 +332,18 @@ ROWS: Final[dict[str, Row]] = {
         script={"rules": [{"answer": {"delayMilliseconds": 5}}]},
     ),
 }
+ROWS |= {
+    f"{name}, in a template": Row(
+        Rule("AgentSessionTemplate", row.rule.place.replace(_SPEC, ".spec.session", 1), row.rule.message),
+        row.at.replace("spec", "spec.session", 1),
+        a_template(session=row.begin["spec"]),
+    )
+    for name, row in list(ROWS.items())
+    if row.rule.kind == "AgentSession" and row.rule.place.startswith(f"{_SPEC}.") and not row.change
+    if row.rule.place not in {f"{_SPEC}.source", f"{_SPEC}.replay"}  # which sessions alone have
+}
+ROWS["a reserved variable, for all agents"] = Row(
+    Rule("AgentSessionTemplate", ".spec.env[].name", _TAKEN),
+    "spec.env[0].name",
+    a_template(env=[{"name": "PATH", "value": "/"}]),
+)

@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.crds_chart import chart_objects, private_policies
-from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
+from tests.integration.crds_cluster import (
+    Kubectl,
+    Manifest,
+    a_provider,
+    a_session,
+    a_template,
+    a_tool_server,
+    an_agent,
+    fresh_namespace,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -71,8 +80,13 @@ def operator(kubectl: Kubectl) -> Kubectl:
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
     kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "writer", "--verb=create,patch", "--resource=agentsessiontemplates")
+    kubectl("create", "role", "user", "--verb=get", "--resource=agentsessiontemplates", "--resource-name=for-all")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
-    for role in ("member", "reader"):
+    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
+    keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
+    kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
+    for role in ("member", "reader", "writer", "user", "maker", "caller"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
 
@@ -115,7 +129,7 @@ def test_a_reference_needs_the_right_to_read(kubectl: Kubectl, member: Kubectl) 
     member("create", "--filename", "-", manifest=naming("mine"))
     for names in (("other",), ("mine", "other")):
         message = member.refusal("create", "--filename", "-", manifest=naming(*names))
-        assert "spec.context names ConfigMaps that mia may not read: name one that you may get" in message
+        assert "context or dataSources name ConfigMaps that mia may not read: name one that you may get" in message
     kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
     member("patch", "ags", "mine", "--type=merge", "--patch", '{"spec": {"operatingMode": "Paused"}}')
 
@@ -139,9 +153,29 @@ def test_making_a_session_from_another_needs_the_right_to_read_its_messages(
     member("create", "--filename", "-", manifest=made_from(f"may-{field}", "u-1"))
 
 
+@pytest.mark.requirement("OBJ-8")
+@pytest.mark.requirement("AG-6")
+def test_data_sources_and_templates_need_the_right_to_read_what_they_name(kubectl: Kubectl, member: Kubectl) -> None:
+    def source(name: str) -> list[Manifest]:
+        return [{"name": "t", "format": "CSV", "configMapKeyRef": {"name": name, "key": "k"}}]
+
+    member("create", "--filename", "-", manifest=a_session("queries-mine", dataSources=source("mine")))
+    refused = a_session("queries-other", dataSources=source("other"))
+    assert "may not read" in member.refusal("create", "--filename", "-", manifest=refused)
+    kubectl("create", "--filename", "-", manifest=a_template("for-all", session={"dataSources": source("other")}))
+    member("create", "--filename", "-", manifest=a_template("of-mia", session={"dataSources": source("mine")}))
+    elsewhere = json.dumps({"spec": {"session": {"context": {"configMapKeyRef": {"name": "other", "key": "k"}}}}})
+    message = member.refusal("patch", "agst", "of-mia", "--type=merge", "--patch", elsewhere)
+    assert "may not read" in message
+    member("create", "--filename", "-", manifest=a_session("from-all", templateRef={"name": "for-all"}))
+    message = member.refusal("create", "--filename", "-", manifest=a_session("stolen", templateRef={"name": "of-mia"}))
+    assert "spec.templateRef names an AgentSessionTemplate that mia may not read" in message
+
+
 def test_many_references_stay_within_the_budget(kubectl: Kubectl) -> None:
     files = [{"path": f"f{n}", "configMapKeyRef": {"name": f"m{n}", "key": "k"}} for n in range(64)]
-    kubectl("create", "--filename", "-", manifest=a_session("many", context={"files": files}))
+    sources = [{"name": f"t{n}", "format": "CSV", "configMapKeyRef": {"name": f"d{n}", "key": "k"}} for n in range(16)]
+    kubectl("create", "--filename", "-", manifest=a_session("many", context={"files": files}, dataSources=sources))
 
 
 @pytest.mark.requirement("ID-5")
@@ -215,8 +249,14 @@ DENIALS = {
     "a ConfigMap of others": Denial(
         "agentsessions-context",
         a_session("denied", context={"files": FILES}),
-        "spec.context names ConfigMaps that mia may not read: name one that you may get, or ask for the right to get "
-        "all ConfigMaps of namespace {namespace}",
+        "context or dataSources name ConfigMaps that mia may not read: name one that you may get, or ask for the right "
+        "to get all ConfigMaps of namespace {namespace}",
+    ),
+    "a template of others": Denial(
+        "agentsessions-templates",
+        a_session("denied", templateRef={"name": "hidden"}),
+        "spec.templateRef names an AgentSessionTemplate that mia may not read: ask for the right to get hidden in "
+        "namespace {namespace}",
     ),
     "a source that is not theirs": Denial(
         "agentsessions-source",
@@ -234,6 +274,18 @@ DENIALS = {
         ),
         "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key in namespace "
         "{namespace}",
+    ),
+    "a Secret of others for a header": Denial(
+        "agentsessions-tool-server-keys",
+        a_tool_server("denied", headers=[{"name": "X-Key", "secretKeyRef": {"name": "key", "key": "header"}}]),
+        "spec.headers names Secrets that mia may not read: name one that you may get, or ask for the right to get all "
+        "Secrets of namespace {namespace}",
+    ),
+    "a ToolServer of others": Denial(
+        "agentsessions-tool-servers",
+        a_session("denied", agents=an_agent(tools=[{"serverRef": {"name": "theirs"}, "allow": ["a"]}])),
+        "spec.agents names ToolServers that mia may not read: name one that you may get, or ask for the right to get "
+        "all ToolServers of namespace {namespace}",
     ),
     "another owner": Denial(
         "agentsessions-owner",
@@ -311,3 +363,30 @@ def test_a_namespace_goes_with_sessions_that_have_an_owner() -> None:
             doomed("delete", "namespace", doomed.namespace, "--timeout=90s")
         finally:
             doomed.run("delete", "--filename", "-", manifest=bundle)
+
+
+@pytest.mark.requirement("ID-5")
+def test_a_tool_servers_header_needs_the_right_to_read_its_secret(kubectl: Kubectl, member: Kubectl) -> None:
+    headers = [{"name": "Authorization", "secretKeyRef": {"name": "key", "key": "header"}}]
+    with_key = a_tool_server("keyed", headers=headers)
+    message = member.refusal("create", "--filename", "-", manifest=with_key)
+    assert "spec.headers names Secrets that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=with_key)
+    elsewhere = '{"spec": {"url": "https://mia.example.com/mcp"}}'
+    message = member.refusal("patch", "toolserver", "keyed", "--type=merge", "--patch", elsewhere)
+    assert "spec.headers names Secrets that mia may not read" in message
+    member("create", "--filename", "-", manifest=a_tool_server("open"))
+
+
+@pytest.mark.requirement("AG-2")
+def test_naming_a_tool_server_needs_the_right_to_read_it(kubectl: Kubectl, member: Kubectl) -> None:
+    def naming(*names: str) -> Manifest:
+        tools = [{"serverRef": {"name": name}, "allow": ["search"]} for name in names]
+        return a_session(f"calls-{'-'.join(names)}", agents=an_agent(tools=[*tools, {"builtin": "Shell"}]))
+
+    member("create", "--filename", "-", manifest=naming("mine"))
+    for names in (("other",), ("mine", "other")):
+        message = member.refusal("create", "--filename", "-", manifest=naming(*names))
+        assert "spec.agents names ToolServers that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
+    member("create", "--filename", "-", manifest=a_session("calls-nobody", agents=an_agent()))

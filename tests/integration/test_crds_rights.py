@@ -61,7 +61,9 @@ def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
 
 
 SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
+SERVERS = "toolservers.agentsessions.dev"
 QUOTAS = "sessionquotas.agentsessions.dev"
+TEMPLATES, REVISIONS = "agentsessiontemplates.agentsessions.dev", "controllerrevisions.apps"
 
 OPERATOR = {
     f"watch {SESSIONS}": True,
@@ -69,9 +71,16 @@ OPERATOR = {
     f"patch {SESSIONS}": False,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": False,
+    f"watch {SERVERS}": True,
+    f"patch {SERVERS}/status": False,
     f"watch {QUOTAS}": True,
     f"patch {QUOTAS}/status": True,
     f"patch {QUOTAS}": False,
+    f"watch {TEMPLATES}": True,
+    f"patch {TEMPLATES}": False,
+    f"create {REVISIONS}": True,
+    f"delete {REVISIONS}": True,
+    f"patch {REVISIONS}": False,
     "create pods": True,
     "delete pods": True,
     "create pods/exec": False,
@@ -88,10 +97,15 @@ GATEWAY = {
     f"patch {SESSIONS}": False,
     f"patch {SESSIONS}/status": False,
     f"patch {PROVIDERS}": False,
+    f"watch {SERVERS}": True,
+    f"patch {SERVERS}/status": True,
+    f"patch {SERVERS}": False,
     "create tokenreviews.authentication.k8s.io": True,
     "create subjectaccessreviews.authorization.k8s.io": True,
     "get configmaps": True,
     "list configmaps": False,
+    f"get {REVISIONS}": True,
+    f"list {REVISIONS}": False,
     "get secrets": False,
     "list secrets": False,
     "get pods": False,
@@ -110,8 +124,12 @@ VIEW = {
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,
     f"patch {PROVIDERS}": False,
+    f"get {SERVERS}": True,
+    f"patch {SERVERS}": False,
     f"get {QUOTAS}": True,
     f"patch {QUOTAS}": False,
+    f"get {TEMPLATES}": True,
+    f"patch {TEMPLATES}": False,
     f"own {SESSIONS}": False,
 }
 USER = VIEW | {
@@ -122,6 +140,9 @@ USER = VIEW | {
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": True,
+    f"patch {TEMPLATES}": True,
+    f"patch {SERVERS}": True,
+    f"patch {SERVERS}/status": False,
     f"patch {SESSIONS}/status": False,
     "create pods": False,
     "get secrets": False,
@@ -131,6 +152,8 @@ SESSION_OPERATOR = USER | {
     f"create {SESSIONS}/import": True,
     f"list {SESSIONS}/audit": True,
     f"patch {PROVIDERS}": False,
+    f"patch {TEMPLATES}": False,
+    f"patch {SERVERS}": False,
 }
 ADMIN = USER | {
     f"create {SESSIONS}/import": True,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,7 +14,7 @@ from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_TEMPLATES, TOOL_SERVERS
 from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
@@ -26,11 +26,13 @@ from agentsessions.controller.probes import Probes
 from agentsessions.controller.providers import ProviderReconciler
 from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
+from agentsessions.controller.revisions import Revisions
 from agentsessions.controller.settings import Settings
 from agentsessions.controller.sources import Sources
-from agentsessions.controller.store import Key, Providers, Sessions, key_of
+from agentsessions.controller.store import Key, Providers, Sessions, Templates, key_of
 from agentsessions.controller.sweep import Sweep
-from agentsessions.controller.views import ProviderRecord, SessionRecord
+from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
+from agentsessions.controller.views import ProviderRecord, SessionRecord, TemplateRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -69,7 +71,7 @@ class Operator:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store = Sessions(), Providers()
+        self._session_store, self._provider_store, self._tool_server_store = Sessions(), Providers(), ToolServers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
@@ -85,13 +87,13 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
+        self.templates = self._watch_templates()
+        self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
+        self.tool_servers = self._watch_tool_servers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
-        reconcile_provider = ProviderReconciler(client, self._provider_store, self.metrics, clock=clock).reconcile
-        self._provider_passes = Passes(
-            self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
-        )
+        self._provider_passes = self._build_provider_passes(clock)
         self._sweep = self._build_sweep()
         self.probes = Probes(
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
@@ -174,7 +176,7 @@ class Operator:
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds:
             while True:
                 try:
                     await kind.load()
@@ -195,7 +197,7 @@ class Operator:
         Raises:
             StreamMissingError: A kind is left out.
         """
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds:
             try:
                 await asyncio.wait_for(kind.is_streamed.wait(), seconds)
             except TimeoutError:
@@ -206,7 +208,7 @@ class Operator:
 
     def note_stream(self, path: str) -> None:
         """Take note that the API server answers a watch on `path`."""
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds:
             if path.endswith(collection_path(kind.resource, None)):  # the server's own address may have a path, too
                 kind.is_streamed.set()
 
@@ -216,6 +218,11 @@ class Operator:
             self._new_ca.clear()
             log.info("gateway's CA is new; copying it")
             await self._namespaces.heal(self._used_namespaces())
+
+    @property
+    def _kinds(self) -> tuple[Watched[Any], ...]:
+        """All kinds that kopf streams, in the order in which they are listed."""
+        return (self.providers, self.templates, self.tool_servers, self.quotas, self.sessions)
 
     def _watch_sessions(self) -> Watched[SessionRecord]:
         return Watched(
@@ -235,6 +242,28 @@ class Operator:
             on_gone=self._forget_provider,
         )
 
+    def _watch_tool_servers(self) -> Watched[ToolServerRecord]:
+        return Watched(
+            self._client,
+            TOOL_SERVERS,
+            self._tool_server_store,
+            on_change=lambda _: self._mark_pending(),
+            on_gone=lambda _, __: self._mark_pending(),
+        )
+
+    def _build_provider_passes(self, clock: Callable[[], datetime]) -> Passes:
+        reconcile = ProviderReconciler(self._client, self._provider_store, self.metrics, clock=clock).reconcile
+        return Passes(self._provider_queue, reconcile, self.providers.refresh, self.metrics, clock=clock)
+
+    def _watch_templates(self) -> Watched[TemplateRecord]:
+        return Watched(
+            self._client,
+            SESSION_TEMPLATES,
+            Templates(),
+            on_change=self._mark_template,
+            on_gone=lambda key, _record: self._mark_template(key),
+        )
+
     def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
         return Queues(
             self._client,
@@ -248,11 +277,12 @@ class Operator:
 
     def _build_sweep(self) -> Sweep:
         return Sweep(
-            (self.sessions, self.providers, self.quotas),
+            self._kinds,
             self._namespaces,
             self._used_namespaces,
             self.metrics,
             pause_seconds=self._settings.sweep_seconds,
+            also=self._revisions.sweep,
         )
 
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
@@ -269,7 +299,9 @@ class Operator:
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
                 sources=Sources(self._feed.take_over_source),
+                tool_servers=self._tool_server_store,
             ),
+            revisions=self._revisions,
             admissions=self._queues.admissions,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
@@ -312,8 +344,17 @@ class Operator:
         if self.role is Role.STANDBY:
             return
         self._provider_queue.add(key)
+        self._mark_pending()
+
+    def _mark_pending(self) -> None:
+        """Look at the sessions that may wait for something else than a place."""
         for pending in self._session_store.pending_keys():
             self._mark_session(pending)
+
+    def _mark_template(self, key: Key) -> None:
+        """Look at the sessions that start from the template, or wait for it."""
+        for named in self._session_store.keys_with_template(key):
+            self._mark_session(named)
 
     def _note_session(self, key: Key) -> None:
         self._queues.admissions.note_session(key)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from agentsessions.api.levels import SourceAnswer
 from agentsessions.api.reasons import Reason
 from agentsessions.controller.levels import GatewayAwayError
-from agentsessions.controller.refused import RefusedError
+from agentsessions.controller.refusals import RefusedError
 from agentsessions.lifecycle.facts import SessionView
 
 

@@ -72,12 +72,13 @@ class Gateway:
         if not self.watch.is_ready.is_set():
             return "waiting for the first list of AgentSessions"
         if self._proxy is None or not self._proxy.is_ready:
-            return "waiting for the first list of ModelProviders"
+            return "waiting for the first lists of ModelProviders and ToolServers"
         return None
 
     def session(self, uid: str) -> SessionView | None:
-        """Return a session as the watch knows it; None when it was deleted."""
-        return self.watch.sessions.get(uid)
+        """Return a session as the watch knows it, over its template; None when it was deleted."""
+        view = self.watch.sessions.get(uid)
+        return view and (self.watch.merger.find(view) or view)
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -172,6 +172,8 @@ def _problem_of_steps(who: str, wanted: _Wanted, found: RowMapping, steps: Any) 
 
 
 def _problem_of_agents(who: str, row: SessionRow, steps: Any) -> str | None:
+    if row.spec.get("templateRef") and not row.spec.get("agents"):
+        return None  # the template has them, which is put under the spec once the session is accepted
     played = {step.agent for step in steps}
     own = {agent["name"] for agent in row.spec.get("agents") or [{"name": DEFAULT_AGENT}]}
     if played <= own:

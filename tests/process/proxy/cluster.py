@@ -17,7 +17,7 @@ from agentsessions.api.names import TOKEN_AUDIENCE
 from agentsessions.engine.credentials import ClusterAccess
 
 GROUP_PATH = "/apis/agentsessions.dev/v1alpha1"
-KINDS = ("modelproviders", "agentsessions")
+KINDS = ("modelproviders", "toolservers", "agentsessions")
 
 
 class Cluster:
@@ -32,6 +32,8 @@ class Cluster:
         self._version = 1
         self._objects: dict[str, dict[tuple[str, str], Any]] = {"namespaces": {}, **{kind: {} for kind in KINDS}}
         self._secrets: dict[tuple[str, str], dict[str, str]] = {}
+        self.revisions: dict[tuple[str, str], dict[str, Any]] = {}
+        """ControllerRevisions by namespace and name."""
         self._watches: dict[str, set[asyncio.Queue[dict[str, Any] | None]]] = {kind: set() for kind in self._objects}
 
     def access(self) -> ClusterAccess:
@@ -91,6 +93,15 @@ class Cluster:
             self._watches[kind].discard(queue)
         return response
 
+    async def _patch_status(self, request: web.Request) -> web.Response:
+        where = request.match_info["namespace"], request.match_info["name"]
+        body, found = await request.json(), self._objects["toolservers"][where]
+        if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
+            return web.json_response({"reason": "Conflict", "message": "it has changed"}, status=409)
+        status = {key: value for key, value in body["status"].items() if value is not None}
+        self.put("toolservers", *where, spec=found["spec"], status=status)
+        return web.json_response(self._objects["toolservers"][where])
+
     async def _secret(self, request: web.Request) -> web.Response:
         self.secret_reads += 1
         await self.may_read_secrets.wait()
@@ -98,6 +109,12 @@ class Cluster:
         if data is None:
             return web.json_response({"reason": "NotFound", "message": "not found"}, status=404)
         return web.json_response({"data": data})
+
+    async def _revision(self, request: web.Request) -> web.Response:
+        found = self.revisions.get((request.match_info["namespace"], request.match_info["name"]))
+        if found is None:
+            return web.json_response({"reason": "NotFound", "message": "not found"}, status=404)
+        return web.json_response(found)
 
     async def _review(self, request: web.Request) -> web.Response:
         spec = (await request.json())["spec"]
@@ -127,8 +144,12 @@ class Cluster:
         app = web.Application()
         for kind in KINDS:
             app.router.add_get(f"{GROUP_PATH}/{kind}", self._list)
+        app.router.add_patch(
+            "/apis/agentsessions.dev/v1alpha1/namespaces/{namespace}/toolservers/{name}/status", self._patch_status
+        )
         app.router.add_get("/api/v1/namespaces", self._list)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
+        app.router.add_get("/apis/apps/v1/namespaces/{namespace}/controllerrevisions/{name}", self._revision)
         app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review)
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._access)
         runner = web.AppRunner(app, access_log=None)

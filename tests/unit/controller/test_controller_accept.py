@@ -8,12 +8,14 @@ import pytest
 from agentsessions.api.levels import SourceAnswer
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1 import SessionSpec
-from agentsessions.controller.accept import Acceptor, check_spec
+from agentsessions.children.snapshot import wanted_content
+from agentsessions.controller.accept import Acceptor, check_spec, read_sources
 from agentsessions.controller.levels import GatewayAwayError
 from agentsessions.controller.ownids import OwnIds
-from agentsessions.controller.refused import RefusedError
+from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Providers, Sessions
+from agentsessions.controller.tool_servers import ToolServers
 from agentsessions.controller.views import to_session
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
@@ -50,7 +52,12 @@ def journal() -> Journal:
 
 
 @pytest.fixture
-async def acceptor(providers: Providers, journal: Journal) -> AsyncIterator[Acceptor]:
+def tool_servers() -> ToolServers:
+    return ToolServers()
+
+
+@pytest.fixture
+async def acceptor(providers: Providers, tool_servers: ToolServers, journal: Journal) -> AsyncIterator[Acceptor]:
     async def refresh(_key: str) -> bool:
         return False
 
@@ -64,6 +71,7 @@ async def acceptor(providers: Providers, journal: Journal) -> AsyncIterator[Acce
         refresh_provider=refresh,
         own_ids=own_ids,
         sources=Sources(journal.take_over),
+        tool_servers=tool_servers,
     )
     await client.close()
 
@@ -136,6 +144,81 @@ def test_check_spec_refuses_a_session_with_nothing_to_do(conversation: dict[str,
 @pytest.mark.parametrize("spec", [{"conversation": {"open": True}}, {"goal": "g", "conversation": {"open": False}}])
 def test_check_spec_accepts_a_goal_or_an_open_conversation(spec: dict[str, Any]) -> None:
     check_spec(SessionSpec.model_validate(spec))
+
+
+SOURCES = [
+    {"name": "sales", "format": "CSV", "configMapKeyRef": {"name": "sales", "key": "a"}},
+    {"name": "people", "format": "JSON", "configMapKeyRef": {"name": "sales", "key": "b"}},
+]
+
+
+@pytest.mark.requirement("OBJ-8")
+def test_data_sources_are_pinned_with_digest_and_rows() -> None:
+    spec = SessionSpec.model_validate({"goal": "g", "dataSources": SOURCES})
+    assert wanted_content(spec).keys() == {"data-0", "data-1"}
+    found = read_sources(spec, {"data-0": b"a\n1\n2\n", "data-1": b'[{"a": 1}]'})
+    assert [(one.name, one.rows, len(one.digest)) for one in found] == [("sales", 2, 64), ("people", 1, 64)]
+
+
+@pytest.mark.requirement("OBJ-8")
+def test_a_data_source_that_is_no_table_is_told_by_name_format_and_problem() -> None:
+    spec = SessionSpec.model_validate({"goal": "g", "dataSources": SOURCES})
+    with pytest.raises(RefusedError, match=r"spec\.dataSources\[people\] \(JSON, NotJSON\): it is not JSON") as refused:
+        read_sources(spec, {"data-0": b"a\n1\n", "data-1": b"["})
+    assert refused.value.reason is Reason.DATA_SOURCE_INVALID
+
+
+@pytest.mark.requirement("OBJ-3")
+async def test_accept_refuses_a_tool_that_the_mode_does_not_allow(acceptor: Acceptor, providers: Providers) -> None:
+    providers.put(a_raw_provider())
+    agents = [{"name": "a", "tools": [{"builtin": "Shell"}]}]
+    reason, message = await reason_of(acceptor, mode="Analysis", agents=agents)
+    assert reason is Reason.INVALID_SPEC
+    assert "tool Shell is not one that mode Analysis allows" in message
+
+
+def a_server(name: str, *tools: str, status: str = "True", generation: int = 1) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": status, "reason": "Accepted", "message": "no answer within 20 s"}
+    found = [{"name": tool, "sideEffect": "External", "digest": "d"} for tool in tools]
+    return {
+        "metadata": {"namespace": "team", "name": name, "uid": name, "generation": generation, "resourceVersion": "1"},
+        "spec": {"url": "https://mcp.example.com/mcp"},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [ready | {"lastTransitionTime": "2026-11-21T12:00:00Z"}],
+            "tools": found,
+        },
+    }
+
+
+@pytest.mark.requirement("AG-2")
+@pytest.mark.parametrize(
+    ("server", "reason", "said"),
+    [
+        pytest.param(a_server("other"), Reason.SERVER_NOT_FOUND, "which is not in namespace team", id="no such server"),
+        pytest.param(a_server("web", status="False"), Reason.SERVER_NOT_READY, "no answer", id="it is away"),
+        pytest.param(a_server("web", generation=2), Reason.SERVER_NOT_READY, "has not asked it yet", id="it is new"),
+        pytest.param(a_server("web", "fetch"), Reason.TOOL_NOT_FOUND, "which has fetch", id="it has no such tool"),
+        pytest.param(a_server("web", "search"), Reason.ACCEPTED, "", id="it has what is named"),
+    ],
+)
+async def test_accept_waits_for_the_tools_that_agents_name(
+    acceptor: Acceptor,
+    providers: Providers,
+    tool_servers: ToolServers,
+    server: dict[str, Any],
+    reason: Reason,
+    said: str,
+) -> None:
+    providers.put(a_raw_provider())
+    tool_servers.put(server)
+    tools = [{"serverRef": {"name": "web"}, "allow": ["search"]}]
+    session = to_session(a_raw_session(agents=[{"name": "a", "tools": tools}])).view
+
+    accepted = await acceptor.accept(session)
+
+    assert accepted.reason is reason
+    assert said in (accepted.message or "")
 
 
 FORK = {"sessionRef": {"name": "other"}}

@@ -12,7 +12,7 @@ from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.providers import ready_condition
 from agentsessions.controller.reconcile import draw_jitter
-from agentsessions.controller.refused import RefusedError
+from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.skew import mark_unreadable
 from agentsessions.controller.views import to_provider, to_session
 from agentsessions.engine.errors import Conflict, NotFound, Unreachable

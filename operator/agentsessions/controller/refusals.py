@@ -1,4 +1,4 @@
-"""What makes a session wait instead of start."""
+"""What a session is refused for while it is Pending."""
 
 from agentsessions.api.reasons import Reason
 

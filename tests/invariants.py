@@ -95,7 +95,8 @@ def check_limits(status: Json) -> list[str]:
 
 
 def check_counters(entries: list[Json], status: Json) -> list[str]:
-    """I10: the final status counts what the journal holds."""
+    """I10: the final status counts what the journal holds; what a fork copied is of no epoch, and costs nothing."""
+    entries = [entry for entry in entries if entry.get("epoch")]
     if status.get("phase") not in {"Completed", "Failed", "Cancelled", "Expired"}:
         return []
     usage = status.get("usage", {})

@@ -31,12 +31,14 @@ class Expected:
 
 EXPECTED = {
     "audit.yaml": Expected("audit", "Violated by: person\ngrace\n[1 rows]", frozenset({"tool_result"})),
+    "fork.yaml": Expected("reckoning-in-french", "La moitié est 21.", frozenset({"source", "tool_result"})),
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
     "policy.yaml": Expected("governed", "rule no-downloads of AgentPolicy", frozenset({"policy_decision"})),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
     "query.yaml": Expected("query", "head,total\nGrace,1390\nAda,460\n[2 rows]", frozenset({"tool_result"})),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
+    "replay.yaml": Expected("counting-again", "2 steps, no difference", frozenset({"source", "replay_complete"})),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
     "simulation.yaml": Expected("simulation", "today,then_\n4700,4739.0\n[1 rows]", frozenset({"tool_result"})),

@@ -29,6 +29,7 @@ FULL: Final[Manifest] = {
     "agents": an_agent(),
     "workspace": {"size": "1Gi"},
     "policyRef": {"name": "a"},
+    "source": {"sessionRef": {"name": "a"}},
 }
 
 
@@ -219,6 +220,34 @@ ROWS: Final[dict[str, Row]] = {
     "other agents": _held("agents", an_agent(instructions="another")),
     "another schedule": _held("schedule", {"intervalSeconds": 6}, before=METRICS),
     "another workspace": _held("workspace", {"size": "2Gi"}),
+    "another source": _held("source", {"sessionRef": {"name": "b"}}),
+    "another replay": _held("replay", {"of": {"name": "b"}}, before={"goal": None, "replay": {"of": {"name": "a"}}}),
+    "rounds that are forked": _new(
+        _SPEC,
+        "type Metrics takes no spec.replay, and of spec.source only history Reset: rounds begin anew",
+        "spec",
+        **METRICS,
+        source={"sessionRef": {"name": "a"}},
+    ),
+    "a replay that talks": _new(
+        _SPEC,
+        "spec.replay says what happens: leave out spec.source and spec.conversation",
+        "spec",
+        replay={"of": {"name": "a"}},
+        **TALK,
+    ),
+    "a step of no history": _new(
+        ".spec.source",
+        "atStep says how much is copied: leave it out, or set history to Copy",
+        "spec.source",
+        source={"sessionRef": {"name": "a"}, "atStep": 1, "history": "Reset"},
+    ),
+    "tools of a replay that runs them all": _new(
+        ".spec.replay",
+        "tools belongs to mode Recorded: in mode Live all tools run",
+        "spec.replay",
+        replay={"of": {"name": "a"}, "mode": "Live", "tools": "RunInternal"},
+    ),
     "two contexts": _new(".spec.context", _GIVE_ONE, "spec.context", context={"text": "a", "json": {"a": 1}}),
     "a file elsewhere": _new(
         ".spec.context.files[].path",
@@ -375,6 +404,7 @@ ROWS |= {
     )
     for name, row in list(ROWS.items())
     if row.rule.kind == "AgentSession" and row.rule.place.startswith(f"{_SPEC}.") and not row.change
+    if row.rule.place not in {f"{_SPEC}.source", f"{_SPEC}.replay"}  # which sessions alone have
 }
 ROWS["a reserved variable, for all agents"] = Row(
     Rule("AgentSessionTemplate", ".spec.env[].name", _TAKEN),

@@ -149,6 +149,25 @@ def test_a_reference_needs_the_right_to_read(kubectl: Kubectl, member: Kubectl) 
     member("patch", "ags", "mine", "--type=merge", "--patch", '{"spec": {"operatingMode": "Paused"}}')
 
 
+@pytest.mark.requirement("AG-7")
+@pytest.mark.parametrize("field", ["source", "replay"])
+def test_making_a_session_from_another_needs_the_right_to_read_its_messages(
+    kubectl: Kubectl, member: Kubectl, field: str
+) -> None:
+    words = ("--verb=get", "--resource=agentsessions.agentsessions.dev/messages", f"--resource-name=may-{field}")
+    kubectl("create", "role", f"reads-{field}", *words)
+    kubectl("create", "rolebinding", f"mia-reads-{field}", f"--role=reads-{field}", "--user=mia")
+
+    def made_from(name: str, uid: str) -> Manifest:
+        reference = {"name": name, "uid": uid}
+        named = {"source": {"sessionRef": reference}, "replay": {"of": reference}}[field]
+        return a_session(f"{field}-of-{name}", **{field: named})
+
+    message = member.refusal("create", "--filename", "-", manifest=made_from("other", "u-1"))
+    assert "made from session other, of which mia may not read the messages" in message
+    member("create", "--filename", "-", manifest=made_from(f"may-{field}", "u-1"))
+
+
 @pytest.mark.requirement("OBJ-8")
 @pytest.mark.requirement("AG-6")
 def test_data_sources_and_templates_need_the_right_to_read_what_they_name(kubectl: Kubectl, member: Kubectl) -> None:
@@ -253,6 +272,12 @@ DENIALS = {
         a_session("denied", templateRef={"name": "hidden"}),
         "spec.templateRef names an AgentSessionTemplate that mia may not read: ask for the right to get hidden in "
         "namespace {namespace}",
+    ),
+    "a source that is not theirs": Denial(
+        "agentsessions-source",
+        a_session("denied", source={"sessionRef": {"name": "theirs"}}),
+        "this session is made from session theirs, of which mia may not read the messages: ask for the right to get "
+        "agentsessions/messages in namespace {namespace}",
     ),
     "a Secret of others": Denial(
         "agentsessions-provider-keys",

@@ -3,6 +3,7 @@
 `GET /internal/v1/levels` streams one JSON object a line: first a level for each session that is not final, then
 `{"synced": true}`, then levels as they change, and `{"ping": true}` every 10 s.
 `GET /internal/v1/levels/{uid}` reads one from the store at that moment.
+`POST /internal/v1/levels/{uid}/source` has a session take over what its spec.source or spec.replay names.
 """
 
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.reasons import ErrorCode, LimitName
+from agentsessions.api.reasons import ErrorCode, LimitName, Reason
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
@@ -105,3 +106,12 @@ class LevelLine(ApiModel):
     level: Level | None = None
     synced: bool | None = None
     ping: bool | None = None
+
+
+class SourceAnswer(ApiModel):
+    """Whether a session has what its spec.source or spec.replay names. Asking again changes nothing."""
+
+    reason: Reason | None = None
+    """Why it does not, in a word; None when it does."""
+    message: str = ""
+    """Why it does not: what is missing, and what to do."""

@@ -96,6 +96,8 @@ class Reason(StrEnum):
     SCRIPT_INVALID = "ScriptInvalid"
     PRICE_NOT_FOUND = "PriceNotFound"
     DUPLICATE_ID = "DuplicateId"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_INVALID = "SourceInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NAMESPACE_HELD = "NamespaceHeld"
     USAGE_UNKNOWN = "UsageUnknown"

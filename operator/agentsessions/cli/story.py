@@ -57,6 +57,12 @@ class Story:
         agents = ", ".join(map(str, event.body.get("agents") or ()))
         self._line(f"session begins with {agents or 'one agent'}", "dim", event.at)
 
+    def source(self, event: Event) -> None:
+        """It was made from another session."""
+        name, steps = one_line(str(event.body.get("name", ""))), event.body.get("steps") or 0
+        what = "does again what" if "replay" in event.body else "begins with what"
+        self._line(f"{what} {name} did in {steps} steps" if steps else f"made from {name}", "dim", event.at)
+
     def message(self, event: Event) -> None:
         """Somebody said something."""
         who = str(event.body.get("actor") or event.body.get("role") or "user")
@@ -139,6 +145,14 @@ class Story:
         """Somebody took content out."""
         self._line(f"{INDENT}{_actor(event)} took out what entry {_numbers(event)} said", "dim", event.at)
 
+    def difference(self, event: Event) -> None:
+        """A step of a replay did something else."""
+        self._block("differs ", event.text, "yellow", is_whole=True)
+
+    def replayed(self, event: Event) -> None:
+        """The replay is over."""
+        self._block("", event.text, "bold", is_whole=True)
+
     def round(self, event: Event) -> None:
         """A round of the goal ended."""
         self._line(f"round {event.body.get('round', event.round)} is complete", "bold", event.at)
@@ -154,6 +168,7 @@ class Story:
 
 
 TELLERS: Final[dict[str, Callable[[Story, Event], None]]] = {
+    "source": Story.source,
     "session_start": Story.start,
     "message": Story.message,
     "thinking": Story.thinking,
@@ -169,6 +184,8 @@ TELLERS: Final[dict[str, Callable[[Story, Event], None]]] = {
     "approval": Story.approval,
     "state": Story.state,
     "round_complete": Story.round,
+    "difference": Story.difference,
+    "replay_complete": Story.replayed,
     "gap": Story.gap,
     "done": Story.done,
 }

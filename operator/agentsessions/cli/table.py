@@ -19,6 +19,8 @@ SECTIONS: Final[dict[str, tuple[Verb, ...]]] = {
     "Begin": (
         Verb("create", "create:create", "Create a session, from flags, a template or a file."),
         Verb("run", "run:run", "Create a session for a goal; with --follow see it through."),
+        Verb("clone", "clone:clone", "Create a session that goes on from another one, or forks it at a step."),
+        Verb("rerun", "clone:rerun", "Do a session once more, with recorded answers, and tell what differs."),
         Verb("chat", "chat:chat", "Talk with a session, a new one or one that is there."),
     ),
     "See what there is": (

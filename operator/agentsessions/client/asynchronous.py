@@ -123,6 +123,10 @@ class AsyncClient:
         """Change a session by a merge patch of its spec's fields, in the API's names."""
         return await self._send(calls.patch_session(self._in(namespace), session, changes))
 
+    async def clone(self, session: str, wanted: Json | None = None, *, namespace: str | None = None) -> Session:
+        """Create a session that goes on from another one: `wanted` has atStep, history, replay, overrides, name."""
+        return await self._send(calls.clone_session(self._in(namespace), session, wanted or {}))
+
     async def pause(self, session: str, *, namespace: str | None = None) -> Session:
         """Ask a session to pause after its present step."""
         return await self._send(calls.act_on_session(self._in(namespace), session, "pause"))

@@ -96,6 +96,13 @@ def create_session(namespace: str, spec: Json) -> Call[Session]:
     )
 
 
+def clone_session(namespace: str, session: str, wanted: Json) -> Call[Session]:
+    """Create a session from another one."""
+    path = session_path(session, "clone")
+    query = {"namespace": namespace}
+    return Call(method="POST", path=path, query=query, body=wanted, read=_of(Session), is_repeatable=False)
+
+
 def list_sessions(namespace: str, filters: Mapping[str, Any]) -> Call[SessionPage]:
     """List sessions."""
     return Call(method="GET", path=SESSIONS, query={"namespace": namespace, **filters}, read=_of(SessionPage))

@@ -121,6 +121,10 @@ class Client:
         """Change a session by a merge patch of its spec's fields, in the API's names."""
         return self._send(calls.patch_session(self._in(namespace), session, changes))
 
+    def clone(self, session: str, wanted: Json | None = None, *, namespace: str | None = None) -> Session:
+        """Create a session that goes on from another one: `wanted` has atStep, history, replay, overrides, name."""
+        return self._send(calls.clone_session(self._in(namespace), session, wanted or {}))
+
     def pause(self, session: str, *, namespace: str | None = None) -> Session:
         """Ask a session to pause after its present step."""
         return self._send(calls.act_on_session(self._in(namespace), session, "pause"))

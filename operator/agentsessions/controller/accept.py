@@ -32,6 +32,7 @@ from agentsessions.children.snapshot import (
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.providers import provider_problem
 from agentsessions.controller.refusals import RefusedError
+from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Key, Providers, key_of
 from agentsessions.controller.tool_servers import ToolServers, tool_problem
 from agentsessions.controller.views import ProviderRecord
@@ -55,12 +56,14 @@ class Acceptor:
         own_ids: OwnIds,
         tool_servers: ToolServers,
         refresh_provider: Callable[[Key], Awaitable[bool]],
+        sources: Sources,
     ) -> None:
         self._client = client
         self._providers = providers
         self._install_namespace = install_namespace
         self._refresh_provider = refresh_provider
         self._own_ids = own_ids
+        self._sources = sources
         self._tool_servers = tool_servers
 
     async def accept(self, session: SessionView) -> Acceptance:
@@ -79,6 +82,7 @@ class Acceptor:
             for agent in effective.agents:
                 await self._check_model(session.namespace, agent, effective.limits)
                 self._check_tools(session.namespace, agent)
+            await self._sources.check(session)
             content = await self._freeze(session, wanted) if wanted else {}
             sources = await asyncio.to_thread(read_sources, session.spec, content)
         except RefusedError as refused:

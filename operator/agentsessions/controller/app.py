@@ -29,6 +29,7 @@ from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.revisions import Revisions
 from agentsessions.controller.settings import Settings
+from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Key, Providers, Sessions, Templates, key_of
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
@@ -309,6 +310,7 @@ class Operator:
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
+                sources=Sources(self._feed.take_over_source),
                 tool_servers=self._tool_server_store,
             ),
             revisions=self._revisions,

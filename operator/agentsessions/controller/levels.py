@@ -16,7 +16,7 @@ import aiohttp
 import structlog
 from pydantic import ValidationError
 
-from agentsessions.api.levels import LEVELS_PATH, Level, LevelLine
+from agentsessions.api.levels import LEVELS_PATH, Level, LevelLine, SourceAnswer
 from agentsessions.api.spending import USAGE_PATH, DayUsage, Spent
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.outages import Outages
@@ -117,6 +117,22 @@ class LevelFeed:
             raise GatewayAwayError(f"reading the level of session {uid} at {self._url} failed: {error}") from error
         self._keep(self._levels, level)
         return level
+
+    async def take_over_source(self, uid: str) -> SourceAnswer | None:
+        """Have a session take over what its spec names of another one; None when the journal does not know it yet.
+
+        Raises:
+            GatewayAwayError: The gateway does not answer.
+        """
+        try:
+            request = await self._prepare(is_ca_known=self._tls is not None)
+            async with self._http().post(f"{self._url}/{uid}/source", timeout=READ_TIMEOUT, **request) as answer:
+                if answer.status == HTTPStatus.NOT_FOUND:
+                    return None
+                await _check(answer)
+                return SourceAnswer.model_validate_json(await answer.read(), extra="ignore")
+        except PASSING as error:
+            raise GatewayAwayError(f"taking over the source of session {uid} at {self._url} failed: {error}") from error
 
     async def fetch_spent(self, namespaces: Collection[str]) -> dict[str, Spent]:
         """Read what namespaces spent today, now.

@@ -21,6 +21,7 @@ from agentsessions.gateway.routes import (
     archives,
     audit,
     changes,
+    clones,
     conversation,
     events,
     figures,
@@ -66,6 +67,7 @@ def create_api() -> FastAPI:
     app.include_router(lists.router)
     app.include_router(sessions.router)
     app.include_router(changes.router)
+    app.include_router(clones.router)
     app.include_router(messages.router)
     app.include_router(conversation.router)
     app.include_router(events.router)

@@ -6,11 +6,14 @@ from typing import Annotated, Any, Final, Self
 import orjson
 from pydantic import ConfigDict, Field, model_validator
 
+from agentsessions.api.cloning import clone_spec, merge, replay_spec
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import MAX_SESSION_NAME
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, OperatingMode, SessionSpec
+from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory
+from agentsessions.journal.rows import SessionRow
 
 MAX_LABELS: Final = 64
 Label = Annotated[str, Field(max_length=63)]
@@ -55,6 +58,49 @@ class SessionCreate(SessionSpec):
         return self.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude_unset=True, exclude=set(META_FIELDS)
         )
+
+
+class SessionClone(ApiModel):
+    """A session to be made from another one: its spec, and what is to be different."""
+
+    name: SessionName | None = None
+    """Name of the resource. Without it one that follows from title or goal, with a random end."""
+    labels: Annotated[dict[str, Label], Field(max_length=MAX_LABELS)] | None = None
+    """Labels of the resource."""
+    annotations: Annotated[dict[str, Annotation], Field(max_length=MAX_LABELS)] | None = None
+    """Annotations of the resource."""
+    at_step: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """How many completed steps are copied. Default: all that there are."""
+    history: SourceHistory | None = None
+    """Copy (default) or Reset, which takes the goal and no history."""
+    replay: ReplayOptions | None = None
+    """Do the session once more instead of going on from it. Not with `atStep` and `history`."""
+    overrides: Annotated[dict[str, Any], Field(max_length=MAX_LABELS)] | None = None
+    """What of the spec is to be different, as a JSON merge patch."""
+
+    @model_validator(mode="after")
+    def _check_either(self) -> Self:
+        if self.replay is not None and not (self.at_step is None and self.history is None):
+            raise ValueError("atStep and history are about a clone: leave them out, or leave out replay")
+        return self
+
+    def to_create(self, row: SessionRow) -> dict[str, Any]:
+        """Return the body of a request that creates it.
+
+        Args:
+            row: The other session.
+        """
+        reference = {"name": row.name, "uid": row.uid}
+        if self.replay is not None:
+            spec = replay_spec(row.spec, {"of": reference, **self.replay.to_json()})
+        else:
+            wanted = {"atStep": self.at_step, "history": self.history}
+            given = {name: value for name, value in wanted.items() if value is not None}
+            spec = clone_spec(row.spec, {"sessionRef": reference, **given})
+        meta = {"name": self.name, "labels": self.labels, "annotations": self.annotations}
+        named = {name: value for name, value in meta.items() if value is not None}
+        made: dict[str, Any] = {**merge(spec, self.overrides or {}), **named}
+        return made
 
 
 class SessionPatch(ApiModel):

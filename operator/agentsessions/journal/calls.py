@@ -38,6 +38,7 @@ from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCall
 from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
 from agentsessions.journal.tables import epochs, model_calls, tool_calls
+from agentsessions.journal.tables import turns as turn_rows
 from agentsessions.journal.writer import Work
 
 _EQUAL: Final = (
@@ -56,6 +57,12 @@ _NEWEST_STEP: Final = select(func.max(model_calls.c.step)).where(
     model_calls.c.agent == bindparam("agent"),
     model_calls.c.round == bindparam("round"),
 )
+_NEWEST_ANSWER: Final = select(func.max(turn_rows.c.answer_step)).where(
+    turn_rows.c.session_uid == bindparam("uid"),
+    turn_rows.c.agent == bindparam("agent"),
+    turn_rows.c.round == bindparam("round"),
+)
+"""A fork has steps that it did not buy."""
 _UNDER_WAY: Final = select(model_calls).where(
     model_calls.c.session_uid == bindparam("uid"), model_calls.c.state == CallState.OPEN.value
 )
@@ -166,7 +173,8 @@ def _buy(
         step, attempt = _next_step(work, pod, turn.round), 1
         call_id = _insert(work, pod, turn, asked, {**purchase, "ordinal": ordinal, "step": step})
         place = Place(pod.agent, pod.epoch, turn.round, step)
-        ledger.append(EntryType.STEP_START, {"model": asked.model, "attempt": attempt}, place)
+        request = {"request": asked.parts} if asked.parts else {}
+        ledger.append(EntryType.STEP_START, {"model": asked.model, "attempt": attempt, **request}, place)
     else:
         call_id, step, attempt = row["id"], row["step"], row["attempt"] + 1
         update_call(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
@@ -221,8 +229,9 @@ def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallReques
 
 
 def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
-    newest: int | None = work.conn.scalar(_NEWEST_STEP, {"uid": pod.session_uid, "agent": pod.agent, "round": round_})
-    return (newest or 0) + 1
+    where = {"uid": pod.session_uid, "agent": pod.agent, "round": round_}
+    newest = [work.conn.scalar(query, where) or 0 for query in (_NEWEST_STEP, _NEWEST_ANSWER)]
+    return max(newest) + 1
 
 
 def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:

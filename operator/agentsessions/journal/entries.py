@@ -21,6 +21,8 @@ GENESIS: Final = ""
 class EntryType(StrEnum):
     """Kinds of entries; also the names of the events that viewers get."""
 
+    SOURCE = "source"
+    """Always the first one: which session this one is made from, or does once more."""
     SESSION_START = "session_start"
     MESSAGE = "message"
     STEP_START = "step_start"
@@ -37,6 +39,9 @@ class EntryType(StrEnum):
     POLICY_DECISION = "policy_decision"
     APPROVAL = "approval"
     ROUND_COMPLETE = "round_complete"
+    DIFFERENCE = "difference"
+    """What a step of a replay did differently."""
+    REPLAY_COMPLETE = "replay_complete"
     DONE = "done"
 
 

@@ -120,7 +120,8 @@ def build_items(conversation: Iterable[EntryRow]) -> list[dict[str, Any]]:
 
 
 def _items_of(step: list[EntryRow]) -> Iterator[dict[str, Any]]:
-    outputs = {e.body["callId"]: e.body["output"] for e in step if e.type is EntryType.TOOL_RESULT and e.body}
+    results = [e.body for e in step if e.type is EntryType.TOOL_RESULT and e.body]
+    outputs = {body["callId"]: body.get("shown", body["output"]) for body in results}  # shown: in replays
     call_ids: list[str] = []
     for entry in step:
         body = entry.body or {}
@@ -149,7 +150,8 @@ def _items_of_message(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         case MessageRole.ASSISTANT:
             yield _assistant_message(content)
         case MessageRole.TOOL:
-            call_id = f"sent_{body['id'].replace('-', '')}"[:40]  # the longest that OpenAI takes
+            sent = body.get("id") or body["toolCallId"]  # one that a fork copied has no id here
+            call_id = f"sent_{sent.replace('-', '')}"[:40]  # the longest that OpenAI takes
             yield _call(call_id, body["toolName"], "{}")
             yield {"type": "function_call_output", "call_id": call_id, "output": content}
         case _:

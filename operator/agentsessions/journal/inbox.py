@@ -84,6 +84,11 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
     if row.deleted_at is not None:
         raise SessionFinished(f"session {row.namespace}/{row.name} was deleted: create a new session")
+    if row.spec.get("replay"):
+        raise SessionFinished(
+            f"session {row.namespace}/{row.name} is a replay: what was said to the other session is said again, and "
+            "nothing else; talk to a clone of that session"
+        )
     is_over = row.phase in TERMINAL
     if is_over or _is_done(work, row):
         how = row.phase if is_over else "done"

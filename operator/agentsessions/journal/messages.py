@@ -255,8 +255,8 @@ def _circumstances(entry: EntryRow, body: dict[str, Any], played: dict[Step, int
         "created_at": entry.at,
         "turn": played.get((entry.round, entry.agent, entry.step)) or None,
     }
-    if "id" not in body:
-        return of_agent
+    if "id" not in body:  # an agent's, the goal, or of the session that this one was forked from
+        return {**of_agent, "actor": body.get("actor")}
     known = {"id": body["id"], "actor": body.get("actor")}
     if sender is None:  # of a journal that came without its inbox
         return {**of_agent, **known}

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, select
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal import inbox, rounds
+from agentsessions.journal import inbox, replays, rounds
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import GoalMissing
 from agentsessions.journal.rows import Course, PodIdentity, Schedule
@@ -49,9 +49,16 @@ def find_next(
     Raises:
         GoalMissing: There is nothing to answer yet.
     """
+    replay = replays.find(work.conn, pod.session_uid)
+    if replay is not None:
+        return _find_in_replay(work, pod, replay, newest)
     queued = inbox.count_queued(work.conn, pod.session_uid)
     if newest is None:
         return _find_first(work, pod, course, queued, fenced_at)
+    return _find_behind(work, newest, course, queued)
+
+
+def _find_behind(work: Work, newest: RowMapping, course: Course, queued: int) -> Begin | Gap | None:
     if newest["outcome"] == Outcome.CONTINUE:
         return Begin(newest["round"], newest["k"] + 1)
     if course.schedule is not None:
@@ -61,6 +68,13 @@ def find_next(
     if not course.is_open:
         return None
     return _wait_for_message(newest["round"], newest["k"] + 1, work.now - newest["closed_at"], course)
+
+
+def _find_in_replay(work: Work, pod: PodIdentity, replay: replays.Replay, newest: RowMapping | None) -> Begin | None:
+    if newest is None:
+        return Begin(1, 1)
+    goes_on = replays.has_next(work.conn, replay, pod, newest, newest["outcome"])
+    return Begin(newest["round"], newest["k"] + 1) if goes_on else None
 
 
 def _find_first(work: Work, pod: PodIdentity, course: Course, queued: int, fenced_at: datetime) -> Begin | Gap | None:

@@ -32,6 +32,8 @@ MOST_AT_ONCE: Final = 1000
 """Entries that one entry `redacted` names."""
 _CONTENT: Final = {EntryType.MESSAGE: "content", EntryType.TOOL_RESULT: "output"}
 _TEXT: Final = "text"
+SHOWN_INSTEAD: Final = "shown"
+"""What a replay's model is shown in place of a result; after an edit it is shown what the entry says now."""
 _TOOL: Final = frozenset({EntryType.TOOL_CALL, EntryType.TOOL_RESULT})
 
 
@@ -128,7 +130,7 @@ class _Conversation:
             raise MessageFixed(
                 f"message {message_id} of session {self._name} is a tool call, which is what the agent did: delete it"
             )
-        before = self._body_of(entry)
+        before = {name: value for name, value in self._body_of(entry).items() if name != SHOWN_INSTEAD}
         words = {} if wanted.content is None else {_CONTENT.get(entry.type, _TEXT): wanted.content}
         extra = {} if wanted.extra_data is None else {"extraData": wanted.extra_data}
         taken = self._take([entry])

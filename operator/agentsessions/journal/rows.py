@@ -97,6 +97,8 @@ class TurnKind(StrEnum):
     PLAY = "play"
     COMPACT = "compact"
     """Summarise the older part of the conversation, which is too long for the model."""
+    COPIED = "copied"
+    """Played by the session that this one was forked from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,8 @@ class CallRequest:
     """Of the model, now: the answer is paid by them whatever they become meanwhile."""
     owner: str = ""
     """Instance of the gateway that is to buy it; the store fills it in."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """`digests.part_digests` of the body: what of it differs from another request."""
 
 
 @dataclass(frozen=True, slots=True)

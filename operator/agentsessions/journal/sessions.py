@@ -75,13 +75,23 @@ def _has_older_version(row: SessionRow, stored: SessionRow) -> bool:
     return row.resource_version < stored.resource_version or is_gone
 
 
+def begin(ledger: Ledger, row: SessionRow) -> None:
+    """Journal the start and phase of a session behind what it took over from another one."""
+    _journal(ledger, row, None)
+
+
+def _is_to_take_over(ledger: Ledger, row: SessionRow) -> bool:
+    """Return whether the chain must not begin yet: its first entry says what it was made from (see `sources`)."""
+    return bool(row.spec.get("source") or row.spec.get("replay")) and not ledger.head and row.phase not in TERMINAL
+
+
 def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None:
-    if row.phase is None:
+    if row.phase is None or _is_to_take_over(ledger, row):
         return
-    if stored is None or stored.phase is None:
+    if stored is None or stored.phase is None or not ledger.head:
         agents = [agent["name"] for agent in row.spec.get("agents") or [{"name": DEFAULT_AGENT}]]
         ledger.append(EntryType.SESSION_START, {"goal": row.goal, "agents": agents, "limits": row.limits.to_json()})
-    if row.goal and not row.spec.get("context"):
+    if row.goal and not row.spec.get("context") and not row.spec.get("source"):
         write_goal(ledger, row.goal)
     if stored is None or (row.phase, row.phase_started_at) != (stored.phase, stored.phase_started_at):
         if row.phase is not Phase.RUNNING:
@@ -113,13 +123,6 @@ def write_goal(ledger: Ledger, text: str) -> None:
     if not ledger.has_goal:
         ledger.append(EntryType.MESSAGE, {"role": "user", "content": text})
         ledger.mark_goal()
-
-
-def set_goal_message(work: Work, uid: str, text: str) -> None:
-    """Journal the goal with its context as the first message. Only the first call counts."""
-    ledger = Ledger(work, uid)
-    write_goal(ledger, text)
-    ledger.save()
 
 
 def _allows(limits: EffectiveLimits, ledger: Ledger) -> bool:

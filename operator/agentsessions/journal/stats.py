@@ -11,10 +11,13 @@ from agentsessions.journal.charges import CallState
 from agentsessions.journal.columns import UtcDateTime
 from agentsessions.journal.inbox import QUEUED, TEXT_OUTCOMES
 from agentsessions.journal.lists import SessionQuery, conditions
+from agentsessions.journal.rows import TurnKind
 from agentsessions.journal.tables import inbox, model_calls, sessions, tool_calls, turns, usage
 from agentsessions.lifecycle.phases import TERMINAL
 
 _FINAL: Final = tuple(sorted(phase.value for phase in TERMINAL))
+_ANSWERED: Final = (turns.c.outcome.in_(TEXT_OUTCOMES), turns.c.kind != TurnKind.COPIED.value)
+"""Turns that ended with a text, in the session that played them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def read_totals(conn: Connection, query: SessionQuery, now: datetime) -> Totals:
     ended = func.coalesce(sessions.c.finished_at, sessions.c.deleted_at, literal(now, UtcDateTime()))
     uptime = select(func.avg(_seconds(ended) - _seconds(sessions.c.started_at)))
     average = conn.scalar(uptime.where(*matching, sessions.c.started_at.is_not(None)))
-    is_text = and_(turns.c.session_uid == sessions.c.uid, turns.c.outcome.in_(TEXT_OUTCOMES))
+    is_text = and_(turns.c.session_uid == sessions.c.uid, *_ANSWERED)
     tasks = conn.scalar(select(func.count()).select_from(sessions.join(turns, is_text)).where(*matching))
     return Totals(
         by_type=_sum_by(found, "type"),
@@ -128,7 +131,7 @@ def read_performance(conn: Connection, uid: str) -> Performance:
     failed = _count_if(func.coalesce(tool_calls.c.is_error, False, type_=Boolean).is_(True)).label("failed")
     used = conn.execute(select(func.count().label("number"), failed).where(*reported)).one()
     waiting = (inbox.c.session_uid == uid, *QUEUED)
-    answered = (turns.c.session_uid == uid, turns.c.outcome.in_(TEXT_OUTCOMES))
+    answered = (turns.c.session_uid == uid, *_ANSWERED)
     return Performance(
         queued=conn.scalar(select(func.count()).select_from(inbox).where(*waiting)) or 0,
         processed=conn.scalar(select(func.count()).select_from(turns).where(*answered)) or 0,

@@ -26,6 +26,7 @@ from agentsessions.journal import (
     levels,
     postgresql,
     sessions,
+    sources,
     spending,
     tools,
     turns,
@@ -146,8 +147,11 @@ class Store:
         await self.write(lambda work: sessions.put_session(work, session))
 
     async def set_goal_message(self, uid: str, text: str) -> None:
-        """Journal the goal with its context as the first message; later calls change nothing."""
-        await self.write(lambda work: sessions.set_goal_message(work, uid, text))
+        """Journal the goal with its context as the first message; later calls change nothing.
+
+        A fork, which begins with messages of its source, is told a goal that differs from theirs next.
+        """
+        await self.write(lambda work: sources.set_goal(work, uid, text))
 
     async def mark_deleted(self, uid: str, at: datetime) -> None:
         """Note that the resource is gone; its rows stay."""

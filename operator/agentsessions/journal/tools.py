@@ -1,7 +1,7 @@
 """Tool calls of the open turn: begun, then settled once. Jobs of the writer.
 
 What `begin` says, first that holds:
-- a recorded result: RECORDED;
+- a recorded result, its own or that of the session that it does once more: RECORDED;
 - a question about the call that nobody decided yet: ASK or IN_DOUBT again;
 - a decision: RUN, DENY, or the result that a person gave;
 - begun by an earlier epoch, with an effect outside of the session: IN_DOUBT, as nobody knows whether it happened;
@@ -17,7 +17,7 @@ from sqlalchemy import RowMapping, bindparam, select, update
 from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalOutcome, ApprovalTerms
 from agentsessions.api.v1alpha1.policy import RuleAction
 from agentsessions.api.wire import SideEffect, ToolBegin, ToolSettle, ToolVerdict, Verdict
-from agentsessions.journal import approvals, fences, turns
+from agentsessions.journal import approvals, fences, replays, turns
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import UnknownCall
@@ -54,6 +54,15 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE)
         raise UnknownCall(f"call {asked.call_id} is for tool {call['name']}, not {asked.name}")
     if call["output"] is not None:
         return ToolVerdict(verdict=Verdict.RECORDED, output=call["output"])
+    recorded = replays.find_result(work.conn, pod, call, asked.side_effect)
+    if recorded is not None and recorded.output is not None:
+        _record(work, pod, call, recorded.output, is_error=recorded.is_error)
+        return ToolVerdict(verdict=Verdict.RECORDED, output=recorded.output)
+    return _judge(work, pod, call, asked, ruling)
+
+
+def _judge(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, ruling: Ruling) -> ToolVerdict:
+    """Say what becomes of a call that has no result."""
     question = approvals.find(work, pod, call)
     if question is not None and question["outcome"] is None:
         approvals.note_asked_again(work, pod, question)
@@ -196,6 +205,7 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = F
 def _record(
     work: Work, pod: PodIdentity, call: RowMapping, output: str, *, is_error: bool, milliseconds: int = 0
 ) -> None:
+    """Journal a result. In a replay the model is shown the recorded one, if this is another."""
     _update(work, pod, call, output=output, is_error=is_error, duration_milliseconds=milliseconds)
     approvals.withdraw(work, pod, call)
     ledger = Ledger(work, pod.session_uid)
@@ -205,6 +215,7 @@ def _record(
         "output": output,
         "isError": is_error,
         "durationMilliseconds": milliseconds,
+        **replays.shown_instead(work.conn, pod, call, output),
     }
     ledger.append(EntryType.TOOL_RESULT, body, _place(pod, call))
     ledger.save()

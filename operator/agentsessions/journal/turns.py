@@ -17,7 +17,7 @@ from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import approvals, compaction, fences, inbox, next_turn, rounds
+from agentsessions.journal import approvals, compaction, fences, inbox, next_turn, replays, rounds
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
@@ -28,6 +28,8 @@ from agentsessions.lifecycle.retry import Action, rule_of
 
 _TURNS: Final = select(turns).where(turns.c.session_uid == bindparam("uid"), turns.c.agent == bindparam("agent"))
 _NEWEST: Final = _TURNS.order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
+_CLOSED_OTHERWISE: Final = frozenset({(Outcome.IDLE, Outcome.FINAL), (Outcome.FINAL, Outcome.CONTINUE)})
+"""How turns are closed that the pod closes in another way: what goes on after a text, and a replay's last step."""
 _ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
 
 
@@ -85,6 +87,7 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
     if course.schedule is not None and begin.k == 1:
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
     inbox.take(work, ledger, pod, begin.round, begin.k)
+    replays.say(work, ledger, pod, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
     work.conn.execute(
@@ -158,8 +161,8 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {_who(pod)} was never pinned; ask for the turn")
     outcome: str = asked.outcome
     if turn["outcome"] is not None:
-        is_idle = (turn["outcome"], asked.outcome) == (Outcome.IDLE, Outcome.FINAL)
-        if not is_idle and not compaction.is_closed_by(turn, asked.outcome):
+        is_known = (turn["outcome"], asked.outcome) in _CLOSED_OTHERWISE
+        if not is_known and not compaction.is_closed_by(turn, asked.outcome):
             raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
         outcome = turn["outcome"]
     elif asked.outcome is Outcome.WAITING:
@@ -187,6 +190,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     ledger.count(turns=1)
     if outcome is Outcome.FINAL:
         outcome = _end_answer(work, pod, ledger, place, course)
+    outcome = replays.close(work, ledger, pod, turn, place, outcome)
     ledger.save()
     work.conn.execute(
         _row_of(pod, turn).values(

@@ -25,9 +25,10 @@ from agentsessions.lifecycle.situation import EpochState, Situation
 LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
 ARRIVAL_RECHECK: Final = timedelta(seconds=1)
-MAY_ARRIVE: Final = frozenset(
-    {Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID, Reason.TEMPLATE_NOT_FOUND}
-)
+MAY_ARRIVE: Final = frozenset({
+    Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID, Reason.TEMPLATE_NOT_FOUND,
+    Reason.SOURCE_NOT_FOUND, Reason.SOURCE_INVALID, Reason.AWAITING_JOURNAL,
+})  # fmt: skip
 """Problems that end by themselves when the rest of the same apply arrives."""
 
 

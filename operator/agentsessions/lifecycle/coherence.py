@@ -19,7 +19,7 @@ def find_contradiction(spec: SessionSpec) -> str | None:
 
 
 def _find_in_goal(spec: SessionSpec) -> str | None:
-    if spec.goal is not None or (spec.conversation and spec.conversation.open):
+    if spec.goal is not None or spec.replay is not None or (spec.conversation and spec.conversation.open):
         return None
     return (
         "spec.goal is not set and spec.conversation.open is not true: there is nothing to do; create the session "

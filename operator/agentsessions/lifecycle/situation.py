@@ -12,7 +12,8 @@ from typing import Final
 from agentsessions.api.levels import Closing, Level
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.agent import Agent
-from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
+from agentsessions.api.v1alpha1.source import SourceHistory
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.effective import Effective, resolve
@@ -172,7 +173,7 @@ class Situation:
             return True
         if closing is not None and closing.outcome is TurnOutcome.IDLE:
             return self.next_round_at is not None and self.now >= self.next_round_at
-        return self.row is not None or self.facts.session.spec.goal is not None
+        return self.row is not None or _begins_by_itself(self.facts.session.spec)
 
     @property
     def next_round_at(self) -> datetime | None:
@@ -187,6 +188,12 @@ class Situation:
         if after is None or since is None or is_wanted_so or self.phase not in INACTIVE:
             return None
         return since + timedelta(seconds=after)
+
+
+def _begins_by_itself(spec: SessionSpec) -> bool:
+    """Return whether agents have something to do before anybody says a word; a fork may be in the midst of a turn."""
+    is_continued = spec.source is not None and spec.source.history is not SourceHistory.RESET
+    return spec.goal is not None or spec.replay is not None or is_continued
 
 
 def read(facts: Facts, now: datetime) -> Situation:

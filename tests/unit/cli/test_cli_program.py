@@ -274,3 +274,62 @@ def resource_usage() -> float:
     """Return the seconds that ended children have used."""
     used = os.times()
     return used.children_user + used.children_system
+
+
+def recorded(**spec: object) -> dict[str, object]:
+    """Return a session as the gateway tells of it."""
+    counters = ("steps", "inputTokens", "outputTokens", "totalTokens", "toolCalls", "costMicroUSD", "turns")
+    return {
+        "uid": "u1",
+        "namespace": "demo",
+        "name": "hello",
+        "type": "Custom",
+        "mode": "FullAutonomy",
+        "role": "Worker",
+        "goal": "g",
+        "operatingMode": "Running",
+        "phase": "Completed",
+        "limits": {},
+        "head": 9,
+        "usage": dict.fromkeys(counters, 0),
+        "createdAt": "2026-11-01T12:00:00Z",
+        "spec": {"goal": "g", "owner": "me", **spec},
+    }
+
+
+def made_by(server: ScriptServer, run: Run, *words: str, **spec: object) -> dict[str, object]:
+    """Return the spec of what a command line creates from session `hello`."""
+    server.answer = lambda asked: Answer(201, asked.json()) if asked.method == "POST" else Answer(body=recorded(**spec))
+    done = run(*words, "--gateway", server.url)
+    assert done.returncode == 0, done.stderr
+    made: dict[str, object] = server.asked[-1].json()["spec"]
+    return made
+
+
+@pytest.mark.requirement("AG-7")
+def test_clone_sends_the_spec_of_the_other_session_with_the_flags_on_top(server: ScriptServer, run: Run) -> None:
+    words = ("clone", "hello", "again", "--at-step", "2", "--goal", "another", "--instructions", "Be brief.")
+    assert made_by(server, run, *words, agents=[{"name": "a", "tools": [{"builtin": "Shell"}]}]) == {
+        "goal": "another",
+        "agents": [{"name": "a", "tools": [{"builtin": "Shell"}], "instructions": "Be brief."}],
+        "source": {"sessionRef": {"name": "hello", "uid": "u1"}, "atStep": 2},
+    }
+
+
+@pytest.mark.requirement("STEP-4")
+def test_rerun_sends_a_replay(server: ScriptServer, run: Run) -> None:
+    assert made_by(server, run, "rerun", "hello", "--run-tools", "--until", "3", conversation={"open": True}) == {
+        "goal": "g",
+        "replay": {
+            "of": {"name": "hello", "uid": "u1"},
+            "mode": "Recorded",
+            "tools": "RunInternal",
+            "untilStep": 3,
+        },
+    }
+
+
+def test_clone_and_rerun_refuse_flags_that_contradict_each_other(run: Run) -> None:
+    for words in (("clone", "hello", "--reset", "--at-step", "1"), ("rerun", "hello", "--live", "--run-tools")):
+        done = run(*words)
+        assert (done.returncode, "leave out" in done.stderr) == (2, True)

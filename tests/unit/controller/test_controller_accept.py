@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
+from agentsessions.api.levels import SourceAnswer
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1 import SessionSpec
 from agentsessions.children.snapshot import wanted_content
-from agentsessions.controller.accept import Acceptor, RefusedError, check_spec, read_sources
+from agentsessions.controller.accept import Acceptor, check_spec, read_sources
+from agentsessions.controller.levels import GatewayAwayError
 from agentsessions.controller.ownids import OwnIds
+from agentsessions.controller.refusals import RefusedError
+from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Providers, Sessions
 from agentsessions.controller.tool_servers import ToolServers
 from agentsessions.controller.views import to_session
@@ -22,9 +26,29 @@ FREE, PRICED = {"name": "small"}, {"name": "large", "prices": PRICES}
 COST_LIMIT = {"maxCostMicroUSD": 5000}
 
 
+class Journal:
+    """What the gateway answers who asks for the source of a session; it was asked for those in `asked`."""
+
+    def __init__(self) -> None:
+        self.answer: SourceAnswer | None = SourceAnswer()
+        self.is_away = False
+        self.asked: list[str] = []
+
+    async def take_over(self, uid: str) -> SourceAnswer | None:
+        self.asked.append(uid)
+        if self.is_away:
+            raise GatewayAwayError("nobody there")
+        return self.answer
+
+
 @pytest.fixture
 def providers() -> Providers:
     return Providers()
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
 
 
 @pytest.fixture
@@ -33,7 +57,7 @@ def tool_servers() -> ToolServers:
 
 
 @pytest.fixture
-async def acceptor(providers: Providers, tool_servers: ToolServers) -> AsyncIterator[Acceptor]:
+async def acceptor(providers: Providers, tool_servers: ToolServers, journal: Journal) -> AsyncIterator[Acceptor]:
     async def refresh(_key: str) -> bool:
         return False
 
@@ -46,6 +70,7 @@ async def acceptor(providers: Providers, tool_servers: ToolServers) -> AsyncIter
         "agentsessions-system",
         refresh_provider=refresh,
         own_ids=own_ids,
+        sources=Sources(journal.take_over),
         tool_servers=tool_servers,
     )
     await client.close()
@@ -194,3 +219,47 @@ async def test_accept_waits_for_the_tools_that_agents_name(
 
     assert accepted.reason is reason
     assert said in (accepted.message or "")
+
+
+FORK = {"sessionRef": {"name": "other"}}
+
+
+@pytest.mark.requirement("AG-7")
+@pytest.mark.parametrize(
+    ("answer", "is_away", "reason", "words"),
+    [
+        pytest.param(SourceAnswer(), False, Reason.ACCEPTED, "", id="the journal has copied it"),
+        pytest.param(
+            SourceAnswer(reason=Reason.SOURCE_NOT_FOUND, message="no session 'other'"),
+            False,
+            Reason.SOURCE_NOT_FOUND,
+            "no session 'other'",
+            id="there is none",
+        ),
+        pytest.param(None, False, Reason.AWAITING_JOURNAL, "spec.source.sessionRef", id="the journal is not so far"),
+        pytest.param(SourceAnswer(), True, Reason.AWAITING_JOURNAL, "nobody there", id="the gateway is away"),
+    ],
+)
+async def test_a_fork_is_accepted_once_the_journal_has_its_source(
+    acceptor: Acceptor,
+    providers: Providers,
+    journal: Journal,
+    answer: SourceAnswer | None,
+    is_away: bool,
+    reason: Reason,
+    words: str,
+) -> None:
+    providers.put(a_raw_provider(models=[FREE]))
+    journal.answer, journal.is_away = answer, is_away
+    found = await reason_of(acceptor, source=FORK)
+    assert found[0] is reason
+    assert words in found[1]
+
+
+@pytest.mark.requirement("AG-7")
+async def test_a_session_without_source_asks_the_journal_nothing(
+    acceptor: Acceptor, providers: Providers, journal: Journal
+) -> None:
+    providers.put(a_raw_provider(models=[FREE]))
+    await reason_of(acceptor)
+    assert journal.asked == []

@@ -9,13 +9,14 @@ from aiohttp.test_utils import TestServer
 
 from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
-from agentsessions.controller.accept import RefusedError, check_sizes, check_spec
+from agentsessions.controller.accept import check_sizes, check_spec
 from agentsessions.controller.events import build_event
 from agentsessions.controller.governance import Governance
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.providers import ready_condition
 from agentsessions.controller.reconcile import draw_jitter
+from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.skew import mark_unreadable
 from agentsessions.controller.views import to_provider, to_session
 from agentsessions.engine.client import Client

@@ -168,6 +168,22 @@ def test_conversation_that_nobody_began_holds_no_pod() -> None:
     assert (decision.status.phase, decision.create) == (Phase.IDLE, ())
 
 
+@pytest.mark.requirement("AG-7")
+@pytest.mark.parametrize(
+    ("made_from", "phase"),
+    [
+        pytest.param({"source": {"sessionRef": {"name": "s"}}}, Phase.STARTING, id="a fork may be in a turn's midst"),
+        pytest.param(
+            {"source": {"sessionRef": {"name": "s"}, "history": "Reset"}}, Phase.IDLE, id="a reset one is not"
+        ),
+        pytest.param({"replay": {"of": {"name": "s"}}}, Phase.STARTING, id="a replay says what was said"),
+    ],
+)
+def test_session_without_goal_begins_with_what_it_took_over(made_from: dict[str, Any], phase: Phase) -> None:
+    session = without_goal(a_session())
+    assert decide(session.with_spec(**made_from).facts(), T0).status.phase is phase
+
+
 @pytest.mark.requirement("LIFE-8")
 def test_message_to_a_new_conversation_starts_it() -> None:
     status = decide(without_goal(a_session()).facts(), T0).status

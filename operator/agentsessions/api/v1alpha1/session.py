@@ -15,6 +15,7 @@ from agentsessions.api.v1alpha1.agent import Agent, Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Schedule, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.script import cel
+from agentsessions.api.v1alpha1.source import ReplaySpec, Source
 from agentsessions.api.v1alpha1.status import SessionStatus
 
 MUTABLE_SPEC_FIELDS: Final = frozenset({
@@ -193,7 +194,7 @@ class SessionSpec(ApiModel):
                     STAYS_CANCELLED,
                 ),
                 cel(
-                    "has(self.goal) || has(self.templateRef) || "
+                    "has(self.goal) || has(self.replay) || has(self.templateRef) || "
                     "(has(self.conversation) && has(self.conversation.open))",
                     "give spec.goal, or set spec.conversation.open to true, or name a template in spec.templateRef",
                 ),
@@ -214,6 +215,15 @@ class SessionSpec(ApiModel):
                 cel(
                     "self.type != 'Metrics' || ((has(self.goal) || has(self.templateRef)) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
+                ),
+                cel(
+                    "self.type != 'Metrics' || !has(self.replay) && (!has(self.source) || "
+                    "has(self.source.history) && self.source.history == 'Reset')",
+                    "type Metrics takes no spec.replay, and of spec.source only history Reset: rounds begin anew",
+                ),
+                cel(
+                    "!has(self.replay) || (!has(self.source) && !has(self.conversation))",
+                    "spec.replay says what happens: leave out spec.source and spec.conversation",
                 ),
                 cel(
                     "self.type != 'Audit' || !has(self.conversation)",
@@ -284,6 +294,10 @@ class SessionSpec(ApiModel):
     """How it is paused."""
     shutdown: Shutdown | None = None
     """How it is ended by a cancel."""
+    source: Source | None = None
+    """For a clone or fork: the session whose conversation this one begins with."""
+    replay: ReplaySpec | None = None
+    """For a session that does another one once more and tells what differs."""
     conversation: Conversation | None = None
     """For a session that people talk with."""
     schedule: Schedule | None = None

@@ -12,7 +12,7 @@ from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.proxy.answer import Answer, Usage
 from agentsessions.gateway.proxy.faults import ModelFault
-from agentsessions.journal.digests import prompt_digests, request_digest
+from agentsessions.journal.digests import part_digests, prompt_digests, request_digest
 from agentsessions.journal.limits import estimate_input
 from agentsessions.journal.rows import TokenUsage
 
@@ -38,6 +38,8 @@ class ModelRequest:
     model: str
     digest: str
     """What equal requests share."""
+    parts: dict[str, str]
+    """Digests of its parts."""
     prompt_digest: str
     """Of all its messages."""
     prefix_digests: tuple[str, ...]
@@ -72,7 +74,7 @@ def read_request(raw: bytes) -> ModelRequest:
     options = body.get("stream_options")
     messages = _messages(body)
     try:
-        digest, (*prefixes, whole) = request_digest(body), prompt_digests(body)
+        digest, (*prefixes, whole), parts = request_digest(body), prompt_digests(body), part_digests(body)
     except TypeError as error:  # JSON that orjson reads, and does not write again
         raise ProblemError(
             ProblemCode.NOT_JSON, f"The request's body is not usable: {error}. Nest less deeply."
@@ -81,6 +83,7 @@ def read_request(raw: bytes) -> ModelRequest:
         body=body,
         model=model,
         digest=digest,
+        parts=parts,
         prompt_digest=whole,
         prefix_digests=tuple(prefixes),
         size_bytes=len(raw),

@@ -108,6 +108,8 @@ class Wanted:
     request: ModelRequest
     provider: Provider
     model: ProviderModel
+    is_recorded: bool = False
+    """Whether the answer is that of the session which this one does again, and nothing is bought."""
 
     @property
     def key(self) -> Key:

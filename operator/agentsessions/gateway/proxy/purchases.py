@@ -30,6 +30,7 @@ from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.gateway.proxy.observed import observe_call
 from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.purchase import BrokenOff, Key, Purchase, Wanted
+from agentsessions.gateway.proxy.recorded import find_recorded
 from agentsessions.gateway.proxy.refused import limit_problem, to_problem
 from agentsessions.gateway.proxy.seller import Order, Seller
 from agentsessions.journal.refusals import CallInFlight, LimitReached, Refusal
@@ -190,6 +191,7 @@ class Purchases:
             asked_output_tokens=request.asked_output_tokens,
             prompt_digest=request.prompt_digest,
             prefix_digests=request.prefix_digests,
+            parts=request.parts,
             prices=wanted.model.prices,
         )
         while True:
@@ -210,9 +212,7 @@ class Purchases:
 
     async def _buy(self, wanted: Wanted, reserved: Reserved, purchase: Purchase) -> dict[str, Any]:
         try:
-            order = await self._order(wanted, reserved)
-            with purchase.seen.at_provider():
-                answer = await purchase.buy(lambda: self._seller.buy(order, purchase.begun.set, purchase.tries))
+            answer = await self._fetch(wanted, reserved, purchase)
         except BrokenOff as broken_off:
             purchase.seen.broken_off(broken_off.problem.code)
             await self._break_off(wanted, reserved, purchase.tries, broken_off.problem)
@@ -234,8 +234,19 @@ class Purchases:
             raise  # journaled and charged
         except Exception as error:
             raise await self._fail_by_bug(wanted, reserved, error) from error
-        purchase.seen.bought(wanted, usage, settled)
+        if wanted.is_recorded:
+            purchase.seen.replayed()
+        else:
+            purchase.seen.bought(wanted, usage, settled)
         return settled
+
+    async def _fetch(self, wanted: Wanted, reserved: Reserved, purchase: Purchase) -> Answer:
+        """Return the answer: bought, or in a replay the recorded one."""
+        if wanted.is_recorded:
+            return await purchase.buy(lambda: find_recorded(self._store, wanted.pod, reserved.call_id))
+        order = await self._order(wanted, reserved)
+        with purchase.seen.at_provider():
+            return await purchase.buy(lambda: self._seller.buy(order, purchase.begun.set, purchase.tries))
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod

@@ -12,6 +12,7 @@ from agentsessions.gateway.proxy.checks import find_model, read_request
 from agentsessions.gateway.proxy.held import hold_to_offers
 from agentsessions.gateway.proxy.policies import begin_call
 from agentsessions.gateway.proxy.purchase import Wanted
+from agentsessions.gateway.proxy.recorded import is_recorded
 from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
 from agentsessions.gateway.proxy.turns import agent_of, course_of, find_provider, next_turn, session_of
@@ -75,7 +76,8 @@ async def complete_chat(request: Request, gateway: Here, pod: Pod) -> Response:
     provider = find_provider(gateway, pod, agent_of(session, pod))
     model = find_model(provider.spec, wanted.model)
     await ensure_goal_message(gateway, session)  # programs of others never ask for a turn
-    return await relay(await gateway.proxy.purchases.ask(Wanted(pod, wanted, provider, model)), wanted)
+    order = Wanted(pod, wanted, provider, model, is_recorded=is_recorded(session.spec))
+    return await relay(await gateway.proxy.purchases.ask(order), wanted)
 
 
 @router.get(f"{wire.OPENAI_PATH}/models")

@@ -5,13 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
-from agentsessions.api.levels import LEVELS_PATH, Level
+from agentsessions.api.levels import LEVELS_PATH, Level, SourceAnswer
 from agentsessions.gateway.levels import MEDIA_TYPE, stream_levels
 from agentsessions.gateway.lookup import TheGateway
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.seals import ensure_seal
 from agentsessions.gateway.streams import LiveResponse
+from agentsessions.journal import sources
+from agentsessions.journal.refusals import UnknownSession
 
 
 async def require_operator(request: Request, gateway: TheGateway) -> None:
@@ -36,3 +38,13 @@ async def get_level(gateway: TheGateway, uid: Annotated[str, Path(max_length=64)
     if level is None:
         raise not_found(f"Session {uid!r} is not in the journal yet.")
     return level
+
+
+@router.post("/{uid}/source", response_model_exclude_none=True)
+async def take_over_source(gateway: TheGateway, uid: Annotated[str, Path(max_length=64)]) -> SourceAnswer:
+    """Have a session take over what its spec names of another one, once; say why it cannot."""
+    try:
+        problem = await gateway.store.write(lambda work: sources.adopt(work, uid))
+    except UnknownSession as error:
+        raise not_found(f"Session {uid!r} is not in the journal yet.") from error
+    return SourceAnswer() if problem is None else SourceAnswer(reason=problem.reason, message=problem.message)

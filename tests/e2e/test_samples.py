@@ -36,6 +36,10 @@ EXPECTED = {
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
+    "teams/director.yaml": Expected("director", "Sales: 42", frozenset({"tool_result"})),
+    "teams/handoff.yaml": Expected("handoff", "I read that it says disk full", frozenset({"tool_result"})),
+    "teams/parallel.yaml": Expected("parallel", "## clerk", frozenset({"tool_result"})),
+    "teams/sequential.yaml": Expected("sequential", "Edited. Draft: There are", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),
     "with-workspace.yaml": Expected("with-workspace", "The disk is mine.", frozenset({"tool_result"})),
 }

@@ -28,13 +28,29 @@ class Closing(ApiModel):
     pod_uid: str = Field(alias="podUID")
     """Its pod."""
     outcome: Outcome
-    """final, idle or error (never continue)."""
+    """final, idle, handoff or error (never continue)."""
     code: ErrorCode | None = None
     """With error: its class."""
     message: str | None = None
     """With error: what failed."""
     retry_at: datetime | None = None
     """With error: time before which the model's provider does not want to be asked again (UTC)."""
+
+
+class AgentLevel(ApiModel):
+    """How one agent among several stands."""
+
+    name: str
+    is_due: bool
+    """Whether it has something to do now, and so is to have a pod."""
+    epoch_turns: int = 0
+    """Turns that its newest fenced epoch committed."""
+    closing: Closing | None = None
+    """Closing record of its newest fenced epoch."""
+    steps: int = 0
+    """Model answers bought for it."""
+    tokens: int = 0
+    """Tokens, in and out, of these answers."""
 
 
 class Level(ApiModel):
@@ -75,6 +91,8 @@ class Level(ApiModel):
     """What was asked and what was left."""
     closing: Closing | None = None
     """Closing record of the newest fenced epoch."""
+    agents: tuple[AgentLevel, ...] = ()
+    """Of a session with several agents: each of them, in the order of the spec."""
     result: str | None = None
     """First 4 KiB of the last answer without tool calls; None before the first."""
     result_truncated: bool = False

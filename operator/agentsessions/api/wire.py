@@ -41,6 +41,9 @@ class Outcome(StrEnum):
     IDLE = "idle"
     """As final, in a session that waits for a message or its next round. Only the gateway says so."""
     ERROR = "error"
+    HANDOFF = "handoff"
+    """The work goes on with another agent: this one answered its part, or passed the conversation on. Only the gateway
+    says so."""
 
 
 class SideEffect(StrEnum):

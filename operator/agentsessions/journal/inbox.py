@@ -95,7 +95,7 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
 def _is_done(work: Work, row: SessionRow) -> bool:
     """Return whether nobody would take a message any more, although the phase does not say so yet."""
     outcomes = work.conn.scalars(
-        select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.epoch)
+        select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.fenced_at, epochs.c.epoch)
     ).all()
     if Outcome.FINAL.value in outcomes:
         return True

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from agentsessions.api.levels import Closing, Level
+from agentsessions.api.levels import AgentLevel, Closing, Level
 from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.status import RoundStatus
@@ -12,7 +12,7 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.sessions import FINAL_PHASES
-from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
+from agentsessions.journal.tables import entries, epochs, inbox, model_calls, parts, rounds, sessions, usage
 
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
@@ -42,9 +42,6 @@ def read_open_levels(conn: Connection) -> list[Level]:
 
 
 def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
-    newest = (
-        select(epochs.c.session_uid, func.max(epochs.c.epoch).label("epoch")).group_by(epochs.c.session_uid).subquery()
-    )
     open_calls = (
         select(func.count())
         .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
@@ -56,30 +53,51 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             sessions.c.name,
             usage,
             open_calls.label("open_calls"),
-            epochs.c.agent,
-            epochs.c.epoch,
-            epochs.c.pod_uid,
-            epochs.c.turns.label("epoch_turns"),
-            epochs.c.outcome,
-            epochs.c.code,
-            epochs.c.message,
-            epochs.c.retry_at,
             entries.c.body.label("result"),
             _INBOX_PENDING.label("inbox_pending"),
             *_ROUND,
         )
         .join(usage, usage.c.session_uid == sessions.c.uid)
-        .outerjoin(newest, newest.c.session_uid == sessions.c.uid)
-        .outerjoin(epochs, and_(epochs.c.session_uid == sessions.c.uid, epochs.c.epoch == newest.c.epoch))
         .outerjoin(entries, and_(entries.c.session_uid == sessions.c.uid, entries.c.seq == usage.c.result_seq))
         .outerjoin(rounds, rounds.c.session_uid == sessions.c.uid)
         .where(condition)
         .order_by(sessions.c.uid)
     )
-    return [_to_level(row) for row in conn.execute(query).mappings()]
+    agents = _read_agents(conn, condition)
+    return [_to_level(row, agents.get(row["session_uid"], [])) for row in conn.execute(query).mappings()]
 
 
-def _to_level(row: Any) -> Level:
+def _read_agents(conn: Connection, condition: ColumnElement[bool]) -> dict[str, list[Any]]:
+    """Return the agents of each session with the newest epoch of each.
+
+    Of sessions with several agents all of them, in order; of others the one, once it has a pod.
+    """
+    newest = epochs.alias("newest")
+    epoch = select(func.max(newest.c.epoch)).where(
+        newest.c.session_uid == epochs.c.session_uid, newest.c.agent == epochs.c.agent
+    )
+    of_agent = select(epochs).where(epochs.c.epoch == epoch.scalar_subquery()).subquery()
+    columns = [of_agent.c[name] for name in ("agent", "epoch", "pod_uid", "turns", "outcome", "code", "message")]
+    single = (
+        select(of_agent.c.session_uid, *columns, of_agent.c.retry_at)
+        .join(sessions, sessions.c.uid == of_agent.c.session_uid)
+        .where(condition)
+    )
+    found: dict[str, list[Any]] = {}
+    newest_of: dict[tuple[str, str], Any] = {}
+    for row in conn.execute(single).mappings():
+        newest_of[row["session_uid"], row["agent"]] = row
+        found.setdefault(row["session_uid"], []).append(row)
+    several = select(parts).join(sessions, sessions.c.uid == parts.c.session_uid).where(condition)
+    together: dict[str, list[Any]] = {}
+    for part in conn.execute(several.order_by(parts.c.session_uid, parts.c.position)).mappings():
+        row = newest_of.get((part["session_uid"], part["agent"]), {})
+        together.setdefault(part["session_uid"], []).append({**row, **part})
+    return {**found, **together}
+
+
+def _to_level(row: Any, agents: list[Any]) -> Level:
+    only = agents[0] if len(agents) == 1 else {}
     result, is_truncated = _shorten(row["result"]["text"]) if row["result"] else (None, False)
     return Level(
         session_uid=row["session_uid"],
@@ -94,14 +112,15 @@ def _to_level(row: Any) -> Level:
         cost_micro_usd=row["cost_micro_usd"],
         open_calls=row["open_calls"],
         turns=row["turns"],
-        epoch_turns=row["epoch_turns"] or 0,
+        epoch_turns=only.get("turns", 0),
         inbox_pending=row["inbox_pending"],
         idle_seconds=row["idle_milliseconds"] // 1000,
         idle_since=row["idle_since"],
         round=_round(row),
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
-        closing=_closing(row),
+        closing=_closing(only),
+        agents=tuple(_agent(agent) for agent in agents) if len(agents) > 1 else (),
         result=result,
         result_truncated=is_truncated,
     )
@@ -118,8 +137,19 @@ def _round(row: Any) -> RoundStatus | None:
     )
 
 
+def _agent(row: Any) -> AgentLevel:
+    return AgentLevel(
+        name=row["agent"],
+        is_due=row["is_due"],
+        epoch_turns=row.get("turns", 0),
+        closing=_closing(row),
+        steps=row["steps"],
+        tokens=row["tokens"],
+    )
+
+
 def _closing(row: Any) -> Closing | None:
-    if row["outcome"] is None:
+    if row.get("outcome") is None:
         return None
     return Closing(
         agent=row["agent"],

@@ -203,6 +203,34 @@ inbox: Final = Table(
 """Messages to a session, in order, as they are now; `agent` and what follows name the turn that took it. A deleted one
 has no content any more, and keeps its idempotency key."""
 
+parts: Final = Table(
+    "parts",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("is_due", Boolean, nullable=False),
+    Column("has_floor", Boolean, nullable=False),
+    Column("answer_seq", BigInteger),
+    _count("steps"),
+    _count("tokens"),
+)
+"""Agents of sessions that have several, and what each has to do; `answer_seq` is the entry with its part's answer."""
+
+handoffs: Final = Table(
+    "handoffs",
+    metadata,
+    _session_key(primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sender", String(63), nullable=False),
+    Column("call_id", String(128), nullable=False),
+    Column("receiver", String(63), nullable=False),
+    Column("is_task", Boolean, nullable=False),
+    Column("answered_at", UtcDateTime),
+    UniqueConstraint("session_uid", "sender", "call_id"),
+)
+"""Work that one agent passed to another by a call: the conversation, or a task whose answer is the call's result."""
+
 rounds: Final = Table(
     "rounds",
     metadata,

@@ -4,7 +4,8 @@
 - An error closes the epoch, not the turn: the next epoch plays it again.
 - An error that means a conversation too long is answered by another turn instead; see `compaction`.
 - A final answer closes both, unless the session goes on: then the turn is closed as idle, and the epoch with it only
-  when it has waited long enough for something to do.
+  when it has waited long enough for something to do. Of one agent among several it closes both as handoff, as long as
+  others go on (`parts`, `handoffs`).
 - An epoch that finds its agent done is closed as final too, so that the operator hears of the end whichever pod it
   looks at.
 """
@@ -16,8 +17,9 @@ from typing import Any, Final, Literal
 from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import compaction, fences, inbox, next_turn, rounds
+from agentsessions.journal import compaction, fences, handoffs, inbox, next_turn, parts, rounds
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
@@ -25,10 +27,15 @@ from agentsessions.journal.rows import CommitResult, Course, PinnedTurn, PodIden
 from agentsessions.journal.tables import entries, model_calls, tool_calls, turns
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.retry import Action, rule_of
+from agentsessions.lifecycle.teams import Team
 
 _TURNS: Final = select(turns).where(turns.c.session_uid == bindparam("uid"), turns.c.agent == bindparam("agent"))
 _NEWEST: Final = _TURNS.order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
 _ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
+_LAST: Final = frozenset({Outcome.FINAL, Outcome.HANDOFF})
+"""Outcomes of a turn that close its epoch too."""
+_TASKED: Final = frozenset({Strategy.SEQUENTIAL, Strategy.PARALLEL})
+Closed = Literal[Outcome.FINAL, Outcome.IDLE, Outcome.HANDOFF]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +57,7 @@ class Waiting:
     seconds: float
 
 
-def pin(
-    work: Work, pod: PodIdentity, course: Course, *, may_begin: bool
-) -> PinnedTurn | Waiting | Literal[Outcome.FINAL, Outcome.IDLE]:
+def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> PinnedTurn | Waiting | Closed:
     """Return the open turn, else pin what comes next, wait for it, or say how the epoch was closed.
 
     Raises:
@@ -68,14 +73,30 @@ def pin(
         return Outcome.FINAL
     if epoch["outcome"] == Outcome.IDLE:
         return Outcome.IDLE
+    if epoch["outcome"] == Outcome.HANDOFF:
+        return Outcome.HANDOFF
     fences.require_open(work, pod)
     if newest is not None and newest["outcome"] is None:
         return _to_pinned(newest)
+    if course.team is not None and not parts.is_due(work.conn, pod):
+        fences.close_epoch(work, pod, fences.Closing(Outcome.HANDOFF))
+        return Outcome.HANDOFF
+    return _go_on(work, pod, newest, course, epoch, may_begin=may_begin)
+
+
+def _go_on(
+    work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, epoch: RowMapping, *, may_begin: bool
+) -> PinnedTurn | Waiting | Closed:
+    """Pin what comes after the newest turn, wait for it, or close the epoch.
+
+    Raises:
+        GoalMissing: There is nothing to answer yet.
+    """
     found = next_turn.find_next(work, pod, newest, course, fenced_at=epoch["fenced_at"])
     if isinstance(found, next_turn.Begin) and may_begin:
         return _pin_next(work, pod, found, course)
     if found is None or (may_begin and isinstance(found, next_turn.Gap) and found.closes):
-        return _close_waiting(work, pod, newest, Outcome.FINAL if found is None else Outcome.IDLE)
+        return _close_waiting(work, pod, newest, course, Outcome.FINAL if found is None else Outcome.IDLE)
     return _wait(work, pod, found, may_begin=may_begin)
 
 
@@ -84,7 +105,8 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
     ledger.end_idle()
     if course.schedule is not None and begin.k == 1:
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
-    inbox.take(work, ledger, pod, begin.round, begin.k)
+    if parts.listens(work.conn, pod, course.team):
+        inbox.take(work, ledger, pod, begin.round, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
     work.conn.execute(
@@ -113,17 +135,33 @@ def _wait(work: Work, pod: PodIdentity, found: next_turn.Begin | next_turn.Gap, 
     return Waiting(found.round, found.k, left.total_seconds())
 
 
-def _close_waiting(
-    work: Work, pod: PodIdentity, newest: RowMapping | None, outcome: Literal[Outcome.FINAL, Outcome.IDLE]
-) -> Literal[Outcome.FINAL, Outcome.IDLE]:
+def _close_waiting(work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, asked: Outcome) -> Closed:
     """Close an epoch that has nothing to play; with final the agent's newest turn becomes its last one."""
     ledger = Ledger(work, pod.session_uid)
     ledger.end_idle()
+    outcome: Closed = Outcome.IDLE
+    if asked is Outcome.FINAL:
+        outcome = Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, newest, course.team)
     ledger.save()
-    if outcome is Outcome.FINAL and newest is not None:
+    if outcome is not Outcome.IDLE and newest is not None:
         work.conn.execute(_row_of(pod, newest).values(outcome=outcome.value))
     fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
+
+
+def _end_part(
+    work: Work, ledger: Ledger, pod: PodIdentity, newest: Any, team: Team
+) -> Literal[Outcome.FINAL, Outcome.HANDOFF]:
+    """End the part of one agent among several, with the text of its newest turn; return whether it was the last."""
+    step = newest["answer_step"] if newest is not None else None
+    text = None if step is None else _text_of(work, pod, Place(pod.agent, pod.epoch, newest["round"], step))
+    if team.strategy in _TASKED:
+        return parts.end_part(work, ledger, pod, team, ledger.head if text is None else text.seq)
+    if team.strategy is Strategy.DIRECTOR and pod.agent != team.first:
+        handoffs.answer_task(work, ledger, pod, team, text.body["text"] if text and text.body else "")
+        return Outcome.HANDOFF
+    parts.settle_due(work, pod.session_uid, team, is_over=True)
+    return Outcome.FINAL
 
 
 def playing(work: Work, pod: PodIdentity) -> Playing:
@@ -158,8 +196,9 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {_who(pod)} was never pinned; ask for the turn")
     outcome: str = asked.outcome
     if turn["outcome"] is not None:
+        is_gone_on = turn["outcome"] == Outcome.HANDOFF and asked.outcome in {Outcome.FINAL, Outcome.CONTINUE}
         is_idle = (turn["outcome"], asked.outcome) == (Outcome.IDLE, Outcome.FINAL)
-        if not is_idle and not compaction.is_closed_by(turn, asked.outcome):
+        if not is_idle and not is_gone_on and not compaction.is_closed_by(turn, asked.outcome):
             raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
         outcome = turn["outcome"]
     elif asked.outcome is Outcome.ERROR:
@@ -168,7 +207,7 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
         outcome = _close(work, pod, turn, asked.outcome, course)
-    return CommitResult(asked.k, is_last=outcome in {Outcome.FINAL, Outcome.ERROR})
+    return CommitResult(asked.k, is_last=outcome in {*_LAST, Outcome.ERROR})
 
 
 def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
@@ -185,6 +224,8 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     ledger.count(turns=1)
     if outcome is Outcome.FINAL:
         outcome = _end_answer(work, pod, ledger, place, course)
+    elif outcome is Outcome.CONTINUE and course.team is not None and course.team.strategy is Strategy.HANDOFF:
+        outcome = Outcome.HANDOFF if handoffs.pass_on(work, pod, course.team, place.step) else outcome
     ledger.save()
     work.conn.execute(
         _row_of(pod, turn).values(
@@ -192,7 +233,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
         )
     )
     fences.count_turn(work, pod)
-    if outcome is Outcome.FINAL:
+    if outcome in _LAST:
         fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
 
@@ -204,7 +245,10 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
         ledger.mark_result(text.seq)
     if course.schedule is not None and not inbox.count_queued(work.conn, pod.session_uid):
         rounds.complete(work, ledger, place, text.body["text"] if text and text.body else None, course.schedule)
-    return Outcome.IDLE if next_turn.has_more(work, pod, course) else Outcome.FINAL
+    if next_turn.has_more(work, pod, course):
+        return Outcome.IDLE
+    turn: Any = {"answer_step": place.step, "round": place.round}
+    return Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, turn, course.team)
 
 
 def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class Outcome:
     error: SessionError | None = None
     row: AgentStatus | None = None
     """New row of the agent; None keeps the old one."""
+    rows: tuple[AgentStatus, ...] = ()
+    """New rows of all agents that change, where it is not one alone."""
     retries: int | None = None
     """None keeps the count."""
     next_retry_at: datetime | None = None

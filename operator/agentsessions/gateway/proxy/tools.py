@@ -19,10 +19,11 @@ from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
 from agentsessions.api.v1alpha1.agent import Agent
-from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
+from agentsessions.gateway.proxy.team_tools import TeamTools
 from agentsessions.journal.asked_calls import read_asked
-from agentsessions.journal.refusals import UnknownCall
+from agentsessions.journal.refusals import Refusal, UnknownCall
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
@@ -44,8 +45,9 @@ Key = tuple[str, str, str]
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, team: TeamTools) -> None:
         self._store = store
+        self._team = team
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
@@ -53,7 +55,7 @@ class Tools:
     async def offers(self, session: SessionView, pod: PodIdentity, agent: Agent) -> tuple[Offered, ...]:
         """Return what the agent is offered, the same in each turn of the session."""
         del pod
-        return offers_of(agent, rules_in(session))
+        return (*offers_of(agent, rules_in(session)), *self._team.offers(session, agent))
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
         """Return what became of a call; it is run unless the journal has its result.
@@ -138,6 +140,8 @@ class Tools:
                 return await offered.run(CallContext(pod, asked.call_id), arguments)
         except BadArgumentsError as error:
             return ToolResult(str(error), is_error=True)
+        except (ProblemError, Refusal):  # no result: the pod asks again, or must end
+            raise
         except TimeoutError:
             return ToolResult(f"{asked.name}: stopped after {LONGEST_RUN_SECONDS:.0f} s", is_error=True)
         except Exception as error:  # a tool's bug must not end the session; the model and the log get to know it

@@ -80,6 +80,11 @@ def has_been_called(conn: Connection, pod: PodIdentity) -> bool:
     return conn.execute(query.limit(1)).first() is not None
 
 
+def has_open_task(conn: Connection, pod: PodIdentity) -> bool:
+    """Return whether the pod's agent works on a task that another one gave it."""
+    return _open_task(conn, pod.session_uid, pod.agent) is not None
+
+
 def is_shared(conn: Connection, session_uid: str) -> bool:
     """Return whether the conversation has changed hands, and so belongs to all agents."""
     query = select(handoffs.c.number).where(handoffs.c.session_uid == session_uid, handoffs.c.is_task.is_(False))

@@ -18,6 +18,7 @@ from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
 from agentsessions.journal import (
     calls,
+    depth,
     failures,
     fences,
     history,
@@ -303,7 +304,7 @@ class Store:
         Raises:
             StaleEpoch, NothingToPlay, UnknownCall.
         """
-        return await self.write(lambda work: tools.begin(work, pod, begin))
+        return await self.write(lambda work: depth.begin(work, pod, begin))
 
     async def settle_tool(self, pod: PodIdentity, settle: ToolSettle) -> None:
         """Record a tool's result; the first report stands.

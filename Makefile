@@ -10,7 +10,7 @@ STAMP := $(VENV)/.agentsessions-dev
 CLUSTER := $(PYTHON) hack/cluster
 # Tests have clusters beside it, named after it: two checkouts that test at the same time each need a name.
 CLUSTER_NAME := $(or $(AGENTSESSIONS_CLUSTER),agentsessions)
-IN_VENV := PYTHONPATH=operator $(BIN)/python
+IN_VENV := PYTHONPATH=operator:. $(BIN)/python
 # Programs of the cluster (kubectl) come before those of the machine.
 WITH_CLUSTER := PATH="$$($(CLUSTER) path):$$PATH"
 
@@ -22,6 +22,7 @@ GENERATORS := \
 	hack/docs/api.py \
 	hack/docs/cli.py \
 	hack/docs/metrics.py \
+	hack/docs/dashboard.py \
 	hack/verify/manifests.py
 
 RUFF_PATHS := operator tests hack

@@ -3,15 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from agentsessions.gateway.app import create_api
 from agentsessions.gateway.openapi import operations
 from agentsessions.gateway.problem_codes import FAULTS, PROBLEMS, REFUSALS, Kind
+from hack.generated import REPAIR, ROOT, write_or_check
 
-DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
-REPAIR: Final = "make generate"
+DOCS: Final = ROOT / "docs"
 REF: Final = "#/components/schemas/"
 EVERYWHERE: Final = frozenset({"namespace", "x-namespace"})
 """Parameters that the introduction explains."""
@@ -163,18 +162,8 @@ def _notes(owner: Json, node: Json) -> str:
 def main() -> int:
     """Write the two files, or check them."""
     document = create_api().openapi()
-    wanted = {
-        DOCS / "openapi.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
-        DOCS / "api.md": render(document),
-    }
-    if "--check" not in sys.argv[1:]:
-        for target, text in wanted.items():
-            target.write_text(text)
-        return 0
-    stale = [target.name for target, text in wanted.items() if not target.exists() or target.read_text() != text]
-    if stale:
-        print(f"{' and '.join(stale)} do not say what the routes say: run `{REPAIR}`", file=sys.stderr)
-    return 1 if stale else 0
+    described = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return write_or_check({DOCS / "openapi.json": described, DOCS / "api.md": render(document)}, "the routes")
 
 
 if __name__ == "__main__":

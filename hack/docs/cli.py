@@ -3,15 +3,14 @@
 import inspect
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from agentsessions.cli.identity import ACCOUNT, commands
 from agentsessions.cli.main import load, shared_params
 from agentsessions.cli.table import SECTIONS, Verb
+from hack.generated import REPAIR, ROOT, write_or_check
 
-TARGET: Final = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-REPAIR: Final = "make generate"
+TARGET: Final = ROOT / "docs" / "cli.md"
 SHARED: Final = frozenset(param.name for param in shared_params())
 
 INTRODUCTION: Final = f"""\
@@ -109,17 +108,5 @@ def _row(param: Any) -> str:
     return f"| {shown} | {' '.join(filter(None, notes))} |".replace("\n", " ")
 
 
-def main() -> int:
-    """Write the page, or check it."""
-    text = render()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text)
-        return 0
-    if TARGET.exists() and TARGET.read_text() == text:
-        return 0
-    print(f"docs/{TARGET.name} does not say what the command line says: run `{REPAIR}`", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({TARGET: render()}, "the verbs"))

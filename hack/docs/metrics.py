@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
@@ -12,9 +11,9 @@ from agentsessions.api.reasons import ErrorCode, Phase
 from agentsessions.controller.metrics import Metrics
 from agentsessions.gateway.metrics import CallOutcome, Direction, Review, ReviewResult, Stream
 from agentsessions.journal.measures import JobResult
+from hack.generated import REPAIR, ROOT, write_or_check
 
-TARGET: Final = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
-REPAIR: Final = "make generate"
+TARGET: Final = ROOT / "docs" / "metrics.md"
 PREFIX: Final = "agentsession_"
 
 Values = type[StrEnum] | str
@@ -50,7 +49,8 @@ Operator and gateway serve them at `/metrics` on port 8080, plain, in Prometheus
 come from closed sets, so the number of series does not grow with sessions. What one session spent, did and waits for is
 not here but in its status and in the gateway's API. Histograms have `_bucket`, `_sum` and `_count`.
 
-[Alert rules](../manifests/monitoring/alerts.yaml) have a [runbook](runbooks.md) each. Refusals for too many requests
+[Alert rules](../manifests/monitoring/alerts.yaml) have a [runbook](runbooks.md) each; a
+[dashboard](../manifests/monitoring/dashboard.json) can be imported into Grafana. Refusals for too many requests
 are `{PREFIX}gateway_requests_total{{status="429"}}`, failed authentication is `status="401"`.
 """
 
@@ -102,17 +102,5 @@ def _values(values: Values) -> str:
     return values if isinstance(values, str) else ", ".join(values)
 
 
-def main() -> int:
-    """Write the page, or check it."""
-    page = render()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(page)
-        return 0
-    if TARGET.exists() and TARGET.read_text() == page:
-        return 0
-    print(f"{TARGET.name} is not what the processes serve: run `{REPAIR}`", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({TARGET: render()}, "the registries"))

@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from agentsessions.crdgen.crds import KINDS, build_crd
+from hack.generated import REPAIR, ROOT, write_or_check
 
-TARGET: Final = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
-REPAIR: Final = "make generate"
+TARGET: Final = ROOT / "docs" / "reference.md"
 Json = dict[str, Any]
 
 INTRODUCTION: Final = f"""\
@@ -124,18 +123,5 @@ def _bound(node: Json, low: str, high: str, unit: str) -> str:
     return f"{lowest or 0:,} to {highest:,} {unit}".rstrip() + "."
 
 
-def main() -> int:
-    """Write the page, or check it."""
-    page = render()
-    if "--check" not in sys.argv[1:]:
-        TARGET.parent.mkdir(exist_ok=True)
-        TARGET.write_text(page)
-        return 0
-    if TARGET.exists() and TARGET.read_text() == page:
-        return 0
-    print(f"{TARGET.name} is not what the models say: run `{REPAIR}`", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({TARGET: render()}, "the models"))

@@ -1,14 +1,13 @@
 """Write docs/states.md from the phase table: `python hack/docs/states.py [--check]`."""
 
 import sys
-from pathlib import Path
 
 from agentsessions.api.reasons import Phase
 from agentsessions.lifecycle.conditions import READY, RECONCILING, STALLED
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
+from hack.generated import REPAIR, ROOT, write_or_check
 
-TARGET = Path(__file__).resolve().parents[2] / "docs" / "states.md"
-REPAIR = "make generate"
+TARGET = ROOT / "docs" / "states.md"
 
 
 def render() -> str:
@@ -39,17 +38,5 @@ def _kstatus(phase: Phase) -> str:
     return ", ".join(name for name, phases in sets.items() if phase in phases) or "none (Ready=False)"
 
 
-def main() -> int:
-    """Write the page, or check it."""
-    page = render()
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(page)
-        return 0
-    if TARGET.exists() and TARGET.read_text() == page:
-        return 0
-    print(f"{TARGET.name} does not match the phase table; run `{REPAIR}`", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({TARGET: render()}, "the phases"))

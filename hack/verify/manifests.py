@@ -19,7 +19,8 @@ from typing import Final
 import yaml
 from programs import HELM_OPTIONS, NAMESPACE, ROOT, helm
 
-REPAIR: Final = "make generate"
+from hack.generated import REPAIR, write_or_check
+
 HEADER: Final = f"# Generated from helm/agentsessions by hack/verify/manifests.py. Do not edit: run `{REPAIR}`.\n"
 HELMS_OWN: Final = re.compile(r"^ *(helm\.sh/chart: .*|app\.kubernetes\.io/managed-by: Helm)\n", re.MULTILINE)
 """Labels that are untrue where Helm installs nothing."""
@@ -79,18 +80,5 @@ def _joined(documents: list[str]) -> str:
     return HEADER + "---\n".join(documents)
 
 
-def main() -> int:
-    """Write the files, or check them."""
-    wanted = render()
-    if "--check" not in sys.argv[1:]:
-        for path, text in wanted.items():
-            path.write_text(text)
-        return 0
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
-    for path in stale:
-        print(f"{path.relative_to(ROOT)} is not what its source gives: run `{REPAIR}`", file=sys.stderr)
-    return 1 if stale else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(render(), "their sources"))

@@ -24,6 +24,8 @@ from tests.e2e.product import LONG_SECONDS, ROOT, Product
 
 ACCOUNT = "agentsessions-cli"
 PROGRAM = [sys.executable, "-m", "agentsessions.cli.main"]
+AS_TYPED = ["env", "--default-signal=INT", *PROGRAM]
+"""It hears Ctrl-C also where the tests themselves run in the background, which a shell lets ignore it."""
 MODEL = {"name": "agent", "model": {"providerRef": {"name": "script"}}}
 
 
@@ -144,7 +146,7 @@ class CommandLine:
     def running(self, *words: str) -> Iterator[Running]:
         """Run a command line beside the block; what it says on both ways is one."""
         process = subprocess.Popen(
-            [*PROGRAM, *words, "-n", self.namespace],
+            [*AS_TYPED, *words, "-n", self.namespace],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,7 +168,7 @@ class CommandLine:
         """Run a command line at a terminal beside the block."""
         way, other = pty.openpty()
         process = subprocess.Popen(
-            [*PROGRAM, *words, "-n", self.namespace], stdin=other, stdout=other, stderr=other, env=self.environment
+            [*AS_TYPED, *words, "-n", self.namespace], stdin=other, stdout=other, stderr=other, env=self.environment
         )
         os.close(other)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ LIST_FILES = {
 }
 TALK = {"answer": {"text": "You said: ${text}"}}
 SLOW = {"when": {"text": "slow"}, "answer": {"text": "At last.", "delayMilliseconds": 60_000}}
-LATER = {"when": {"text": "later"}, "answer": {"text": "Later.", "delayMilliseconds": 8_000}}
+LATER = {"when": {"text": "later"}, "answer": {"text": "Later.", "delayMilliseconds": 15_000}}
 FAIL = {"when": {"text": "fail"}, "answer": {"error": {"status": 400, "message": "no such thing"}}}
 NOBODY = "nobody-has-this-name"
 
@@ -212,7 +213,7 @@ def test_watch_prints_each_change(cli: CommandLine) -> None:
         cli("create", "watched", "--goal", "Say yes.")
         watching.await_line("watched  Running")
         watching.await_line("watched  Completed")
-        watching.process.send_signal(2)
+        watching.process.send_signal(signal.SIGINT)
         assert watching.end(20) == 0
     assert "watched for 1s" in cli.refused("watch", "--timeout", "1s", code=124)
 

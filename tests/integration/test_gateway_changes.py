@@ -32,7 +32,7 @@ JSON_MERGE = ("--type=merge", "-p")
 
 @pytest.fixture(scope="module")
 def home(cluster: Kubectl) -> Iterator[Kubectl]:
-    """A namespace with the chart's policies, two users, a viewer, and one who may act for owners."""
+    """A namespace with the chart's policies, and people of all kinds; blind is who may talk but not watch."""
     with a_namespace(cluster, "changes") as kubectl:
         bundle = private_policies(kubectl.namespace)
         kubectl("create", "-f", "-", manifest=bundle)
@@ -43,6 +43,9 @@ def home(cluster: Kubectl) -> Iterator[Kubectl]:
             grant(kubectl, account, "create,patch,delete", "agentsessions")
             grant(kubectl, account, "create,update,delete", MESSAGES)
         grant(kubectl, "boss", "own", "agentsessions")
+        create_account(kubectl, "blind")
+        grant(kubectl, "blind", "create,get,list", "agentsessions")
+        grant(kubectl, "blind", "create,get", MESSAGES)
         try:
             yield kubectl
         finally:
@@ -417,6 +420,21 @@ def test_conversations_of_others_are_others(people: dict[str, httpx2.Client]) ->
     refused = people["viewer"].post(TALK, json=body)
     assert problem(refused) == (403, "forbidden")
     assert "create agentsessions/messages" in refused.json()["detail"]
+
+
+@pytest.mark.requirement("CONV-2")
+@pytest.mark.requirement("ID-1")
+def test_who_may_not_watch_is_refused_a_stream_before_anything_is_made_or_said(
+    gateway: GatewayProcess, home: Kubectl, people: dict[str, httpx2.Client]
+) -> None:
+    there = made(people["alice"], goal=None, owner=None, conversation={"open": True})
+    with gateway.client(mint(home, "blind"), namespace=home.namespace) as blind:
+        for meant in ({"sessionId": "unseen"}, {"session": there["uid"]}):
+            refused = blind.post(TALK, json=meant | {"message": "Hello", "stream": True})
+            assert problem(refused) == (403, "forbidden")
+            assert "get agentsessions/events" in refused.json()["detail"]
+        assert blind.get(PATH, params={"text": "unseen"}).json()["items"] == []
+        assert blind.get(f"{PATH}/{there['uid']}/messages/count").json()["count"] == 0
 
 
 @pytest.mark.requirement("CONV-2")

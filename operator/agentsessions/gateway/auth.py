@@ -39,6 +39,7 @@ MAX_TOKEN_BYTES: Final = 16_384
 POD_UID_EXTRA: Final = "authentication.kubernetes.io/pod-uid"
 SESSIONS: Final = "agentsessions"
 """The resource that rights are asked for; virtual subresources are `agentsessions/messages` and such."""
+EVENTS: Final = f"{SESSIONS}/events"
 
 TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 ACCESS_REVIEWS: Final = Resource(

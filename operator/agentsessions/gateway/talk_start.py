@@ -8,6 +8,7 @@ from dataclasses import replace
 from agentsessions.engine.errors import NotFound
 from agentsessions.engine.resources import resource_path
 from agentsessions.gateway.audit import Attempt
+from agentsessions.gateway.auth import EVENTS
 from agentsessions.gateway.callers import Caller, find_to_change, require_owner
 from agentsessions.gateway.creation import create
 from agentsessions.gateway.message_acts import MESSAGES, VERBS, act_on_messages, refuse_large
@@ -79,7 +80,7 @@ async def _find(
     if id_ is None:
         return None
     row = await find_to_change(gateway, caller.user, id_, namespace, verb=CREATE, resource=MESSAGES)
-    await gateway.auth.require(caller.user, "get", MESSAGES, namespace, row.name)
+    await _require_rights(gateway, caller, row.namespace, row.name, body)
     return row
 
 
@@ -88,8 +89,7 @@ async def _create(attempt: Attempt, caller: Caller, body: ConversationRequest, k
     gateway, namespace = attempt.gateway, attempt.namespace
     owner = caller.user.name
     name = _name_for(body, owner, key)
-    for verb in (CREATE, "get"):
-        await gateway.auth.require(caller.user, verb, MESSAGES, namespace, name)
+    await _require_rights(gateway, caller, namespace, name, body)
     wanted = SessionCreate.model_validate(body.to_spec(owner).to_json() | {"name": name})
     try:
         return await put(gateway, await create(attempt, caller, wanted))
@@ -105,6 +105,15 @@ async def _create(attempt: Attempt, caller: Caller, body: ConversationRequest, k
             raise
         await require_owner(gateway, caller.user, row)
         return row
+
+
+async def _require_rights(
+    gateway: Gateway, caller: Caller, namespace: str, name: str, body: ConversationRequest
+) -> None:
+    for verb in (CREATE, "get"):
+        await gateway.auth.require(caller.user, verb, MESSAGES, namespace, name)
+    if body.stream:
+        await gateway.auth.require(caller.user, "get", EVENTS, namespace, name)
 
 
 def _name_for(body: ConversationRequest, owner: str, key: str | None) -> str:

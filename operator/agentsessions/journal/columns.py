@@ -4,11 +4,17 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+import orjson
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, TypeDecorator
 from sqlalchemy import Text as AnyText
 
 RowId: Final = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite counts up INTEGER keys alone."""
+
+
+def to_text(value: object) -> str:
+    """Return a value as the JSON that both databases are given."""
+    return orjson.dumps(value).decode()
 
 
 class UtcDateTime(TypeDecorator[datetime]):

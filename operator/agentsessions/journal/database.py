@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from agentsessions.journal import postgresql
+from agentsessions.journal.columns import to_text
 
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT: Final = timedelta(seconds=10)
@@ -38,10 +39,6 @@ _READER_PRAGMAS: Final = (
 )
 
 
-def _to_text(value: object) -> str:
-    return orjson.dumps(value).decode()
-
-
 def create_writer_engine(url: str) -> Engine:
     """Return an engine with the one connection that writes.
 
@@ -60,7 +57,7 @@ def create_writer_engine(url: str) -> Engine:
         target.set(drivername="sqlite"),
         pool_size=1,
         max_overflow=0,
-        json_serializer=_to_text,
+        json_serializer=to_text,
         json_deserializer=orjson.loads,
     )
     _configure(engine, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
@@ -77,7 +74,7 @@ def create_reader_engine(url: str) -> AsyncEngine:
     if postgresql.is_postgresql(make_url(url)):
         return postgresql.create_reader_engine(make_url(url))
     engine = create_async_engine(
-        url, pool_size=READERS, max_overflow=0, json_serializer=_to_text, json_deserializer=orjson.loads
+        url, pool_size=READERS, max_overflow=0, json_serializer=to_text, json_deserializer=orjson.loads
     )
     _configure(engine.sync_engine, begin="BEGIN", pragmas=_READER_PRAGMAS)
     return engine

@@ -9,7 +9,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
 
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
@@ -19,6 +19,7 @@ from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished
 from agentsessions.journal.rows import MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.phases import TERMINAL
 
 TEXT_OUTCOMES: Final = frozenset({Outcome.FINAL.value, Outcome.IDLE.value})
 """Outcomes of turns that ended with a text."""
@@ -53,10 +54,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
             )
         return _to_row(known)
     _require_unfinished(work, session_uid)
-    if count_queued(work.conn, session_uid) >= MOST_QUEUED:
-        raise InboxFull(
-            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
-        )
+    _require_room(work, session_uid, message.role)
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
         id=message.id,
@@ -86,10 +84,19 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
     if row.deleted_at is not None:
         raise SessionFinished(f"session {row.namespace}/{row.name} was deleted: create a new session")
-    is_over = row.phase in sessions.FINAL_PHASES
+    is_over = row.phase in TERMINAL
     if is_over or _is_done(work, row):
         how = row.phase if is_over else "done"
         raise SessionFinished(f"session {row.namespace}/{row.name} is {how}, which is final: create a new session")
+
+
+def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
+    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
+    waiting = WAKING if role is MessageRole.USER else QUEUED
+    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
+        raise InboxFull(
+            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
+        )
 
 
 def _is_done(work: Work, row: SessionRow) -> bool:
@@ -108,7 +115,11 @@ def _is_done(work: Work, row: SessionRow) -> bool:
 
 def count_queued(conn: Connection, session_uid: str) -> int:
     """Return how many messages wait that begin a turn."""
-    return conn.scalar(select(func.count()).where(inbox.c.session_uid == session_uid, *WAKING)) or 0
+    return _count(conn, session_uid, WAKING)
+
+
+def _count(conn: Connection, session_uid: str, which: tuple[ColumnElement[bool], ...]) -> int:
+    return conn.scalar(select(func.count()).where(inbox.c.session_uid == session_uid, *which)) or 0
 
 
 def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> None:
@@ -159,14 +170,24 @@ def _find_by_key(conn: Connection, session_uid: str, key: str | None) -> Any:
 
 def rows_of(session_uid: str) -> Select[Any]:
     """Return the query of a session's messages; each tells whether it is answered."""
-    answered = exists().where(
-        turns.c.session_uid == inbox.c.session_uid,
-        turns.c.agent == inbox.c.agent,
-        turns.c.outcome.in_(TEXT_OUTCOMES),
-        or_(turns.c.round > inbox.c.round, and_(turns.c.round == inbox.c.round, turns.c.k >= inbox.c.k)),
-    )
+    answered = exists().where(*answering(inbox.c))
     columns = [inbox.c[name] for name in (*_FIELDS, "sent_digest")]
     return select(*columns, answered.label("is_answered")).where(inbox.c.session_uid == session_uid)
+
+
+def answering(message: Any) -> tuple[ColumnElement[bool], ...]:
+    """Return which turns ended with a text and took a message, or came behind the one that did.
+
+    Args:
+        message: The message's row, or the columns of the inbox.
+    """
+    took_it = and_(turns.c.round == message.round, turns.c.k >= message.k)
+    return (
+        turns.c.session_uid == message.session_uid,
+        turns.c.agent == message.agent,
+        turns.c.outcome.in_(TEXT_OUTCOMES),
+        or_(turns.c.round > message.round, took_it),
+    )
 
 
 def _to_row(row: Any) -> MessageRow:

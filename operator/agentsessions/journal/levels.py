@@ -4,15 +4,14 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from agentsessions.api.levels import AgentLevel, Closing, Level
+from agentsessions.api.levels import Level
 from agentsessions.api.names import MAX_RESULT_BYTES
-from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.status import RoundStatus
-from agentsessions.api.wire import Outcome
+from agentsessions.journal import agent_levels
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
-from agentsessions.journal.sessions import FINAL_PHASES
-from agentsessions.journal.tables import entries, epochs, inbox, model_calls, parts, rounds, sessions, usage
+from agentsessions.journal.tables import entries, inbox, model_calls, rounds, sessions, usage
+from agentsessions.lifecycle.phases import TERMINAL
 
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
@@ -34,7 +33,7 @@ def read_level_if_there(conn: Connection, uid: str) -> Level | None:
 
 def read_open_levels(conn: Connection) -> list[Level]:
     """Return the levels of all sessions that still exist and are in no final phase."""
-    final = [phase.value for phase in FINAL_PHASES]
+    final = [phase.value for phase in TERMINAL]
     return _read(
         conn,
         and_(sessions.c.deleted_at.is_(None), or_(sessions.c.phase.is_(None), sessions.c.phase.not_in(final))),
@@ -63,37 +62,8 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
         .where(condition)
         .order_by(sessions.c.uid)
     )
-    agents = _read_agents(conn, condition)
+    agents = agent_levels.read(conn, condition)
     return [_to_level(row, agents.get(row["session_uid"], [])) for row in conn.execute(query).mappings()]
-
-
-def _read_agents(conn: Connection, condition: ColumnElement[bool]) -> dict[str, list[Any]]:
-    """Return the agents of each session with the newest epoch of each.
-
-    Of sessions with several agents all of them, in order; of others the one, once it has a pod.
-    """
-    newest = epochs.alias("newest")
-    epoch = select(func.max(newest.c.epoch)).where(
-        newest.c.session_uid == epochs.c.session_uid, newest.c.agent == epochs.c.agent
-    )
-    of_agent = select(epochs).where(epochs.c.epoch == epoch.scalar_subquery()).subquery()
-    columns = [of_agent.c[name] for name in ("agent", "epoch", "pod_uid", "turns", "outcome", "code", "message")]
-    single = (
-        select(of_agent.c.session_uid, *columns, of_agent.c.retry_at)
-        .join(sessions, sessions.c.uid == of_agent.c.session_uid)
-        .where(condition)
-    )
-    found: dict[str, list[Any]] = {}
-    newest_of: dict[tuple[str, str], Any] = {}
-    for row in conn.execute(single).mappings():
-        newest_of[row["session_uid"], row["agent"]] = row
-        found.setdefault(row["session_uid"], []).append(row)
-    several = select(parts).join(sessions, sessions.c.uid == parts.c.session_uid).where(condition)
-    together: dict[str, list[Any]] = {}
-    for part in conn.execute(several.order_by(parts.c.session_uid, parts.c.position)).mappings():
-        row = newest_of.get((part["session_uid"], part["agent"]), {})
-        together.setdefault(part["session_uid"], []).append({**row, **part})
-    return {**found, **together}
 
 
 def _to_level(row: Any, agents: list[Any]) -> Level:
@@ -119,8 +89,8 @@ def _to_level(row: Any, agents: list[Any]) -> Level:
         round=_round(row),
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
-        closing=_closing(only),
-        agents=tuple(_agent(agent) for agent in agents) if len(agents) > 1 else (),
+        closing=agent_levels.to_closing(only),
+        agents=tuple(map(agent_levels.to_level, agents)) if len(agents) > 1 else (),
         result=result,
         result_truncated=is_truncated,
     )
@@ -134,31 +104,6 @@ def _round(row: Any) -> RoundStatus | None:
         completed=row["round_completed"],
         missed=row["round_missed"],
         next_at=row["round_next_at"],
-    )
-
-
-def _agent(row: Any) -> AgentLevel:
-    return AgentLevel(
-        name=row["agent"],
-        is_due=row["is_due"],
-        epoch_turns=row.get("turns", 0),
-        closing=_closing(row),
-        steps=row["steps"],
-        tokens=row["tokens"],
-    )
-
-
-def _closing(row: Any) -> Closing | None:
-    if row.get("outcome") is None:
-        return None
-    return Closing(
-        agent=row["agent"],
-        epoch=row["epoch"],
-        pod_uid=row["pod_uid"],
-        outcome=Outcome(row["outcome"]),
-        code=ErrorCode(row["code"]) if row["code"] else None,
-        message=row["message"],
-        retry_at=row["retry_at"],
     )
 
 

@@ -117,7 +117,7 @@ class _Reader:
         self._conn = conn
         self._uid = session_uid
         self._known: dict[int, Revision] | None = None
-        self._void = _read_void_steps(conn, session_uid)
+        self._void: set[Step] | None = None
 
     def oldest_first(self, after: int) -> Iterator[Said]:
         """Yield what comes behind a number."""
@@ -157,7 +157,7 @@ class _Reader:
             entry = to_entry({name: row[name] for name in EntryRow.__slots__})
             revision = self._revision(entry.seq) if entry.body is None else None
             body = revision.body if revision else entry.body
-            if body is None or (entry.round, entry.agent, entry.step) in self._void:
+            if body is None or self._is_void((entry.round, entry.agent, entry.step)):
                 continue
             yield Said(
                 number=row["number"],
@@ -169,6 +169,11 @@ class _Reader:
                 **_words(entry.type, body),
                 **_circumstances(entry, body, played, senders.get(entry.seq)),
             )
+
+    def _is_void(self, step: Step) -> bool:
+        if self._void is None:
+            self._void = _read_void_steps(self._conn, self._uid)
+        return step in self._void
 
     def _revision(self, seq: int) -> Revision | None:
         if self._known is None:

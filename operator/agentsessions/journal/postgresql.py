@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from agentsessions.journal.columns import to_text
+
 DRIVER: Final = "postgresql+psycopg"
 DRIVERS: Final = frozenset({DRIVER, "postgresql", "postgres"})
 """As administrators write them; the driver is ours to choose."""
@@ -60,7 +62,7 @@ def create_writer_engine(url: URL) -> Engine:
         max_overflow=0,
         pool_pre_ping=True,
         connect_args=_arguments(url, _WRITER),
-        json_serializer=_to_text,
+        json_serializer=to_text,
         json_deserializer=orjson.loads,
     )
 
@@ -83,7 +85,7 @@ def create_reader_engine(url: URL) -> AsyncEngine:
         pool_timeout=10,
         pool_pre_ping=True,
         connect_args=_arguments(url, _READER),
-        json_serializer=_to_text,
+        json_serializer=to_text,
         json_deserializer=orjson.loads,
     )
 
@@ -115,7 +117,3 @@ def _arguments(url: URL, settings: dict[str, str]) -> dict[str, Any]:
     options = f"{own} {given if isinstance(given, str) else ' '.join(given)}".strip()
     named = {name: value for name, value in _CONNECTION.items() if name not in url.query}
     return {**named, "options": options}
-
-
-def _to_text(value: object) -> str:
-    return orjson.dumps(value).decode()

@@ -26,6 +26,7 @@ from agentsessions.journal.revisions import Revision, read_revisions
 from agentsessions.journal.rows import TurnKind
 from agentsessions.journal.tables import entries, inbox, model_calls, tool_calls, turns
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.phases import TERMINAL
 
 MOST_AT_ONCE: Final = 1000
 """Entries that one entry `redacted` names."""
@@ -100,7 +101,7 @@ class _Conversation:
         self._work = work
         self._uid = session_uid
         self._name = f"{row.namespace}/{row.name}"
-        self._is_over = row.deleted_at is not None or row.phase in sessions.FINAL_PHASES
+        self._is_over = row.deleted_at is not None or row.phase in TERMINAL
         self._revisions = read_revisions(work.conn, session_uid)
         self._settled: dict[str, int | None] = {}
 

@@ -1,20 +1,19 @@
 """What an agent answered to a message. Queries."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, select
 
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.journal import sessions
 from agentsessions.journal.entries import EntryType
-from agentsessions.journal.inbox import TEXT_OUTCOMES
+from agentsessions.journal.inbox import answering
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.refusals import UnknownMessage
 from agentsessions.journal.revisions import revise
 from agentsessions.journal.tables import entries, inbox, turns
-
-ENDED: Final = sessions.FINAL_PHASES
+from agentsessions.lifecycle.phases import TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def find_reply(conn: Connection, session_uid: str, message_id: str) -> Reply:
     is_withdrawn = sent.deleted_at is not None and sent.entry_seq is None
     return Reply(
         text=None if answered is None else _read_text(conn, answered),
-        is_over=is_withdrawn or session.deleted_at is not None or session.phase in ENDED,
+        is_over=is_withdrawn or session.deleted_at is not None or session.phase in TERMINAL,
         phase=session.phase or Phase.PENDING,
         stop_reason=session.stop_reason,
         message=session.message,
@@ -57,13 +56,8 @@ def find_reply(conn: Connection, session_uid: str, message_id: str) -> Reply:
 
 def _find_turn(conn: Connection, sent: Any) -> Any:
     """Return the first turn with or after the one that took the message which ended with a text."""
-    query = select(turns).where(
-        turns.c.session_uid == sent.session_uid,
-        turns.c.agent == sent.agent,
-        turns.c.outcome.in_(TEXT_OUTCOMES),
-        or_(turns.c.round > sent.round, and_(turns.c.round == sent.round, turns.c.k >= sent.k)),
-    )
-    return conn.execute(query.order_by(turns.c.round, turns.c.k).limit(1)).one_or_none()
+    query = select(turns).where(*answering(sent)).order_by(turns.c.round, turns.c.k)
+    return conn.execute(query.limit(1)).one_or_none()
 
 
 def _read_text(conn: Connection, turn: Any) -> str:

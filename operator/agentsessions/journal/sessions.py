@@ -21,8 +21,8 @@ from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.tables import session_labels, sessions, usage
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.phases import TERMINAL
 
-FINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED, Phase.EXPIRED})
 SEARCHED_CHARS: Final = 256
 """How much of name, own id, title, description and goal, one after the other, lists can find texts in."""
 
@@ -58,7 +58,7 @@ def put_session(work: Work, row: SessionRow) -> None:
 
 
 def _is_echo(row: SessionRow, stored: SessionRow) -> bool:
-    if stored.deleted_at is not None or (stored.phase in FINAL_PHASES and row.phase is not stored.phase):
+    if stored.deleted_at is not None or (stored.phase in TERMINAL and row.phase is not stored.phase):
         return True
     if stored.phase_started_at is not None:
         is_earlier = row.phase_started_at is None or row.phase_started_at < stored.phase_started_at
@@ -90,7 +90,7 @@ def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None
             ledger.end_idle(row.phase_started_at)  # the gap is one of the phase Running
         reason = row.stop_reason.value if row.stop_reason else row.reason
         ledger.append(EntryType.STATE, {"phase": row.phase.value, "reason": reason, "message": row.message})
-        if row.phase in FINAL_PHASES:
+        if row.phase in TERMINAL:
             ledger.append(EntryType.DONE, _done(ledger, row))
 
 

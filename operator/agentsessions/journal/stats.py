@@ -7,16 +7,14 @@ from typing import Any, Final
 from sqlalchemy import Boolean, ColumnElement, Connection, and_, case, extract, func, literal, select
 
 from agentsessions.api.reasons import Phase
-from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.columns import UtcDateTime
+from agentsessions.journal.inbox import QUEUED, TEXT_OUTCOMES
 from agentsessions.journal.lists import SessionQuery, conditions
-from agentsessions.journal.sessions import FINAL_PHASES
 from agentsessions.journal.tables import inbox, model_calls, sessions, tool_calls, turns, usage
+from agentsessions.lifecycle.phases import TERMINAL
 
-_FINAL: Final = tuple(sorted(phase.value for phase in FINAL_PHASES))
-_TEXTS: Final = (Outcome.FINAL.value, Outcome.IDLE.value)
-"""Outcomes of turns that ended with a text."""
+_FINAL: Final = tuple(sorted(phase.value for phase in TERMINAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def read_totals(conn: Connection, query: SessionQuery, now: datetime) -> Totals:
     ended = func.coalesce(sessions.c.finished_at, sessions.c.deleted_at, literal(now, UtcDateTime()))
     uptime = select(func.avg(_seconds(ended) - _seconds(sessions.c.started_at)))
     average = conn.scalar(uptime.where(*matching, sessions.c.started_at.is_not(None)))
-    is_text = and_(turns.c.session_uid == sessions.c.uid, turns.c.outcome.in_(_TEXTS))
+    is_text = and_(turns.c.session_uid == sessions.c.uid, turns.c.outcome.in_(TEXT_OUTCOMES))
     tasks = conn.scalar(select(func.count()).select_from(sessions.join(turns, is_text)).where(*matching))
     return Totals(
         by_type=_sum_by(found, "type"),
@@ -129,8 +127,8 @@ def read_performance(conn: Connection, uid: str) -> Performance:
     reported = (tool_calls.c.session_uid == uid, tool_calls.c.output.is_not(None))
     failed = _count_if(func.coalesce(tool_calls.c.is_error, False, type_=Boolean).is_(True)).label("failed")
     used = conn.execute(select(func.count().label("number"), failed).where(*reported)).one()
-    waiting = (inbox.c.session_uid == uid, inbox.c.entry_seq.is_(None))
-    answered = (turns.c.session_uid == uid, turns.c.outcome.in_(_TEXTS))
+    waiting = (inbox.c.session_uid == uid, *QUEUED)
+    answered = (turns.c.session_uid == uid, turns.c.outcome.in_(TEXT_OUTCOMES))
     return Performance(
         queued=conn.scalar(select(func.count()).select_from(inbox).where(*waiting)) or 0,
         processed=conn.scalar(select(func.count()).select_from(turns).where(*answered)) or 0,

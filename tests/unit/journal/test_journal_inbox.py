@@ -10,7 +10,7 @@ from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import inbox
 from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, TurnMismatch, UnknownSession
-from agentsessions.journal.rows import Course, MessageState, NewMessage
+from agentsessions.journal.rows import Course, MessageRole, MessageState, NewMessage
 from agentsessions.journal.store import Store
 from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
 
@@ -86,6 +86,19 @@ async def test_a_full_inbox_takes_no_more_until_a_turn_has_taken_what_waits(
     await store.pin_turn(player.pod)
     await player.say("three")
     assert await states(store) == [("one", "taken"), ("two", "taken"), ("three", "queued")]
+
+
+async def test_messages_that_begin_no_turn_fill_the_inbox_but_never_shut_a_user_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MOST_QUEUED", 2)
+    await a_player(store)
+    for number in (1, 2):
+        await store.put_message("s1", NewMessage(f"m{number}", "be brief", "alice", role=MessageRole.SYSTEM))
+    with pytest.raises(InboxFull):
+        await store.put_message("s1", NewMessage("m3", "be brief", "alice", role=MessageRole.SYSTEM))
+    stored = await store.put_message("s1", NewMessage("m4", "hello", "alice"))
+    assert stored.ordinal == 3
 
 
 @pytest.mark.requirement("CONV-4")

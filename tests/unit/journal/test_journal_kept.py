@@ -7,6 +7,7 @@ import pytest
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
+from agentsessions.journal import redactions
 from agentsessions.journal.comparison import read_compared
 from agentsessions.journal.lists import SessionQuery
 from agentsessions.journal.retention import read_expired, remove
@@ -153,7 +154,11 @@ async def test_the_performance_of_a_session_is_of_its_calls(store: Store) -> Non
     assert (found.queued, found.processed, found.calls, found.errors) == (0, 1, 3, 0)
     assert found.average_response_milliseconds == 0
     await store.put_session(a_session("idle"))
+    kept = await store.put_message("idle", NewMessage("kept", "hello", "alice"))
+    await store.put_message("idle", NewMessage("gone", "hello", "alice"))
+    await store.write(lambda work: redactions.delete(work, "idle", "gone", "alice"))
     none = await store.read(read_performance, "idle")
+    assert (none.queued, kept.ordinal) == (1, 1)
     assert (none.calls, none.average_response_milliseconds) == (0, None)
 
 

@@ -1,5 +1,6 @@
 """One call to talk: it makes the session when there is none, says something, and waits for the answer."""
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -12,7 +13,6 @@ from agentsessions.gateway.lookup import TheGateway, TheNamespace
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.openapi import LOCATION
-from agentsessions.gateway.routes.events import EVENTS
 from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.speech import Key
 from agentsessions.gateway.streams import LiveResponse
@@ -55,11 +55,12 @@ async def converse(  # noqa: PLR0913, PLR0917 - FastAPI passes them by name
     Needs `create` and `get` on `agentsessions/messages`, to be streamed `get` on `agentsessions/events`, and for a new
     session `create` on `agentsessions`. The same call with the same key is the same message, and gets its answer.
     """
-    is_streamed = body.stream or MEDIA_TYPE in accept
+    if body.stream or MEDIA_TYPE in accept:
+        body = body.model_copy(update={"stream": True})
+        gateway.streams.refuse_more(caller.user.name)
     talk = await begin(attempt, caller, body, body.idempotency_key or idempotency_key)
-    if is_streamed:
-        await gateway.auth.require(caller.user, "get", EVENTS, namespace, talk.row.name)
-        return _stream(request, gateway, talk)
+    if body.stream:
+        return _stream(request, gateway, caller, talk)
     reply = await await_reply(gateway, talk, body.wait_seconds)
     if reply.text is None and reply.is_over:
         raise unanswered(talk, reply)
@@ -69,8 +70,7 @@ async def converse(  # noqa: PLR0913, PLR0917 - FastAPI passes them by name
     return await talk.to_answer(gateway, reply)
 
 
-def _stream(request: Request, gateway: TheGateway, talk: Talk) -> Response:
-    async def is_allowed() -> bool:
-        return await gateway.auth.may_go_on(request, Access("get", MESSAGES, talk.row.namespace, talk.row.name))
-
-    return LiveResponse(stream_reply(gateway, talk, is_allowed), MEDIA_TYPE, stream=Stream.EVENTS)
+def _stream(request: Request, gateway: TheGateway, caller: TheCaller, talk: Talk) -> Response:
+    is_allowed = partial(gateway.auth.may_go_on, request, Access("get", MESSAGES, talk.row.namespace, talk.row.name))
+    told = stream_reply(gateway, talk, is_allowed)
+    return LiveResponse(gateway.streams.count(caller.user.name, told), MEDIA_TYPE, stream=Stream.EVENTS)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, WebSocket, WebSocketDisconnect
@@ -9,7 +10,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
 
 from agentsessions.gateway import metrics
-from agentsessions.gateway.auth import SESSIONS, Access
+from agentsessions.gateway.auth import EVENTS, Access
 from agentsessions.gateway.events import MEDIA_TYPE, End, Following, is_over
 from agentsessions.gateway.frames import GREETING, to_message
 from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
@@ -20,7 +21,6 @@ from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import STALL_SECONDS, LiveResponse
 from agentsessions.journal.rows import SessionRow
 
-EVENTS: Final = f"{SESSIONS}/events"
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Entries as events, ending after `done`.", "content": {MEDIA_TYPE: {}}},
     204: {"description": "The client has seen `done`: there is nothing more."},
@@ -91,10 +91,7 @@ def with_token(websocket: WebSocket) -> HTTPConnection:
 
 def _follow(gateway: Gateway, request: HTTPConnection, row: SessionRow, after: int) -> Following:
     access = Access("get", EVENTS, row.namespace, row.name)
-
-    async def is_allowed() -> bool:
-        return await gateway.auth.may_go_on(request, access)
-
+    is_allowed = partial(gateway.auth.may_go_on, request, access)
     return Following(gateway.store, gateway.changes, gateway.tails, row, after, is_allowed)
 
 

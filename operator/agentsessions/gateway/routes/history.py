@@ -1,11 +1,12 @@
 """What was: a session told again, and two of them side by side."""
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
-from agentsessions.gateway.auth import Access, User
+from agentsessions.gateway.auth import EVENTS, Access, User
 from agentsessions.gateway.compare import Compared, Comparison, compare, count
 from agentsessions.gateway.events import MEDIA_TYPE
 from agentsessions.gateway.lookup import (
@@ -23,7 +24,6 @@ from agentsessions.gateway.models import to_usage
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.replay import Part, Replay
-from agentsessions.gateway.routes.events import EVENTS
 from agentsessions.gateway.routes.figures import API
 from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.state import Gateway
@@ -69,10 +69,7 @@ async def replay_session(
     if part.after >= min(part.until, row.usage.head):
         return Response(status_code=204)
     gateway.streams.refuse_more(user.name)
-
-    async def is_allowed() -> bool:
-        return await gateway.auth.may_go_on(request, Access("get", EVENTS, row.namespace, row.name))
-
+    is_allowed = partial(gateway.auth.may_go_on, request, Access("get", EVENTS, row.namespace, row.name))
     told = Replay(gateway.store, gateway.changes, row, part, speed, is_allowed)
     return LiveResponse(gateway.streams.count(user.name, told.sse()), MEDIA_TYPE, stream=Stream.REPLAY)
 

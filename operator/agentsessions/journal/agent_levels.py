@@ -19,12 +19,10 @@ def read(conn: Connection, condition: ColumnElement[bool]) -> dict[str, list[Any
     epoch = select(func.max(newest.c.epoch)).where(
         newest.c.session_uid == epochs.c.session_uid, newest.c.agent == epochs.c.agent
     )
-    of_agent = select(epochs).where(epochs.c.epoch == epoch.scalar_subquery()).subquery()
-    columns = [of_agent.c[name] for name in ("agent", "epoch", "pod_uid", "turns", "outcome", "code", "message")]
     single = (
-        select(of_agent.c.session_uid, *columns, of_agent.c.retry_at)
-        .join(sessions, sessions.c.uid == of_agent.c.session_uid)
-        .where(condition)
+        select(epochs)
+        .join(sessions, sessions.c.uid == epochs.c.session_uid)
+        .where(condition, epochs.c.epoch == epoch.scalar_subquery())
     )
     found: dict[str, list[Any]] = {}
     newest_of: dict[tuple[str, str], Any] = {}

@@ -1,6 +1,7 @@
-"""How deep calls nest: an agent that works on the goal is at 1, and what it calls, a tool or another agent, at one more.
+"""How deep calls nest. Jobs of the writer.
 
-A call that would be deeper than `limits.recursionLimit` is not run; its result says so to the model. Jobs of the writer.
+An agent that works on the goal is at 1, and what it calls, a tool or another agent, at one more. A call that would be
+deeper than `limits.recursionLimit` is not run; its result says so to the model.
 """
 
 from sqlalchemy import Connection

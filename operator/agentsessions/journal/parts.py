@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from agentsessions.api.v1alpha1.session import SessionSpec
-from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.api.wire import Outcome
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
@@ -127,9 +126,9 @@ def end_part(
             tell(work, ledger, uid, name, teams.tell_answers(needed))
     if teams.find_due(team, read_progress(work.conn, uid)):
         return Outcome.HANDOFF
-    if team.strategy is Strategy.PARALLEL:
-        joined = {member.name: answers[member.name] for member in team.members}
-        ledger.append(EntryType.OUTPUT, {"text": teams.join_answers(joined)})
+    last = {name: answers[name] for name in teams.find_last(team)}
+    if len(last) > 1:
+        ledger.append(EntryType.OUTPUT, {"text": teams.join_answers(last)})
     return Outcome.FINAL
 
 

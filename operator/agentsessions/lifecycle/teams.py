@@ -139,6 +139,12 @@ def shutdown_rank(team: Team, name: str) -> int:
     return ranks.get(name, 0)
 
 
+def find_last(team: Team) -> tuple[str, ...]:
+    """Return the agents for whose answer no other waits: together they are the session's result."""
+    needed = {other for member in team.members for other in member.after}
+    return tuple(member.name for member in team.members if member.name not in needed)
+
+
 def tell_answers(answers: Mapping[str, str]) -> str:
     """Return what an agent is told of those before it: one text alone, several under their names."""
     if len(answers) == 1:

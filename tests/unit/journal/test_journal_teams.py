@@ -20,7 +20,7 @@ class Company:
 
     def __init__(
         self, store: Store, strategy: str, *agents: str, after: dict[str, list[str]] | None = None, **more: Any
-    ):
+    ) -> None:
         self.store = store
         listed = [{"name": name, **({"dependsOn": after[name]} if after and name in after else {})} for name in agents]
         self.spec = {"goal": "say hello", "agents": listed, "coordination": {"strategy": strategy, **more}}
@@ -107,7 +107,17 @@ async def test_parallel_agents_work_at_once_as_far_as_they_may_and_their_answers
     assert await company.asked(late) == ["say hello", "## a\n\none\n\n## b\n\ntwo"]
     await late.answer("three", company.course)
     assert await company.is_final()
-    assert await company.result() == "## a\n\none\n\n## b\n\ntwo\n\n## sum\n\nthree"
+    assert await company.result() == "three"
+
+
+@pytest.mark.requirement("AG-3")
+async def test_answers_for_which_nobody_waits_are_the_result_together(store: Store) -> None:
+    company = await Company(store, "Parallel", "a", "b").open()
+    for agent, text in (("b", "two"), ("a", "one")):
+        await (await company.pod(agent)).answer(text, company.course)
+    assert await company.is_final()
+    assert await company.result() == "## a\n\none\n\n## b\n\ntwo"
+    assert await store.verify("s1") == []
 
 
 @pytest.mark.requirement("AG-3")

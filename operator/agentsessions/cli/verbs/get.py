@@ -62,11 +62,12 @@ def _agents(rows: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
     """Return the pod of the one agent, or a line for each of several."""
     if len(rows) < 2:  # noqa: PLR2004  # one agent
         return [("Pods", ", ".join(f"{one.get('podName')} (epoch {one.get('epoch')})" for one in rows), None)]
-    lines = []
+    lines: list[tuple[str, str, str | None]] = []
     for one in rows:
         spent = f"{one.get('steps', 0)} steps, {one.get('tokens', 0)} tokens"
         again = f", {one['retries']} retries" if one.get("retries") else ""
-        words = f"{one.get('name')}: {one.get('state')}, {spent}{again}, pod {one.get('podName')} (epoch {one.get('epoch')})"
+        pod = f"pod {one.get('podName')} (epoch {one.get('epoch')})"
+        words = f"{one.get('name')}: {one.get('state')}, {spent}{again}, {pod}"
         lines.append(("Agents" if not lines else " ", words, None))
     return lines
 

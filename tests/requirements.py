@@ -18,17 +18,15 @@ ALL: Final = frozenset(
 
 DONE: Final = frozenset({
     "OBJ-1", "OBJ-6", "LIFE-1", "LIFE-4", "LIFE-5", "LIFE-8", "LIFE-9", "LIFE-10", "LIFE-11", "LIM-2", "LIM-3", "LIM-4",
-    "CONV-1", "CONV-2", "CONV-3", "CONV-4", "LIFE-2", "LIFE-6", "OBJ-5", "STEP-2", "STEP-5",
+    "OBJ-7", "LIM-1", "AG-3", "CONV-1", "CONV-2", "CONV-3", "CONV-4", "LIFE-2", "LIFE-6", "OBJ-5", "STEP-2", "STEP-5",
     "ID-1", "ID-2", "ID-4", "ID-6", "OPS-1", "OPS-2", "OPS-3", "OPS-8",
 })  # fmt: skip
 
 PARTIAL: Final = {
     "OBJ-2": "all types but Custom and Metrics",
-    "OBJ-7": "one agent per session",
     "LIFE-3": "health and activity",
     "LIFE-7": "order of roles",
     "LIFE-12": "the deadline of Waiting, which no session is in yet",
-    "LIM-1": "recursionLimit",
     "LIM-5": "the pod asks for them; that a node holds it to them is not tested",
     "STEP-1": "a step's own input",
     "STEP-3": "filter by template",

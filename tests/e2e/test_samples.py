@@ -37,7 +37,7 @@ EXPECTED = {
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
     "teams/director.yaml": Expected("director", "Sales: 42 pieces. Stock: 42 pieces.", frozenset({"tool_result"})),
-    "teams/handoff.yaml": Expected("handoff", "I read that it says disk full; I made room.", frozenset({"tool_result"})),
+    "teams/handoff.yaml": Expected("handoff", "it says disk full; I made room.", frozenset({"tool_result"})),
     "teams/parallel.yaml": Expected("parallel", "The market is made of:", frozenset({"tool_result"})),
     "teams/sequential.yaml": Expected("sequential", "Edited. Draft: A week has 7 days.", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),

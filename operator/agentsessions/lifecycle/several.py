@@ -14,7 +14,7 @@ from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.teams import shutdown_rank
 
-LEADING: Final = (Phase.FAILED, Phase.RUNNING, Phase.STARTING, Phase.QUEUED, Phase.IDLE)
+LEADING: Final = (Phase.FAILED, Phase.RUNNING, Phase.STARTING, Phase.WAITING, Phase.QUEUED, Phase.IDLE)
 """Where the session is, when its agents are at different places: the first of these that one of them says."""
 
 

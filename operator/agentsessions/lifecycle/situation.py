@@ -117,8 +117,9 @@ class Situation:
     @property
     def next_retry_at(self) -> datetime | None:
         """When the agent's next epoch starts after a failure."""
-        of_agent = self.row.next_retry_at if self.row else None
-        return self.status.next_retry_at if self.team is None else of_agent
+        if self.team is None or self.row is None:
+            return self.status.next_retry_at
+        return self.row.next_retry_at
 
     @property
     def is_done(self) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from agentsessions.api.v1alpha1.session import SessionSpec
-from agentsessions.api.wire import Outcome
+from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.api.wire import Outcome, Verdict
 from agentsessions.journal import handoffs
 from agentsessions.journal.handoffs import Task
 from agentsessions.journal.refusals import AgentDone, GoalMissing
@@ -220,3 +221,27 @@ async def test_agent_of_a_team_waits_for_the_goal_like_any_other(store: Store) -
     await company.open()
     with pytest.raises(GoalMissing):
         await store.pin_turn((await company.pod("a")).pod, company.course)
+
+
+@pytest.mark.requirement("LIM-1")
+@pytest.mark.parametrize(("most", "director", "hand"), [(1, False, False), (2, True, False), (3, True, True)])
+async def test_call_that_is_too_deep_is_answered_and_not_run(
+    store: Store, most: int, director: bool, hand: bool
+) -> None:
+    company = Company(store, "Director", "boss", "hand")
+    limits = EffectiveLimits(recursion_limit=most)
+    await store.put_session(a_session(spec=company.spec, limits=limits))
+    boss = await company.pod("boss")
+    await company.asked(boss)
+    (call,) = call_ids(await boss.ask(an_answer("", "delegate")))
+    said = await boss.begin(call, "delegate")
+    assert (said.verdict is Verdict.RUN) is director
+    if not director:
+        assert said.output == "delegate: this call would be at depth 2, and recursionLimit is 1: go on without it"
+        assert (await boss.types())[-1] == "tool_result"
+        return
+    await give(company, boss, "hand", call)
+    worker = await company.pod("hand")
+    await company.asked(worker)
+    (deeper,) = call_ids(await worker.ask(an_answer("", "shell")))
+    assert ((await worker.begin(deeper)).verdict is Verdict.RUN) is hand

@@ -77,6 +77,7 @@ def rows(decision: Decision) -> dict[str, tuple[int, str | None]]:
 
 
 @pytest.mark.requirement("AG-3")
+@pytest.mark.requirement("OBJ-7")
 @pytest.mark.parametrize(("strategy", "first"), [("Sequential", "a"), ("Parallel", "abc"), ("Director", "a")])
 def test_new_session_gets_a_pod_for_each_agent_that_begins(strategy: str, first: str) -> None:
     decision = a_team(strategy).decide()

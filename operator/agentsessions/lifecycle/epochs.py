@@ -257,6 +257,7 @@ def stay(
         wake_at=due,
         needs_level=needs_level,
         needs_admission=needs_admission,
+        is_unchanged=True,
     )
 
 

@@ -35,6 +35,8 @@ class Outcome:
     needs_level: bool = False
     needs_admission: bool = False
     delete_session: bool = False
+    is_unchanged: bool = False
+    """Whether it says only what status says already."""
     is_quiet: bool = False
     """Whether nothing is written, whatever else is said."""
 

@@ -1,12 +1,12 @@
 """Several agents in one session: each one's epoch is judged for itself, and the session goes by all of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from agentsessions.api.reasons import Phase, Reason, StopReason
-from agentsessions.api.v1alpha1.status import AgentStatus
+from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
 from agentsessions.lifecycle import epochs
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.facts import PodView
@@ -34,12 +34,12 @@ def conclude(case: Situation) -> Outcome:
     at_rest = (pod for pod in case.remaining_pods if pod.agent not in due)
     return replace(
         lead,
-        message=_message_of(case, lead, found.values()),
+        message=_message_of(case, found),
         row=None,
         rows=tuple(row for row in rows if row is not None),
         retries=max(_retries_of(case.of(name), one) for name, one in found.items()),
         next_retry_at=_first_of(found.values(), lambda one: one.next_retry_at),
-        error=next((one.error for one in found.values() if one.error is not None), None),
+        error=_newest_error(case, found.values()),
         create=tuple(pod for one in found.values() for pod in one.create),
         delete=(*unwanted(at_rest), *(pod for one in found.values() for pod in one.delete)),
         wake_at=_first_of(found.values(), lambda one: one.wake_at),
@@ -55,11 +55,21 @@ def _lead(found: Iterable[Outcome]) -> Outcome:
     return next(ranked, outcomes[0])
 
 
-def _message_of(case: Situation, lead: Outcome, found: Iterable[Outcome]) -> str:
-    """Return what all of them say, without what two say alike; what troubles one must not hide behind another."""
-    if lead.reason == epochs.reason_now(case) and lead.message == epochs.message_now(case):
-        return lead.message
-    return "; ".join(dict.fromkeys(one.message for one in found if one.message))[:1024]
+def _message_of(case: Situation, found: Mapping[str, Outcome]) -> str:
+    """Return what all of them say, each thing once. One that only says what status says already adds nothing to it."""
+    shown, words = epochs.message_now(case), []
+    for name, one in found.items():
+        if one.next_retry_at is not None and one.reason != Reason.POD_REFUSED:
+            words.append(f"agent {name} is tried again after a failure")
+        elif not one.is_unchanged:
+            words.append(one.message)
+    return ("; ".join(dict.fromkeys(words)) or shown)[:1024]
+
+
+def _newest_error(case: Situation, found: Iterable[Outcome]) -> SessionError | None:
+    """Return the error that is new, else the one that is shown."""
+    errors = [one.error for one in found if one.error is not None]
+    return next((error for error in errors if error != case.status.error), case.status.error if errors else None)
 
 
 def _row_of(case: Situation, outcome: Outcome) -> AgentStatus | None:

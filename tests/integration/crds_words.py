@@ -147,6 +147,13 @@ ROWS: Final[dict[str, Row]] = {
         agents=_TWO,
         coordination={**_BESIDE, "maxHandoffs": 2},
     ),
+    "going on where one has the conversation": _new(
+        _SPEC,
+        "spec.coordination.onFailure belongs to the strategies Sequential, Parallel and Director",
+        "spec.coordination",
+        agents=_TWO,
+        coordination={"strategy": "Handoff", "onFailure": "Continue"},
+    ),
     "an agent that waits for nobody": _new(
         _SPEC,
         "spec.agents[].dependsOn names other agents of the session",

@@ -91,21 +91,22 @@ def is_shared(conn: Connection, session_uid: str) -> bool:
     return conn.execute(query.limit(1)).first() is not None
 
 
-def answer_task(work: Work, ledger: Ledger, pod: PodIdentity, team: Team, text: str, *, is_error: bool = False) -> None:
+def answer_task(work: Work, ledger: Ledger, agent: str, team: Team, text: str, *, is_error: bool = False) -> None:
     """Settle the call by which the agent's open task was given, with its answer."""
-    task = _open_task(work.conn, pod.session_uid, pod.agent)
+    uid = ledger.session_uid
+    task = _open_task(work.conn, uid, agent)
     if task is None:
         return
     work.conn.execute(
         update(handoffs)
-        .where(handoffs.c.session_uid == pod.session_uid, handoffs.c.number == task["number"])
+        .where(handoffs.c.session_uid == uid, handoffs.c.number == task["number"])
         .values(answered_at=work.now)
     )
-    asked = {"uid": pod.session_uid, "agent": task["sender"], "call_id": task["call_id"]}
+    asked = {"uid": uid, "agent": task["sender"], "call_id": task["call_id"]}
     call = work.conn.execute(_CALL, asked).mappings().one()
     if call["output"] is None:
         _settle(work, ledger, call, shorten(text, MAX_TOOL_OUTPUT_BYTES), is_error=is_error)
-    parts.settle_due(work, pod.session_uid, team)
+    parts.settle_due(work, uid, team)
 
 
 def _settle(work: Work, ledger: Ledger, call: RowMapping, output: str, *, is_error: bool) -> None:

@@ -108,15 +108,15 @@ def change(work: Work, session_uid: str, agent: str, **values: Any) -> None:
 
 
 def end_part(
-    work: Work, ledger: Ledger, pod: PodIdentity, team: Team, answer_seq: int
+    work: Work, ledger: Ledger, agent: str, team: Team, answer_seq: int
 ) -> Literal[Outcome.FINAL, Outcome.HANDOFF]:
     """Note the answer of an agent that works in order or beside others; tell those who waited for it.
 
     Returns:
         final when it was the last one: the session then has its result.
     """
-    uid = pod.session_uid
-    change(work, uid, pod.agent, answer_seq=answer_seq)
+    uid = ledger.session_uid
+    change(work, uid, agent, answer_seq=answer_seq)
     ledger.save()  # the answers are read back
     answers = read_answers(work.conn, uid)
     new = settle_due(work, uid, team)
@@ -139,7 +139,12 @@ def read_answers(conn: Connection, session_uid: str) -> dict[str, str]:
         .join(entries, (entries.c.session_uid == parts.c.session_uid) & (entries.c.seq == parts.c.answer_seq))
         .where(parts.c.session_uid == session_uid)
     )
-    return {row.agent: (row.body or {}).get("text") or "" for row in conn.execute(query)}
+    return {row.agent: _read_answer(row.agent, row.body or {}) for row in conn.execute(query)}
+
+
+def _read_answer(agent: str, body: Mapping[str, Any]) -> str:
+    """Return what an agent answered, or what is said in its place."""
+    return str(body.get("text") or "") if "message" not in body else f"(agent {agent} failed: {body['message']})"
 
 
 def tell(work: Work, ledger: Ledger, session_uid: str, agent: str, text: str) -> None:

@@ -156,9 +156,9 @@ def _end_part(
     step = newest["answer_step"] if newest is not None else None
     text = None if step is None else _text_of(work, pod, Place(pod.agent, pod.epoch, newest["round"], step))
     if team.strategy in _TASKED:
-        return parts.end_part(work, ledger, pod, team, ledger.head if text is None else text.seq)
+        return parts.end_part(work, ledger, pod.agent, team, ledger.head if text is None else text.seq)
     if team.strategy is Strategy.DIRECTOR and pod.agent != team.first:
-        handoffs.answer_task(work, ledger, pod, team, text.body["text"] if text and text.body else "")
+        handoffs.answer_task(work, ledger, pod.agent, team, text.body["text"] if text and text.body else "")
         return Outcome.HANDOFF
     parts.settle_due(work, pod.session_uid, team, is_over=True)
     return Outcome.FINAL

@@ -25,6 +25,8 @@ OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 def conclude(case: Situation) -> Outcome:
     """Say what the agent's current epoch means for the session."""
+    if case.epoch_state is EpochState.FAILED and not _is_idle_over(case):
+        return replace(stay(case), delete=unwanted(case.own_pods))  # the journal has not taken note of it yet
     if not case.has_work and can_move(case.phase, Phase.IDLE):
         return _idle(case)
     if case.phase in INACTIVE or case.phase is Phase.PAUSING or _is_idle_over(case):
@@ -36,6 +38,8 @@ def conclude(case: Situation) -> Outcome:
             return _watch(case)
         case EpochState.ENDED | EpochState.LOST:
             return _judge_end(case)
+        case _:
+            raise AssertionError("a failed agent was judged before")
 
 
 def _is_idle_over(case: Situation) -> bool:

@@ -23,7 +23,7 @@ def conclude(case: Situation) -> Outcome:
     due = case.due
     if not due:
         return epochs.stay(case, needs_level=case.is_level_wanted)
-    found = {name: epochs.conclude(case.of(name)) for name in due}
+    found = {name: _spare(case.of(name), epochs.conclude(case.of(name))) for name in due}
     asking = next((one for one in found.values() if one.needs_level or one.needs_admission), None)
     if asking is not None:
         return asking
@@ -45,6 +45,29 @@ def conclude(case: Situation) -> Outcome:
         wake_at=_first_of(found.values(), lambda one: one.wake_at),
         is_settling=any(one.is_settling for one in found.values()),
         is_stalled=any(one.is_stalled for one in found.values()),
+    )
+
+
+def _spare(case: Situation, outcome: Outcome) -> Outcome:
+    """Let the session go on without an agent that failed, where it may; the journal then passes on what is left.
+
+    The row in status is what tells the journal, so nothing of it can be lost.
+    """
+    team, row = case.team, case.row
+    if outcome.phase is not Phase.FAILED or team is None or row is None or not team.can_spare(row.name):
+        return outcome
+    failed_too = {other.name for other in case.status.agents or () if other.state == EpochState.FAILED.value}
+    if failed_too.issuperset(member.name for member in team.members if member.name != row.name):
+        return outcome  # nobody is left
+    words = outcome.error.message if outcome.error else outcome.message
+    return Outcome(
+        Phase.RUNNING if case.phase is Phase.RUNNING else Phase.STARTING,
+        Reason.RETRYING,
+        f"agent {row.name} failed ({words}); the session goes on without it"[:1024],
+        row=row.model_copy(update={"state": EpochState.FAILED.value}),
+        retries=0,
+        error=outcome.error,
+        delete=unwanted(case.own_pods),
     )
 
 
@@ -88,8 +111,8 @@ def _retries_of(case: Situation, outcome: Outcome) -> int:
 
 def _rows_at_rest(case: Situation) -> list[AgentStatus]:
     """Return the rows of agents that have nothing to do now: their epochs have ended."""
-    over = {"state": EpochState.ENDED.value, "retries": None, "next_retry_at": None}
-    return [row.model_copy(update=over) for row in case.status.agents or () if row.name not in case.due]
+    over = {"retries": None, "next_retry_at": None}
+    return [row.model_copy(update=over) for row in case.ended_rows if row.name not in case.due]
 
 
 def _first_of(found: Iterable[Outcome], read: Callable[[Outcome], datetime | None]) -> datetime | None:

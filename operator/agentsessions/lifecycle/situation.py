@@ -31,6 +31,8 @@ class EpochState(StrEnum):
     RUNNING = "Running"
     ENDED = "Ended"
     LOST = "Lost"
+    FAILED = "Failed"
+    """Of one among several: the session goes on without the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Situation:
     @property
     def ended_rows(self) -> tuple[AgentStatus, ...]:
         """All rows, with their epochs ended."""
-        return tuple(row.model_copy(update={"state": EpochState.ENDED.value}) for row in self.status.agents or ())
+        rows, kept = self.status.agents or (), EpochState.FAILED.value
+        return tuple(r if r.state == kept else r.model_copy(update={"state": EpochState.ENDED.value}) for r in rows)
 
     @property
     def has_begun(self) -> bool:
@@ -140,7 +143,8 @@ class Situation:
             return (self.agent.name,)
         if self.level is not None and self.level.agents:
             return tuple(agent.name for agent in self.level.agents if agent.is_due)
-        at_work = [row.name for row in self.status.agents or () if row.state != EpochState.ENDED.value]
+        over = {EpochState.ENDED.value, EpochState.FAILED.value}
+        at_work = [row.name for row in self.status.agents or () if row.state not in over]
         return tuple(at_work) or find_due(self.team, Progress())
 
     @property
@@ -172,6 +176,8 @@ class Situation:
         pod = self.pod
         if self.row is None:
             return EpochState.NONE
+        if self.row.state == EpochState.FAILED.value:
+            return EpochState.FAILED
         if pod is not None and pod.is_ended:
             return EpochState.ENDED
         if pod is None or pod.is_deleting:

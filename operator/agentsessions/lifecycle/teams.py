@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 from agentsessions.api.v1alpha1.agent import Agent
 from agentsessions.api.v1alpha1.session import SessionSpec
-from agentsessions.api.v1alpha1.team import Strategy
+from agentsessions.api.v1alpha1.team import OnFailure, Strategy
 
 DEFAULT_MAX_HANDOFFS: Final = 8
 
@@ -30,6 +30,12 @@ class Team:
     strategy: Strategy
     members: tuple[Member, ...]
     max_handoffs: int = DEFAULT_MAX_HANDOFFS
+    goes_on: bool = False
+    """Whether the session goes on without an agent that failed."""
+
+    def can_spare(self, name: str) -> bool:
+        """Return whether the session goes on without this agent."""
+        return self.goes_on and not (self.strategy is Strategy.DIRECTOR and name == self.first)
 
     @property
     def first(self) -> str:
@@ -61,7 +67,8 @@ def team_of(spec: SessionSpec) -> Team | None:
     if how is None or len(agents) < 2:  # noqa: PLR2004  # one agent is no team
         return None
     most = how.max_handoffs or DEFAULT_MAX_HANDOFFS
-    return Team(how.strategy, _members_of(agents, how.strategy), most)
+    goes_on = how.on_failure is OnFailure.CONTINUE
+    return Team(how.strategy, _members_of(agents, how.strategy), most, goes_on)
 
 
 def _members_of(agents: Sequence[Agent], strategy: Strategy) -> tuple[Member, ...]:

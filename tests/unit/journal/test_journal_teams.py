@@ -7,7 +7,7 @@ import pytest
 from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Outcome, Verdict
-from agentsessions.journal import handoffs
+from agentsessions.journal import handoffs, spared
 from agentsessions.journal.handoffs import Task
 from agentsessions.journal.refusals import AgentDone, GoalMissing
 from agentsessions.journal.rows import Course
@@ -245,3 +245,51 @@ async def test_call_that_is_too_deep_is_answered_and_not_run(
     await company.asked(worker)
     (deeper,) = call_ids(await worker.ask(an_answer("", "shell")))
     assert ((await worker.begin(deeper)).verdict is Verdict.RUN) is hand
+
+
+async def spare(company: Company, agent: str, epoch: int = 1) -> None:
+    await company.store.write(lambda work: spared.spare(work, "s1", agent, epoch, company.team, "it broke"))
+
+
+@pytest.mark.requirement("AG-3")
+async def test_others_are_told_what_failed_in_the_place_of_an_answer(store: Store) -> None:
+    company = await Company(store, "Sequential", "a", "b").open()
+    await company.asked(await company.pod("a"))
+    for _ in range(2):  # asked again, it changes nothing
+        await spare(company, "a")
+    assert await company.due() == ["b"]
+    second = await company.pod("b")
+    assert await company.asked(second) == ["say hello", "(agent a failed: it broke)"]
+    await second.answer("two", company.course)
+    assert await company.is_final()
+
+
+@pytest.mark.requirement("AG-3")
+async def test_last_agent_that_fails_ends_the_session_with_what_there_is(store: Store) -> None:
+    company = await Company(store, "Parallel", "a", "b").open()
+    await (await company.pod("a")).answer("one", company.course)
+    await company.asked(await company.pod("b"))
+    await spare(company, "b")
+    assert await company.is_final()
+    assert await company.result() == "## a\n\none\n\n## b\n\n(agent b failed: it broke)"
+
+
+@pytest.mark.requirement("AG-3")
+async def test_director_is_told_what_failed_and_may_ask_again(store: Store) -> None:
+    company = await Company(store, "Director", "boss", "hand").open()
+    boss = await company.pod("boss")
+    await company.asked(boss)
+    call = await delegate(company, boss, "hand")
+    await company.asked(await company.pod("hand"))
+    await spare(company, "hand")
+    assert await company.due() == ["boss"]
+    assert await store.read(handoffs.read_result, "s1", "boss", call) == ("agent hand failed: it broke", True)
+    await boss.commit(1, Outcome.CONTINUE, company.course)
+    await store.pin_turn(boss.pod, company.course)
+    second = await delegate(company, boss, "hand", "d2")
+    assert await company.due() == ["boss", "hand"]
+    hand = await company.pod("hand")
+    assert (await company.asked(hand))[-1] == "work, hand"
+    await hand.answer("worked", company.course)
+    assert await store.read(handoffs.read_result, "s1", "boss", second) == ("worked", False)
+    assert await store.verify("s1") == []

@@ -192,3 +192,38 @@ def test_figures_of_agents_are_written_with_transitions_alone() -> None:
     assert still.status == first.status
     more = replace(steady, levels={**steady.levels, "a": {"is_due": True, "steps": 9, "tokens": 90}})
     assert replace(more, session=replace(more.session, status=first.status)).decide().status == first.status
+
+
+def a_failed(strategy: str, on_failure: str = "Continue", name: str = "b") -> Team:
+    """Return a session in which an agent beside another has failed for the last time."""
+    how = {"strategy": strategy, "onFailure": on_failure}
+    team = a_team(strategy, Phase.RUNNING, retry={"maxRetries": 0}, coordination=how).with_pods("a", "b").due("a", "b")
+    ended = team.without_pod(name).with_pods(name, phase="Failed", exit_code=1)
+    return ended.closed(name, Outcome.ERROR, ErrorCode.OVERLOADED)
+
+
+@pytest.mark.requirement("AG-3")
+@pytest.mark.parametrize("strategy", ["Parallel", "Director"])
+def test_session_goes_on_without_an_agent_when_it_is_to(strategy: str) -> None:
+    failed = a_failed(strategy)
+    decision = failed.decide()
+    assert decision.status.phase is Phase.RUNNING
+    assert rows(decision) == {"a": (1, "Running"), "b": (1, "Failed")}
+    still = replace(failed, session=replace(failed.session, status=decision.status))
+    assert still.decide().create == ()
+    again = still.closed("b", Outcome.HANDOFF)
+    assert again.decide().create == (PodWanted("b", 2),)
+    assert rows(again.due("a").decide())["b"] == (1, "Failed")
+
+
+@pytest.mark.requirement("AG-3")
+def test_session_does_not_go_on_without_its_director_nor_without_anybody() -> None:
+    assert a_failed("Director", name="a").decide().status.phase is Phase.FAILED
+    assert a_failed("Parallel", on_failure="Fail").decide().status.phase is Phase.FAILED
+    alone = a_failed("Parallel")
+    lost = [row.model_copy(update={"state": "Failed"}) for row in alone.session.status.agents or [] if row.name == "a"]
+    lost += [AgentStatus(name="c", epoch=1, pod_uid="c-1", state="Failed")]
+    lost += [row for row in alone.session.status.agents or [] if row.name == "b"]
+    status = alone.session.status.model_copy(update={"agents": lost})
+    rest = replace(alone, session=replace(alone.session, status=status)).due("b")
+    assert rest.decide().status.phase is Phase.FAILED

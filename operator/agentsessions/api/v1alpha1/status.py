@@ -95,7 +95,7 @@ class AgentStatus(ApiModel):
     pod_uid: Annotated[str, Field(max_length=64)] | None = Field(default=None, alias="podUID")
     """UID of the pod of this epoch."""
     state: Annotated[str, Field(max_length=63)] | None = None
-    """What the pod does: Starting, Running, Ended, Lost."""
+    """What the pod does: Starting, Running, Ended, Lost; Failed when the session goes on without the agent."""
     steps: Count | None = None
     """Model answers bought for the agent."""
     tokens: Count | None = None

@@ -23,6 +23,13 @@ class Strategy(StrEnum):
     DIRECTOR = "Director"
 
 
+class OnFailure(StrEnum):
+    """What becomes of the session when one of its agents cannot go on."""
+
+    FAIL = "Fail"
+    CONTINUE = "Continue"
+
+
 class Coordination(ApiModel):
     """How the agents of the session work together."""
 
@@ -34,6 +41,10 @@ class Coordination(ApiModel):
     max_handoffs: Annotated[int, Field(ge=1, le=1000)] | None = None
     """With Handoff and Director: how often work may be passed on. Default 8; a call beyond it is answered with an
     error, and the agent goes on by itself."""
+    on_failure: OnFailure | None = None
+    """When the retries of one agent are used up: Fail (default) the session, or Continue without it. The others are
+    then told what failed in the place of its answer. With Sequential, Parallel and Director; a director's own failure
+    is always the session's."""
 
 
 _SEVERAL: Final = "has(self.agents) && self.agents.size() > 1"
@@ -53,6 +64,12 @@ TEAM_RULES: Final[tuple[JsonDict, ...]] = (
         "!has(self.coordination) || !has(self.coordination.maxHandoffs) || "
         "self.coordination.strategy in ['Handoff', 'Director']",
         "spec.coordination.maxHandoffs belongs to the strategies Handoff and Director",
+        field="coordination",
+    ),
+    cel(
+        "!has(self.coordination) || !has(self.coordination.onFailure) || "
+        "self.coordination.strategy in ['Sequential', 'Parallel', 'Director']",
+        "spec.coordination.onFailure belongs to the strategies Sequential, Parallel and Director",
         field="coordination",
     ),
     cel(

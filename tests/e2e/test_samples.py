@@ -11,6 +11,8 @@ from tests.e2e.product import SAMPLES, SYSTEM, Product
 
 pytestmark = pytest.mark.e2e
 
+TEAMS = "teams/"
+"""Played by themselves: they have many pods."""
 LIVES = SAMPLES / "lives"
 """Played by tests/e2e/test_lives.py: somebody must act on them."""
 
@@ -62,7 +64,15 @@ def test_every_sample_has_an_expectation() -> None:
 
 @pytest.mark.requirement("OBJ-1")
 def test_samples_reach_the_end_that_they_are_about(product: Product, namespace: str) -> None:
-    runs = {name: expected for name, expected in EXPECTED.items() if expected.session}
+    play(product, namespace, {name: it for name, it in EXPECTED.items() if it.session and not name.startswith(TEAMS)})
+
+
+@pytest.mark.requirement("AG-3")
+def test_samples_of_several_agents_reach_the_end_that_they_are_about(product: Product, namespace: str) -> None:
+    play(product, namespace, {name: it for name, it in EXPECTED.items() if name.startswith(TEAMS)})
+
+
+def play(product: Product, namespace: str, runs: dict[str, Expected]) -> None:
     for name in runs:
         product.kubectl("apply", "-n", namespace, *apply_words(SAMPLES / name))
     for expected in runs.values():

@@ -11,6 +11,8 @@ from tests.e2e.product import SAMPLES, SYSTEM, Product
 
 pytestmark = pytest.mark.e2e
 
+TEAMS = "teams/"
+"""Played by themselves: they have many pods."""
 LIVES = SAMPLES / "lives"
 """Played by tests/e2e/test_lives.py: somebody must act on them."""
 
@@ -43,6 +45,10 @@ EXPECTED = {
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
     "simulation.yaml": Expected("simulation", "today,then_\n4700,4739.0\n[1 rows]", frozenset({"tool_result"})),
     "template.yaml": Expected("from-template", "English, info\nchair,750", frozenset({"tool_result"})),
+    "teams/director.yaml": Expected("director", "Sales: 42 pieces. Stock: 42 pieces.", frozenset({"tool_result"})),
+    "teams/handoff.yaml": Expected("handoff", "it says disk full; I made room.", frozenset({"tool_result"})),
+    "teams/parallel.yaml": Expected("parallel", "The market is made of:", frozenset({"tool_result"})),
+    "teams/sequential.yaml": Expected("sequential", "Edited. Draft: A week has 7 days.", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),
     "with-workspace.yaml": Expected("with-workspace", "The disk is mine.", frozenset({"tool_result"})),
 }
@@ -65,7 +71,15 @@ def test_every_sample_has_an_expectation() -> None:
 
 @pytest.mark.requirement("OBJ-1")
 def test_samples_reach_the_end_that_they_are_about(product: Product, namespace: str) -> None:
-    runs = {name: expected for name, expected in EXPECTED.items() if expected.session}
+    play(product, namespace, {name: it for name, it in EXPECTED.items() if it.session and not name.startswith(TEAMS)})
+
+
+@pytest.mark.requirement("AG-3")
+def test_samples_of_several_agents_reach_the_end_that_they_are_about(product: Product, namespace: str) -> None:
+    play(product, namespace, {name: it for name, it in EXPECTED.items() if name.startswith(TEAMS)})
+
+
+def play(product: Product, namespace: str, runs: dict[str, Expected]) -> None:
     for name in runs:
         product.kubectl("apply", "-n", namespace, *apply_words(SAMPLES / name))
     for expected in runs.values():

@@ -152,7 +152,80 @@ _OUTSIDE: Final = "path must stay inside the workspace: relative, without '.', '
 _FINISHED: Final = "session is finished: operatingMode cannot change; create a new session"
 _TOGETHER: Final = "spec.conversation cannot be added or removed after creation: create a new session"
 
+_TWO: Final = [{"name": "a"}, {"name": "b"}]
+_BESIDE: Final = {"strategy": "Parallel"}
+_WAITS: Final = [{"name": "a"}, {"name": "b", "dependsOn": ["a"]}]
+
 ROWS: Final[dict[str, Row]] = {
+    "several agents without a strategy": _new(
+        _SPEC,
+        "several agents need spec.coordination.strategy: Sequential, Parallel, Handoff or Director",
+        "spec.agents",
+        agents=_TWO,
+    ),
+    "a strategy without agents": _new(
+        _SPEC,
+        "spec.coordination.strategy is for several agents: name at least two in spec.agents, or leave it out",
+        "spec.coordination",
+        coordination=_BESIDE,
+    ),
+    "handoffs of agents side by side": _new(
+        _SPEC,
+        "spec.coordination.maxHandoffs belongs to the strategies Handoff and Director",
+        "spec.coordination",
+        agents=_TWO,
+        coordination={**_BESIDE, "maxHandoffs": 2},
+    ),
+    "going on where one has the conversation": _new(
+        _SPEC,
+        "spec.coordination.onFailure belongs to the strategies Sequential, Parallel and Director",
+        "spec.coordination",
+        agents=_TWO,
+        coordination={"strategy": "Handoff", "onFailure": "Continue"},
+    ),
+    "an agent that waits for nobody": _new(
+        _SPEC,
+        "spec.agents[].dependsOn names other agents of the session",
+        "spec.agents",
+        agents=[{"name": "a"}, {"name": "b", "dependsOn": ["c"]}],
+        coordination=_BESIDE,
+    ),
+    "an order under a director": _new(
+        _SPEC,
+        "spec.agents[].dependsOn belongs to the strategies Sequential and Parallel",
+        "spec.agents",
+        agents=_WAITS,
+        coordination={"strategy": "Director"},
+    ),
+    "an image among several": _new(
+        _SPEC,
+        "an agent with an image of its own works alone: only the runner of the installation takes part in several",
+        "spec.agents",
+        agents=[{"name": "a"}, {"name": "b", "image": "mine:1"}],
+        coordination=_BESIDE,
+    ),
+    "rounds of several agents": _new(
+        _SPEC,
+        "type Metrics runs its goal in rounds, with one agent: leave one in spec.agents",
+        "spec.agents",
+        agents=_TWO,
+        coordination=_BESIDE,
+        type="Metrics",
+        schedule={"intervalSeconds": 5, "durationSeconds": 60},
+    ),
+    "a conversation with agents side by side": _new(
+        _SPEC,
+        "spec.conversation with several agents needs the strategy Handoff or Director",
+        "spec.conversation",
+        agents=_TWO,
+        coordination=_BESIDE,
+        conversation={"open": True},
+    ),
+    "another coordination": _held(
+        "coordination",
+        {"strategy": "Sequential"},
+        before={"agents": _TWO, "coordination": _BESIDE},
+    ),
     "a name too long": Row(
         Rule("AgentSession", "", "metadata.name is too long: use at most 52 characters"),
         "metadata.name",

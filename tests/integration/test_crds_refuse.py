@@ -31,6 +31,13 @@ def a_limit(**limits: Any) -> Manifest:
     return a_session(limits=limits)
 
 
+TWO = [{"name": "a"}, {"name": "b"}]
+
+
+def a_team(strategy: str, *agents: Manifest) -> Manifest:
+    return a_session(agents=list(agents), coordination={"strategy": strategy})
+
+
 def a_rule(answer: Manifest) -> Manifest:
     return a_provider(type="Scripted", script={"rules": [{"answer": answer}]})
 
@@ -84,10 +91,50 @@ WRONG_SESSIONS = {
         "spec.context.files[1]",
         "Duplicate value",
     ),
-    "a session has one agent for now": (
-        a_session(agents=[{"name": "a"}, {"name": "b"}]),
+    "several agents need a strategy": (
+        a_session(agents=TWO),
         "spec.agents",
-        "at most 1 item",
+        "several agents need spec.coordination.strategy",
+    ),
+    "a session has eight agents at most": (
+        a_team("Parallel", *({"name": f"a{n}"} for n in range(9))),
+        "spec.agents",
+        "must have at most 8 items",
+    ),
+    "one agent needs no strategy": (
+        a_team("Parallel", {"name": "a"}),
+        "spec.coordination",
+        "is for several agents",
+    ),
+    "agents depend on others of the session": (
+        a_team("Parallel", {"name": "a"}, {"name": "b", "dependsOn": ["nobody"]}),
+        "spec.agents",
+        "dependsOn names other agents of the session",
+    ),
+    "and not on themselves": (
+        a_team("Parallel", {"name": "a"}, {"name": "b", "dependsOn": ["b"]}),
+        "spec.agents",
+        "dependsOn names other agents of the session",
+    ),
+    "a director's agents wait for nobody": (
+        a_team("Director", {"name": "a"}, {"name": "b", "dependsOn": ["a"]}),
+        "spec.agents",
+        "belongs to the strategies Sequential and Parallel",
+    ),
+    "handoffs belong to those who hand over": (
+        a_session(agents=TWO, coordination={"strategy": "Parallel", "maxHandoffs": 2}),
+        "spec.coordination",
+        "belongs to the strategies Handoff and Director",
+    ),
+    "an image of its own works alone": (
+        a_team("Parallel", {"name": "a"}, {"name": "b", "image": "mine:1"}),
+        "spec.agents",
+        "works alone",
+    ),
+    "people talk with one agent at a time": (
+        a_session(agents=TWO, coordination={"strategy": "Parallel"}, conversation={"open": True}),
+        "spec.conversation",
+        "needs the strategy Handoff or Director",
     ),
     "an agent's name is a DNS label": (
         a_session(agents=an_agent(name="Worker_1")),

@@ -109,6 +109,10 @@ class Gateway:
         """Turns committed so far."""
         return len(self.commits)
 
+    def commits_by_agent(self) -> dict[str, list[tuple[int, int]]]:
+        """Return step and epoch of each committed turn."""
+        return {"agent": self.commits}
+
     @property
     def inbox(self) -> list[int]:
         """Messages that no turn has taken."""

@@ -43,6 +43,15 @@ SPECS: dict[str, dict[str, Any]] = {
         "schedule": {"intervalSeconds": 150, "durationSeconds": 400},
     },
 }
+AGENTS = [{"name": name} for name in "abc"]
+AFTER = [{"name": "a"}, {"name": "b"}, {"name": "c", "dependsOn": ["a", "b"]}]
+TEAMS: dict[str, dict[str, Any]] = {
+    "agents in a row": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Sequential"}},
+    "agents beside each other": {"goal": "count", "agents": AFTER, "coordination": {"strategy": "Parallel"}},
+    "agents that hand over": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Handoff"}},
+    "a director": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Director"}},
+}
+SPECS |= TEAMS
 TURNS = 12
 MUCH = {"maxSteps": 100, "timeoutSeconds": 900}
 """So that lives are long enough to meet something."""
@@ -71,6 +80,10 @@ class Life(RuleBasedStateMachine):
 
     @initialize(kind=st.sampled_from(sorted(SPECS)), stages=st.integers(0, 8))
     def create(self, kind: str, stages: int) -> None:
+        self.create_one(kind, stages)
+
+    def create_one(self, kind: str, stages: int) -> None:
+        """Begin with a new session."""
         self.world, self.witness = World(spec={"limits": MUCH, **SPECS[kind]}, turns=TURNS), Witness()
         self.pods_go_on(stages)
 
@@ -78,7 +91,7 @@ class Life(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(sorted(SPECS)), stages=st.integers(1, 6))
     def another_session_begins(self, kind: str, stages: int) -> None:
         self.teardown()
-        self.create(kind, stages)
+        self.create_one(kind, stages)
 
     @property
     def is_grown(self) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from agentsessions.api.reasons import ConditionType, Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import DEFAULT_DEADLINES
 from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 from agentsessions.lifecycle.situation import INACTIVE
 from tests.scenario.gateway import Gateway
+from tests.scenario.team_gateway import TeamGateway
 from tests.scenario.world import World
 
 GRACE = timedelta(seconds=30)
@@ -31,8 +34,8 @@ class Witness:
     """Remembers what may only grow, and checks all promises against a world."""
 
     moves_seen: int = 0
-    epoch: int = 0
-    pod_of: dict[int, str] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+    pod_of: dict[tuple[str, int], str] = field(default_factory=dict)
     steps: int = 0
     end: tuple[Phase, object, object] | None = None
     writes_at_deletion: tuple[int, int] | None = None
@@ -56,10 +59,12 @@ class Witness:
 
     def _check_epochs(self, world: World) -> None:
         for row in world.status.agents or []:
-            assert row.epoch >= self.epoch, f"epoch {row.epoch} came after {self.epoch}"
+            before = self.epochs.get(row.name, 0)
+            assert row.epoch >= before, f"epoch {row.epoch} of {row.name} came after {before}"
             assert row.pod_uid is not None
-            assert self.pod_of.setdefault(row.epoch, row.pod_uid) == row.pod_uid, f"epoch {row.epoch} has two pods"
-            self.epoch = row.epoch
+            known = self.pod_of.setdefault((row.name, row.epoch), row.pod_uid)
+            assert known == row.pod_uid, f"epoch {row.epoch} of {row.name} has two pods"
+            self.epochs[row.name] = row.epoch
         steps = world.status.usage.steps if world.status.usage else 0
         assert self.steps <= steps <= world.journal.steps, f"{steps} steps after {self.steps}"
         self.steps = steps
@@ -78,17 +83,23 @@ class Witness:
 
 
 def check_pods(world: World) -> None:
-    """I3: at most one pod without deletionTimestamp."""
-    live = [pod.name for pod in world.pods.values() if not pod.is_deleting]
-    assert len(live) <= 1, f"pods {live} stand beside each other"
+    """I3: at most one pod without deletionTimestamp for each agent."""
+    live = Counter(pod.agent for pod in world.pods.values() if not pod.is_deleting)
+    assert not [agent for agent, count in live.items() if count > 1], f"pods stand beside each other: {live}"
 
 
-def check_journal(journal: Gateway, stop_reason: StopReason | None) -> None:
+def check_journal(journal: Gateway | TeamGateway, stop_reason: StopReason | None) -> None:
     """I1, I2, I5: turns 1..n once each, epochs only up, messages taken once each and in order."""
-    assert [step for step, _ in journal.commits] == list(range(1, journal.committed + 1))
-    epochs = [epoch for _, epoch in journal.commits]
-    assert epochs == sorted(epochs), f"turns of epochs {epochs}"
-    assert journal.steps - journal.committed in {0, 1}, f"{journal.steps} bought for {journal.committed} turns"
+    by_agent = journal.commits_by_agent()
+    for commits in by_agent.values():
+        assert [step for step, _ in commits] == list(range(1, len(commits) + 1))
+        epochs = [epoch for _, epoch in commits]
+        assert epochs == sorted(epochs), f"turns of epochs {epochs}"
+    open_turns = journal.steps - journal.committed
+    assert 0 <= open_turns <= len(by_agent), f"{journal.steps} bought for {journal.committed} turns"
+    if isinstance(journal, TeamGateway) and journal.team.strategy is Strategy.DIRECTOR:
+        is_open = bool(journal.tasked)
+        assert journal.answered + is_open == len(journal.given), "a task was lost, or answered twice"
     assert journal.taken == journal.acknowledged[: len(journal.taken)]
     if stop_reason is StopReason.GOAL_REACHED:
         assert journal.inbox == [], f"completed with messages {journal.inbox} that nobody answered"
@@ -173,7 +184,8 @@ def check_rest(world: World) -> None:
         may_pause = {*LIMIT_STOPS, StopReason.APPROVAL_EXPIRED}
         assert phase is not Phase.PAUSED or world.status.stop_reason in may_pause, "nobody wanted it to pause"
     assert [pod.name for pod in world.pods.values() if not pod.is_ended] == []
-    assert len(world.pods) <= 1, f"pods {list(world.pods)} are left"
+    left = Counter(pod.agent for pod in world.pods.values())
+    assert max(left.values(), default=0) <= 1, f"pods {list(world.pods)} are left"
     if phase is Phase.IDLE:
         assert world.journal.inbox == []
     if phase is Phase.WAITING:

@@ -4,9 +4,10 @@ import os
 
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, run_state_machine_as_test
 
-from tests.scenario.machine import Life
+from tests.scenario.machine import TEAMS, Life
 
 PROFILES = {
     "ci": settings(max_examples=50, stateful_step_count=100, derandomize=True, deadline=None, database=None),
@@ -22,3 +23,18 @@ PROFILE = PROFILES[os.environ.get("AGENTSESSIONS_LIVES", "ci")]
 @pytest.mark.timeout(3600)
 def test_any_life_keeps_every_promise_and_comes_to_rest() -> None:
     run_state_machine_as_test(Life, settings=PROFILE)
+
+
+class TeamLife(Life):
+    """A session with several agents, and all that may happen to it."""
+
+    @initialize(kind=st.sampled_from(sorted(TEAMS)), stages=st.integers(0, 12))
+    def create(self, kind: str, stages: int) -> None:
+        self.create_one(kind, stages)
+
+
+@pytest.mark.requirement("AG-3")
+@pytest.mark.requirement("LIFE-11")
+@pytest.mark.timeout(3600)
+def test_any_life_of_several_agents_keeps_every_promise_and_comes_to_rest() -> None:
+    run_state_machine_as_test(TeamLife, settings=PROFILE)

@@ -24,6 +24,7 @@ from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalV
 from agentsessions.lifecycle.phases import TERMINAL
 from tests.builders import SESSION_UID, T0
 from tests.scenario.gateway import TURNS, Gateway
+from tests.scenario.team_gateway import TeamGateway
 
 MOST_DECISIONS = 8
 """In one pass, as the controller allows."""
@@ -94,8 +95,10 @@ class World:
     """Time of the present phase in which the gateway could not be reached."""
 
     @cached_property
-    def journal(self) -> Gateway:
+    def journal(self) -> Gateway | TeamGateway:
         """The gateway."""
+        if "coordination" in self.spec:
+            return TeamGateway(self.read_spec(), self.status, self.now, max(self.turns // 4, 1))
         return Gateway(self.read_spec(), self.status, self.now, self.turns)
 
     def read_spec(self) -> SessionSpec:
@@ -180,7 +183,7 @@ class World:
         return replace(facts, pods=(*facts.pods, *(self._make_pod(pod) for pod in wanted)))
 
     def _make_pod(self, wanted: PodWanted) -> PodView:
-        epoch, taken = wanted.epoch, {pod.epoch: pod for pod in self.pods.values()}
+        epoch, taken = wanted.epoch, {pod.epoch: pod for pod in self.pods.values() if pod.agent == wanted.agent}
         while epoch in taken:
             if not taken[epoch].is_deleting:
                 return taken[epoch]  # made by an earlier pass
@@ -188,7 +191,7 @@ class World:
         self.pods_made += 1
         pod = PodView(
             namespace="team",
-            name=f"rows-{epoch}",
+            name=f"{wanted.agent}-{epoch}",
             uid=f"uid-{self.pods_made}",
             session_uid=SESSION_UID,
             agent=wanted.agent,

@@ -30,7 +30,7 @@ class Closing(ApiModel):
     pod_uid: str = Field(alias="podUID")
     """Its pod."""
     outcome: Outcome
-    """final, idle, waiting or error (never continue)."""
+    """final, idle, handoff, waiting or error (never continue)."""
     code: ErrorCode | None = None
     """With error: its class."""
     message: str | None = None
@@ -50,6 +50,22 @@ class Seal(ApiModel):
     """When (UTC)."""
     problem: str = ""
     """What does not fit; empty when the chain is sound."""
+
+
+class AgentLevel(ApiModel):
+    """How one agent among several stands."""
+
+    name: str
+    is_due: bool
+    """Whether it has something to do now, and so is to have a pod."""
+    epoch_turns: int = 0
+    """Turns that its newest fenced epoch committed."""
+    closing: Closing | None = None
+    """Closing record of its newest fenced epoch."""
+    steps: int = 0
+    """Model answers bought for it."""
+    tokens: int = 0
+    """Tokens, in and out, of these answers."""
 
 
 class Level(ApiModel):
@@ -94,6 +110,8 @@ class Level(ApiModel):
     """Closing record of the newest fenced epoch."""
     approval_pending: list[ApprovalRequest] = Field(default_factory=list)
     """Calls that wait for a person, oldest first; of very many the first ones."""
+    agents: tuple[AgentLevel, ...] = ()
+    """Of a session with several agents: each of them, in the order of the spec."""
     result: str | None = None
     """First 4 KiB of the last answer without tool calls; None before the first."""
     result_truncated: bool = False

@@ -140,6 +140,7 @@ class RefusalCode(StrEnum):
     STALE_EPOCH = "stale_epoch"
     SESSION_FINISHED = "session_finished"
     SESSION_CANCELLED = "session_cancelled"
+    SESSION_PAUSED = "session_paused"
     NOTHING_TO_PLAY = "nothing_to_play"
     TURN_MISMATCH = "turn_mismatch"
     UNKNOWN_CALL = "unknown_call"
@@ -149,7 +150,9 @@ class RefusalCode(StrEnum):
     COST_LIMIT = "cost_limit"
 
 
-FENCE_CODES: Final = frozenset({RefusalCode.STALE_EPOCH, RefusalCode.SESSION_FINISHED, RefusalCode.SESSION_CANCELLED})
+FENCE_CODES: Final = frozenset({
+    RefusalCode.STALE_EPOCH, RefusalCode.SESSION_FINISHED, RefusalCode.SESSION_CANCELLED, RefusalCode.SESSION_PAUSED,
+})  # fmt: skip
 """The pod must end."""
 LIMIT_CODES: Final = {
     LimitName.STEPS: RefusalCode.STEP_LIMIT,

@@ -43,6 +43,9 @@ class Outcome(StrEnum):
     ERROR = "error"
     WAITING = "waiting"
     """A call of the turn waits for a person: the epoch ends, the turn stays open for the next one."""
+    HANDOFF = "handoff"
+    """The work goes on with another agent: this one answered its part, or passed the conversation on. Only the gateway
+    says so."""
 
 
 class SideEffect(StrEnum):

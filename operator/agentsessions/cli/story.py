@@ -66,6 +66,8 @@ class Story:
     def message(self, event: Event) -> None:
         """Somebody said something."""
         who = str(event.body.get("actor") or event.body.get("role") or "user")
+        if event.agent and "actor" not in event.body:  # by another agent of the session
+            who = f"to {event.agent}"
         self._block(f"{one_line(who)}: ", event.text, "cyan", is_whole=True)
 
     def thinking(self, event: Event) -> None:

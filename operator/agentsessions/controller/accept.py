@@ -42,6 +42,7 @@ from agentsessions.engine.resources import CONFIG_MAP, resource_path
 from agentsessions.lifecycle.coherence import find_contradiction
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import Acceptance, SessionView
+from agentsessions.lifecycle.teams import find_cycle
 
 
 class Acceptor:
@@ -202,7 +203,8 @@ def check_spec(spec: SessionSpec) -> None:
     """Refuse what neither the schema nor its rules can see.
 
     Raises:
-        RefusedError: It contradicts its type or mode, a context is too large, or resources contradict each other.
+        RefusedError: It contradicts its type or mode, a context is too large, resources contradict each other, or
+            agents wait for each other.
     """
     problem = find_contradiction(spec)
     if problem is not None:
@@ -213,6 +215,13 @@ def check_spec(spec: SessionSpec) -> None:
         raise _too_large("spec.context.json", size, MAX_CONTEXT_BYTES)
     for agent in spec.agents or ():
         _check_resources(agent)
+    cycle = find_cycle(spec.agents or ())
+    if cycle is not None:
+        raise RefusedError(
+            Reason.INVALID_SPEC,
+            f"spec.agents[].dependsOn goes in a circle: {' waits for '.join((*cycle, cycle[0]))}; create the session "
+            "with one of these taken out",
+        )
 
 
 def check_offer(agent: Agent, offered: ModelProviderSpec, limits: EffectiveLimits) -> None:

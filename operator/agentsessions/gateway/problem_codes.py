@@ -186,6 +186,12 @@ REFUSALS: Final[Mapping[RefusalCode, Kind]] = {
     ),
     RefusalCode.SESSION_FINISHED: Kind(412, "Session is over", "The session is finished or deleted.", _GONE),
     RefusalCode.SESSION_CANCELLED: Kind(412, "Session is cancelled", "A person cancelled the session.", _GONE),
+    RefusalCode.SESSION_PAUSED: Kind(
+        412,
+        "Session is paused",
+        "The session pauses, and a call waits for another agent.",
+        "The pod must end; the call is taken up when the session goes on.",
+    ),
     RefusalCode.NOTHING_TO_PLAY: Kind(412, "No turn to play", "No turn of the agent is open.", "Ask for the turn."),
     RefusalCode.TURN_MISMATCH: Kind(412, "Not the open turn", "Another turn is open.", "Ask for the turn."),
     RefusalCode.UNKNOWN_CALL: Kind(404, "No such tool call", "The model asked for no such call.", "Ask for the turn."),

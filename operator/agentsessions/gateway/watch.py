@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from agentsessions.api.names import GROUP, VERSION
 from agentsessions.api.reasons import ConditionType
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1.status import AgentStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import NotFound
 from agentsessions.engine.informer import Informer
@@ -27,12 +29,15 @@ from agentsessions.gateway import metrics
 from agentsessions.gateway.manifests import ManifestActs
 from agentsessions.gateway.retention import ANNOTATION
 from agentsessions.gateway.templates import Merger
-from agentsessions.journal import lists
+from agentsessions.journal import lists, spared
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
+from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.situation import EpochState
+from agentsessions.lifecycle.teams import Team, team_of
 
 log = structlog.get_logger(__name__)
 
@@ -199,6 +204,17 @@ class SessionWatch:
                     pod=agent.pod_uid,
                 )
             fenced[agent.name] = (agent.epoch, agent.pod_uid)
+        await self._spare(view)
+
+    async def _spare(self, view: SessionView) -> None:
+        """Let a session go on without the agents that the operator gave up."""
+        team = team_of(view.spec)
+        failed = [agent for agent in view.status.agents or () if agent.state == EpochState.FAILED.value]
+        if team is None:
+            return
+        words = view.status.error.message if view.status.error else "it could not go on"
+        for agent in failed:
+            await self._store.write(partial(_spare, uid=view.uid, agent=agent, team=team, words=words))
 
     def _check_ready(self) -> None:
         if not self._first:
@@ -264,6 +280,10 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         anchor_head=status.journal.head if status.journal else 0,
         anchor_digest=status.journal.digest if status.journal else "",
     )
+
+
+def _spare(work: Work, *, uid: str, agent: AgentStatus, team: Team, words: str) -> None:
+    spared.spare(work, uid, agent.name, agent.epoch, team, words)
 
 
 async def _wait_for_nothing(uid: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from agentsessions.journal.acts import Act, AuditCheck, AuditRecord, Door, SealedRecord, Verdict, audit_hash
-from agentsessions.journal.tables import audit, audit_head, audit_pending
+from agentsessions.journal.audit_tables import audit, audit_head, audit_pending
 from agentsessions.journal.writer import Work
 
 GRACE: Final = timedelta(seconds=30)

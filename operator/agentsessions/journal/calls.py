@@ -21,7 +21,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
 from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import compaction, failures, fences, limits, sessions, turns
+from agentsessions.journal import compaction, failures, fences, limits, parts, sessions, turns
 from agentsessions.journal.answers import Answer, read_answer
 from agentsessions.journal.charges import (
     CallState,
@@ -298,7 +298,7 @@ def settle(
     if row["state"] != CallState.OPEN:
         raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
     ledger = Ledger(work, pod.session_uid)
-    answer = read_answer(completion, id_prefix=f"call_{row['round']}_{row['step']}")
+    answer = read_answer(completion, id_prefix=_prefix_of(work, row))
     if spent is None:
         spent, estimated = estimated_usage(row, answer.message_bytes), True
     if answer.finish_reason == "length" and row["capped_by"] is not None:
@@ -320,6 +320,13 @@ def settle(
         return Settled(answer.relayed, _refuse(ledger, denial))
     ledger.save()
     return Settled(answer.relayed)
+
+
+def _prefix_of(work: Work, row: RowMapping) -> str:
+    """Return how the ids of an answer's calls begin: unlike all others in its conversation, which agents may share."""
+    is_one_of_several = parts.find(work.conn, row["session_uid"], row["agent"]) is not None
+    agent = f"{row['agent']}_" if is_one_of_several else ""
+    return f"call_{agent}{row['round']}_{row['step']}"
 
 
 def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, bindparam, select, update
 
 from agentsessions.api.v1alpha1.provider import ModelPrices
-from agentsessions.journal import limits
+from agentsessions.journal import limits, parts
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import TokenUsage
@@ -56,6 +56,7 @@ def place_of(row: Any) -> Place:
 def charge(ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool, now: datetime) -> dict[str, Any]:
     """Count what a purchase used, and return what its row must say of it."""
     cost = cost_of(row, spent)
+    parts.count(ledger, row["agent"], spent.input_tokens + spent.output_tokens)
     ledger.count(steps=1, input_tokens=spent.input_tokens, output_tokens=spent.output_tokens, cost_micro_usd=cost or 0)
     return {
         "input_tokens": spent.input_tokens,

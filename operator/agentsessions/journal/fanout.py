@@ -15,8 +15,8 @@ import psycopg
 import structlog
 from sqlalchemy import URL, Connection, bindparam, func, select, text
 
+from agentsessions.journal.audit_tables import changes
 from agentsessions.journal.refusals import StoreUnavailable
-from agentsessions.journal.tables import changes
 
 log = structlog.get_logger(__name__)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final, Self, assert_never
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, exists, select, true
 
 from agentsessions.journal.entries import EntryRow, EntryType
+from agentsessions.journal.handoffs import is_shared
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.revisions import revise
 from agentsessions.journal.rows import MessageRole, PinnedTurn
@@ -80,10 +81,13 @@ def read_conversation(
     conn: Connection, session_uid: str, agent: str, round_: int, through_seq: int, max_messages: int | None = None
 ) -> Conversation:
     """Return what an agent's turn starts from, when it was pinned at `through_seq`; at most so many messages."""
-    steps = select(turns.c.answer_step).where(
+    # Once a conversation has changed hands, all agents go on with the same one.
+    said_by = true() if is_shared(conn, session_uid) else entries.c.agent == agent
+    is_committed = exists().where(
         turns.c.session_uid == session_uid,
-        turns.c.agent == agent,
+        turns.c.agent == entries.c.agent,
         turns.c.round == round_,
+        turns.c.answer_step == entries.c.step,
         turns.c.closed_seq <= through_seq,
     )
     rows = conn.execute(
@@ -92,17 +96,16 @@ def read_conversation(
             entries.c.session_uid == session_uid,
             entries.c.seq <= through_seq,
             entries.c.type.in_(_ITEM_TYPES),
-            (entries.c.agent == "")  # the goal
-            | (
-                (entries.c.agent == agent)
-                & (entries.c.round == round_)
-                & ((entries.c.step == 0) | entries.c.step.in_(steps))
-            ),
+            _is_goal() | (said_by & (entries.c.round == round_) & ((entries.c.step == 0) | is_committed)),
         )
         .order_by(entries.c.seq)
     )
     said = condense(list(revise(conn, session_uid, map(to_entry, rows.mappings()))))
     return said if max_messages is None else said.newest(max_messages)
+
+
+def _is_goal() -> ColumnElement[bool]:
+    return (entries.c.agent == "") & (entries.c.type == EntryType.MESSAGE)
 
 
 def condense(said: Sequence[EntryRow]) -> Conversation:
@@ -116,7 +119,8 @@ def condense(said: Sequence[EntryRow]) -> Conversation:
 
 def build_items(conversation: Iterable[EntryRow]) -> list[dict[str, Any]]:
     """Return the items of entries in order of seq; entries of one step must follow each other."""
-    return [item for _, step in groupby(conversation, key=lambda entry: entry.step) for item in _items_of(list(step))]
+    steps = groupby(conversation, key=lambda entry: (entry.agent if entry.step else "", entry.step))
+    return [item for _, step in steps for item in _items_of(list(step))]
 
 
 def _items_of(step: list[EntryRow]) -> Iterator[dict[str, Any]]:

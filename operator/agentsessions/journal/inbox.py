@@ -9,7 +9,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, select, update
 
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
@@ -107,7 +107,7 @@ def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
 def _is_done(work: Work, row: SessionRow) -> bool:
     """Return whether nobody would take a message any more, although the phase does not say so yet."""
     outcomes = work.conn.scalars(
-        select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.epoch)
+        select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.fenced_at, epochs.c.epoch)
     ).all()
     if Outcome.FINAL.value in outcomes:
         return True
@@ -186,12 +186,10 @@ def answering(message: Any) -> tuple[ColumnElement[bool], ...]:
     Args:
         message: The message's row, or the columns of the inbox.
     """
-    took_it = and_(turns.c.round == message.round, turns.c.k >= message.k)
     return (
         turns.c.session_uid == message.session_uid,
-        turns.c.agent == message.agent,
         turns.c.outcome.in_(TEXT_OUTCOMES),
-        or_(turns.c.round > message.round, took_it),
+        turns.c.closed_seq > message.entry_seq,  # by whichever agent has the conversation then
     )
 
 

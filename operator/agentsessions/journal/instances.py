@@ -8,7 +8,7 @@ that was only frozen finds its purchases over: they are charged, once, and their
 from sqlalchemy import delete, insert, select, update
 
 from agentsessions.journal import failures
-from agentsessions.journal.tables import instances
+from agentsessions.journal.audit_tables import instances
 from agentsessions.journal.writer import Work
 
 

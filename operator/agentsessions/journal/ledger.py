@@ -63,6 +63,11 @@ class Ledger:
         self._new: list[EntryRow] = []
 
     @property
+    def work(self) -> Work:
+        """The job's."""
+        return self._work
+
+    @property
     def session_uid(self) -> str:
         """Whose chain it is."""
         return self._uid

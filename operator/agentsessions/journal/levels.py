@@ -4,16 +4,14 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from agentsessions.api.levels import Closing, Level, Seal
+from agentsessions.api.levels import Level, Seal
 from agentsessions.api.names import MAX_RESULT_BYTES
-from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
-from agentsessions.api.wire import Outcome
-from agentsessions.journal import approvals
+from agentsessions.journal import agent_levels, approvals
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
-from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, seals, sessions, usage
+from agentsessions.journal.tables import entries, inbox, model_calls, rounds, seals, sessions, usage
 from agentsessions.journal.violations import read_violations
 from agentsessions.lifecycle.phases import TERMINAL
 
@@ -52,31 +50,18 @@ def read_open_levels(conn: Connection) -> list[Level]:
 
 
 def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
-    newest = (
-        select(epochs.c.session_uid, func.max(epochs.c.epoch).label("epoch")).group_by(epochs.c.session_uid).subquery()
-    )
     query = (
         select(
             sessions.c.namespace,
             sessions.c.name,
             usage,
             _OPEN_CALLS.label("open_calls"),
-            epochs.c.agent,
-            epochs.c.epoch,
-            epochs.c.pod_uid,
-            epochs.c.turns.label("epoch_turns"),
-            epochs.c.outcome,
-            epochs.c.code,
-            epochs.c.message,
-            epochs.c.retry_at,
             entries.c.body.label("result"),
             _INBOX_PENDING.label("inbox_pending"),
             *_ROUND,
             *_SEAL,
         )
         .join(usage, usage.c.session_uid == sessions.c.uid)
-        .outerjoin(newest, newest.c.session_uid == sessions.c.uid)
-        .outerjoin(epochs, and_(epochs.c.session_uid == sessions.c.uid, epochs.c.epoch == newest.c.epoch))
         .outerjoin(entries, and_(entries.c.session_uid == sessions.c.uid, entries.c.seq == usage.c.result_seq))
         .outerjoin(rounds, rounds.c.session_uid == sessions.c.uid)
         .outerjoin(seals, seals.c.session_uid == sessions.c.uid)
@@ -85,13 +70,16 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
     )
     asked = select(sessions.c.uid).where(condition)
     pending, violations = approvals.read_pending(conn, asked), read_violations(conn, asked)
-    return [
-        _to_level(row, pending.get(row["session_uid"], []), violations.get(row["session_uid"]))
-        for row in conn.execute(query).mappings()
-    ]
+    agents = agent_levels.read(conn, condition)
+    found = []
+    for row in conn.execute(query).mappings():
+        uid = row["session_uid"]
+        found.append(_to_level(row, agents.get(uid, []), pending.get(uid, []), violations.get(uid)))
+    return found
 
 
-def _to_level(row: Any, pending: list[ApprovalRequest], violations: str | None) -> Level:
+def _to_level(row: Any, agents: list[Any], pending: list[ApprovalRequest], violations: str | None) -> Level:
+    only = agents[0] if len(agents) == 1 else {}
     text = row["result"]["text"] if row["result"] else None
     if text is not None and violations is not None:
         text = f"{violations}\n\n{text}"  # in front: what is cut off is the end
@@ -109,7 +97,7 @@ def _to_level(row: Any, pending: list[ApprovalRequest], violations: str | None) 
         cost_micro_usd=row["cost_micro_usd"],
         open_calls=row["open_calls"],
         turns=row["turns"],
-        epoch_turns=row["epoch_turns"] or 0,
+        epoch_turns=only.get("turns", 0),
         inbox_pending=row["inbox_pending"],
         idle_seconds=row["idle_milliseconds"] // 1000,
         idle_since=row["idle_since"],
@@ -117,7 +105,8 @@ def _to_level(row: Any, pending: list[ApprovalRequest], violations: str | None) 
         seal=_seal(row),
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
-        closing=_closing(row),
+        closing=agent_levels.to_closing(only),
+        agents=tuple(map(agent_levels.to_level, agents)) if len(agents) > 1 else (),
         approval_pending=pending,
         result=result,
         result_truncated=is_truncated,
@@ -140,20 +129,6 @@ def _seal(row: Any) -> Seal | None:
         return None
     return Seal(
         head=row["seal_head"], digest=row["seal_digest"], sealed_at=row["seal_sealed_at"], problem=row["seal_problem"]
-    )
-
-
-def _closing(row: Any) -> Closing | None:
-    if row["outcome"] is None:
-        return None
-    return Closing(
-        agent=row["agent"],
-        epoch=row["epoch"],
-        pod_uid=row["pod_uid"],
-        outcome=Outcome(row["outcome"]),
-        code=ErrorCode(row["code"]) if row["code"] else None,
-        message=row["message"],
-        retry_at=row["retry_at"],
     )
 
 

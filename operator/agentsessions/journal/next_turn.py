@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, select
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal import inbox, replays, rounds
+from agentsessions.journal import handoffs, inbox, parts, replays, rounds
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import GoalMissing
 from agentsessions.journal.rows import Course, PodIdentity, Schedule
@@ -52,7 +52,9 @@ def find_next(
     replay = replays.find(work.conn, pod.session_uid)
     if replay is not None:
         return _find_in_replay(work, pod, replay, newest)
-    queued = inbox.count_queued(work.conn, pod.session_uid)
+    queued = count_queued(work, pod, course)
+    if (newest is None or newest["outcome"] == Outcome.HANDOFF) and handoffs.has_been_called(work.conn, pod):
+        return Begin(1, 1) if newest is None else Begin(newest["round"], newest["k"] + 1)
     if newest is None:
         return _find_first(work, pod, course, queued, fenced_at)
     return _find_behind(work, newest, course, queued)
@@ -65,9 +67,15 @@ def _find_behind(work: Work, newest: RowMapping, course: Course, queued: int) ->
         return _find_in_rounds(work, newest, course.schedule, queued)
     if queued:
         return Begin(newest["round"], newest["k"] + 1)
-    if not course.is_open:
-        return None
-    return _wait_for_message(newest["round"], newest["k"] + 1, work.now - newest["closed_at"], course)
+    waited = work.now - newest["closed_at"]
+    return _wait_for_message(newest["round"], newest["k"] + 1, waited, course) if course.is_open else None
+
+
+def count_queued(work: Work, pod: PodIdentity, course: Course) -> int:
+    """Return how many messages wait for the pod's agent to begin a turn."""
+    if not parts.listens(work.conn, pod, course.team):
+        return 0
+    return inbox.count_queued(work.conn, pod.session_uid)
 
 
 def _find_in_replay(work: Work, pod: PodIdentity, replay: replays.Replay, newest: RowMapping | None) -> Begin | None:
@@ -114,8 +122,10 @@ def _find_in_rounds(work: Work, newest: RowMapping, schedule: Schedule, queued: 
 
 def has_more(work: Work, pod: PodIdentity, course: Course) -> bool:
     """Return whether a session goes on after a text that it just answered."""
-    if course.is_open or inbox.count_queued(work.conn, pod.session_uid):
+    if count_queued(work, pod, course):
         return True
+    if course.is_open:
+        return parts.listens(work.conn, pod, course.team)
     if course.schedule is None:
         return False
     return rounds.look_ahead(work, pod.session_uid, course.schedule).due_at is not None

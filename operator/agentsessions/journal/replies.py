@@ -56,7 +56,7 @@ def find_reply(conn: Connection, session_uid: str, message_id: str) -> Reply:
 
 def _find_turn(conn: Connection, sent: Any) -> Any:
     """Return the first turn with or after the one that took the message which ended with a text."""
-    query = select(turns).where(*answering(sent)).order_by(turns.c.round, turns.c.k)
+    query = select(turns).where(*answering(sent)).order_by(turns.c.closed_seq)
     return conn.execute(query.limit(1)).one_or_none()
 
 

@@ -6,7 +6,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
-from agentsessions.journal.tables import metadata, sessions
+from agentsessions.journal.schema import metadata
+from agentsessions.journal.tables import sessions
 from agentsessions.journal.writer import Work
 
 _CHILDREN: Final = tuple(

@@ -10,6 +10,7 @@ from agentsessions.api.v1alpha1.provider import ModelPrices
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.refusals import LimitReached
+from agentsessions.lifecycle.teams import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,8 @@ class Course:
     """Most messages in the history of a turn; None: all."""
     schedule: Schedule | None = None
     """With it the session runs its goal in rounds."""
+    team: Team | None = None
+    """With it the session has several agents."""
 
 
 class MessageRole(StrEnum):

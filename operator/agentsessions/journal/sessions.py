@@ -14,6 +14,7 @@ from agentsessions.api.names import DEFAULT_AGENT
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.journal import parts
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, to_usage
 from agentsessions.journal.refusals import UnknownSession
@@ -41,6 +42,7 @@ def put_session(work: Work, row: SessionRow) -> None:
     if stored is None:
         work.conn.execute(insert(sessions).values(columns))
         work.conn.execute(insert(usage).values(session_uid=row.uid, digest="", has_goal=False))
+        parts.enter(work, row.uid, row.spec)
     else:
         before = _to_columns(stored)
         changed = {name: value for name, value in columns.items() if value != before[name]}

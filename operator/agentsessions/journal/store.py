@@ -18,6 +18,7 @@ from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
 from agentsessions.journal import (
     calls,
+    depth,
     failures,
     fences,
     history,
@@ -199,7 +200,7 @@ class Store:
         found = await self.write(lambda work: turns.pin(work, pod, course, may_begin=may_begin))
         if isinstance(found, turns.Waiting):
             raise NothingYet(found.round, found.k, found.seconds)
-        if found is Outcome.FINAL:
+        if found is Outcome.FINAL or found is Outcome.HANDOFF:
             raise AgentDone(f"agent {pod.agent} of {pod.namespace}/{pod.name} gave its final answer")
         if found is Outcome.IDLE:
             raise AgentIdle(f"agent {pod.agent} of {pod.namespace}/{pod.name} has nothing to do for now")
@@ -287,9 +288,9 @@ class Store:
         """
         await self.write(lambda work: failures.break_off(work, call_id, code, message, received))
 
-    async def original_call_ids(self, session_uid: str, agent: str) -> dict[str, str]:
+    async def original_call_ids(self, session_uid: str) -> dict[str, str]:
         """Return the provider's id of each call id of ours."""
-        return await self.read(_read_original_ids, session_uid, agent)
+        return await self.read(_read_original_ids, session_uid)
 
     async def recover(self) -> int:
         """Charge in full what was under way when the process died; return how many calls. Once, before serving.
@@ -308,7 +309,7 @@ class Store:
         Raises:
             StaleEpoch, NothingToPlay, UnknownCall.
         """
-        return await self.write(lambda work: tools.begin(work, pod, begin, ruling))
+        return await self.write(lambda work: depth.begin(work, pod, begin, ruling))
 
     async def settle_tool(self, pod: PodIdentity, settle: ToolSettle, *, is_own: bool = False) -> None:
         """Record a tool's result; the first report stands. `is_own`: the gateway itself ran it.
@@ -359,10 +360,8 @@ def _read_entries(conn: Connection, session_uid: str, after: int, limit: int) ->
     return [to_entry(row) for row in conn.execute(query.order_by(entries.c.seq).limit(limit)).mappings()]
 
 
-def _read_original_ids(conn: Connection, session_uid: str, agent: str) -> dict[str, str]:
-    query = select(tool_calls.c.call_id, tool_calls.c.original_id).where(
-        tool_calls.c.session_uid == session_uid, tool_calls.c.agent == agent
-    )
+def _read_original_ids(conn: Connection, session_uid: str) -> dict[str, str]:
+    query = select(tool_calls.c.call_id, tool_calls.c.original_id).where(tool_calls.c.session_uid == session_uid)
     return {row.call_id: row.original_id for row in conn.execute(query)}
 
 

@@ -1,6 +1,6 @@
-"""Tables of the journal, for SQLite and PostgreSQL alike. `migrations/` creates them; a test compares the two."""
+"""Tables of what sessions did, for SQLite and PostgreSQL alike. `migrations/` creates them; a test compares the two."""
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     JSON,
@@ -8,10 +8,8 @@ from sqlalchemy import (
     Boolean,
     Column,
     Date,
-    ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     UniqueConstraint,
@@ -19,24 +17,7 @@ from sqlalchemy import (
 )
 
 from agentsessions.journal.columns import RowId, Text, UtcDateTime
-
-metadata: Final = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _session_key(**options: Any) -> Column[str]:
-    return Column("session_uid", String(64), ForeignKey("sessions.uid"), nullable=False, **options)
-
+from agentsessions.journal.schema import count, metadata, session_key
 
 sessions: Final = Table(
     "sessions",
@@ -90,7 +71,7 @@ Index("ix_sessions_list", *(sessions.c[name] for name in _LISTED))
 session_labels: Final = Table(
     "session_labels",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("key", String(317), primary_key=True),
     Column("value", String(63), nullable=False),
     Index(None, "key", "value", "session_uid"),
@@ -100,23 +81,23 @@ session_labels: Final = Table(
 usage: Final = Table(
     "usage",
     metadata,
-    _session_key(primary_key=True),
-    _count("head"),
+    session_key(primary_key=True),
+    count("head"),
     Column("digest", String(64), nullable=False, server_default=""),
     Column("last_at", UtcDateTime),
-    _count("steps"),
-    _count("input_tokens"),
-    _count("output_tokens"),
-    _count("tool_calls"),
-    _count("cost_micro_usd"),
-    _count("turns"),
+    count("steps"),
+    count("input_tokens"),
+    count("output_tokens"),
+    count("tool_calls"),
+    count("cost_micro_usd"),
+    count("turns"),
     Column("has_goal", Boolean, nullable=False),
     Column("limit_reached", String(63)),
     Column("limit_message", Text),
     Column("limit_needed", BigInteger),
     Column("result_seq", BigInteger),
     Column("idle_since", UtcDateTime),
-    _count("idle_milliseconds"),
+    count("idle_milliseconds"),
     Index(None, "last_at", "session_uid"),
 )
 """Head of each session's chain and its counters: one small row, because each write changes it."""
@@ -124,7 +105,7 @@ usage: Final = Table(
 entries: Final = Table(
     "entries",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("agent", String(63), nullable=False),
     Column("epoch", Integer, nullable=False),
@@ -144,12 +125,12 @@ entries: Final = Table(
 epochs: Final = Table(
     "epochs",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("agent", String(63), primary_key=True),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("pod_uid", String(64), nullable=False, unique=True),
     Column("fenced_at", UtcDateTime, nullable=False),
-    _count("turns"),
+    count("turns"),
     Column("outcome", String(63)),
     Column("code", String(63)),
     Column("message", Text),
@@ -160,7 +141,7 @@ epochs: Final = Table(
 turns: Final = Table(
     "turns",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("agent", String(63), primary_key=True),
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("k", Integer, primary_key=True, autoincrement=False),
@@ -179,7 +160,7 @@ kind compact, is the last entry that its summary stands for."""
 inbox: Final = Table(
     "inbox",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
     Column("id", String(64), nullable=False, unique=True),
     Column("idempotency_key", String(256)),
@@ -204,17 +185,45 @@ inbox: Final = Table(
 """Messages to a session, in order, as they are now; `agent` and what follows name the turn that took it. A deleted one
 has no content any more, and keeps its idempotency key."""
 
+parts: Final = Table(
+    "parts",
+    metadata,
+    session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("is_due", Boolean, nullable=False),
+    Column("has_floor", Boolean, nullable=False),
+    Column("answer_seq", BigInteger),
+    count("steps"),
+    count("tokens"),
+)
+"""Agents of sessions that have several, and what each has to do; `answer_seq` is the entry with its part's answer."""
+
+handoffs: Final = Table(
+    "handoffs",
+    metadata,
+    session_key(primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sender", String(63), nullable=False),
+    Column("call_id", String(128), nullable=False),
+    Column("receiver", String(63), nullable=False),
+    Column("is_task", Boolean, nullable=False),
+    Column("answered_at", UtcDateTime),
+    UniqueConstraint("session_uid", "sender", "call_id"),
+)
+"""Work that one agent passed to another by a call: the conversation, or a task whose answer is the call's result."""
+
 rounds: Final = Table(
     "rounds",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("anchor_at", UtcDateTime, nullable=False),
     Column("number", Integer, nullable=False),
     Column("is_complete", Boolean, nullable=False),
     Column("next_number", Integer, nullable=False),
     Column("next_at", UtcDateTime),
-    _count("completed"),
-    _count("missed"),
+    count("completed"),
+    count("missed"),
 )
 """Where each session of type Metrics is in its schedule. Only the newest round is here: the others are entries."""
 
@@ -222,7 +231,7 @@ model_calls: Final = Table(
     "model_calls",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    _session_key(),
+    session_key(),
     Column("agent", String(63), nullable=False),
     Column("round", Integer, nullable=False),
     Column("k", Integer, nullable=False),
@@ -263,7 +272,7 @@ model_calls: Final = Table(
 tool_calls: Final = Table(
     "tool_calls",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("agent", String(63), primary_key=True),
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("call_id", String(128), primary_key=True),
@@ -284,7 +293,7 @@ tool_calls: Final = Table(
 seals: Final = Table(
     "seals",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("head", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("problem", Text, nullable=False),
@@ -294,7 +303,7 @@ seals: Final = Table(
 tool_pins: Final = Table(
     "tool_pins",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("agent", String(63), primary_key=True),
     Column("server", String(253), primary_key=True),
     Column("tools", JSON, nullable=False),
@@ -303,7 +312,7 @@ tool_pins: Final = Table(
 approvals: Final = Table(
     "approvals",
     metadata,
-    _session_key(primary_key=True),
+    session_key(primary_key=True),
     Column("agent", String(63), primary_key=True),
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("call_id", String(128), primary_key=True),
@@ -326,73 +335,7 @@ spending: Final = Table(
     metadata,
     Column("namespace", String(63), primary_key=True),
     Column("day", Date, primary_key=True),
-    _count("tokens"),
-    _count("cost_micro_usd"),
+    count("tokens"),
+    count("cost_micro_usd"),
 )
 """What each namespace was charged on a UTC day: counted, as a call that is bought again overwrites its own row."""
-
-audit: Final = Table(
-    "audit",
-    metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("act", String(63), nullable=False),
-    Column("by", String(16), nullable=False),
-    Column("outcome", String(16), nullable=False),
-    Column("code", String(63), nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("actor_uid", Text, nullable=False),
-    Column("namespace", String(63), nullable=False),
-    Column("namespace_uid", String(64), nullable=False),
-    Column("session_uid", String(64), nullable=False),
-    Column("session_name", String(253), nullable=False),
-    Column("request_id", String(128), nullable=False),
-    Column("generation", BigInteger),
-    Column("field_manager", Text, nullable=False),
-    Column("detail", JSON, nullable=False),
-    Column("once", String(96), unique=True),
-    Column("previous_hash", String(64), nullable=False),
-    Column("hash", String(64), nullable=False),
-    Index(None, "namespace", "number"),
-    Index(None, "session_uid", "generation"),
-    Index(None, "actor", "number"),
-    Index(None, "at"),
-)
-"""Who did what, append-only: one chain over all of it. `once` is what may be recorded only once."""
-
-audit_head: Final = Table(
-    "audit_head",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("number", BigInteger, nullable=False),
-    Column("digest", String(64), nullable=False),
-)
-"""Where the audit's chain ends: one row, locked by whoever appends."""
-
-audit_pending: Final = Table(
-    "audit_pending",
-    metadata,
-    Column("once", String(96), primary_key=True),
-    Column("session_uid", String(64), nullable=False, index=True),
-    Column("generation", BigInteger),
-    Column("due_at", UtcDateTime, nullable=False, index=True),
-    Column("record", JSON, nullable=False),
-)
-"""Changes of resources that a request of a gateway may be about to record."""
-
-instances: Final = Table(
-    "instances",
-    metadata,
-    Column("id", String(253), primary_key=True),
-    Column("started_at", UtcDateTime, nullable=False),
-    _count("beats"),
-)
-"""Gateways that have a shared journal open. One whose `beats` stand still is gone."""
-
-changes: Final = Table(
-    "changes",
-    metadata,
-    Column("session_uid", String(64), primary_key=True),
-    Column("number", BigInteger, nullable=False, index=True),
-)
-"""Of a shared journal: the commit that touched a session last. Commits are numbered in the order they come."""

@@ -4,7 +4,8 @@
 - An error closes the epoch, not the turn: the next epoch plays it again. So does a call that waits for a person.
 - An error that means a conversation too long is answered by another turn instead; see `compaction`.
 - A final answer closes both, unless the session goes on: then the turn is closed as idle, and the epoch with it only
-  when it has waited long enough for something to do.
+  when it has waited long enough for something to do. Of one agent among several it closes both as handoff, as long as
+  others go on (`parts`, `handoffs`).
 - An epoch that finds its agent done is closed as final too, so that the operator hears of the end whichever pod it
   looks at.
 """
@@ -15,22 +16,32 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import RowMapping, bindparam, insert, select, update
 
-from agentsessions.api.reasons import ErrorCode
+from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import approvals, compaction, fences, inbox, next_turn, replays, rounds
+from agentsessions.journal import approvals, compaction, fences, handoffs, inbox, next_turn, parts, replays, rounds
+from agentsessions.journal.breaks import calls_of, close_to_wait, close_with_error, who
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
 from agentsessions.journal.rows import CommitResult, Course, PinnedTurn, PodIdentity, TurnKind
 from agentsessions.journal.tables import entries, model_calls, tool_calls, turns
 from agentsessions.journal.writer import Work
-from agentsessions.lifecycle.retry import Action, rule_of
+from agentsessions.lifecycle.teams import Team
 
 _TURNS: Final = select(turns).where(turns.c.session_uid == bindparam("uid"), turns.c.agent == bindparam("agent"))
 _NEWEST: Final = _TURNS.order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
-_CLOSED_OTHERWISE: Final = frozenset({(Outcome.IDLE, Outcome.FINAL), (Outcome.FINAL, Outcome.CONTINUE)})
-"""How turns are closed that the pod closes in another way: what goes on after a text, and a replay's last step."""
-_ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
+_CLOSED_OTHERWISE: Final = frozenset({
+    (Outcome.IDLE, Outcome.FINAL),
+    (Outcome.FINAL, Outcome.CONTINUE),
+    (Outcome.HANDOFF, Outcome.FINAL),
+    (Outcome.HANDOFF, Outcome.CONTINUE),
+})  # fmt: skip
+"""How turns are closed that the pod closes in another way: what goes on after a text, with this agent or another, and
+a replay's last step."""
+_LAST: Final = frozenset({Outcome.FINAL, Outcome.HANDOFF})
+"""Outcomes of a turn that close its epoch too."""
+_TASKED: Final = frozenset({Strategy.SEQUENTIAL, Strategy.PARALLEL})
+Closed = Literal[Outcome.FINAL, Outcome.IDLE, Outcome.HANDOFF]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,7 @@ class Waiting:
     seconds: float
 
 
-def pin(
-    work: Work, pod: PodIdentity, course: Course, *, may_begin: bool
-) -> PinnedTurn | Waiting | Literal[Outcome.FINAL, Outcome.IDLE]:
+def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> PinnedTurn | Waiting | Closed:
     """Return the open turn, else pin what comes next, wait for it, or say how the epoch was closed.
 
     Raises:
@@ -70,14 +79,30 @@ def pin(
         return Outcome.FINAL
     if epoch["outcome"] == Outcome.IDLE:
         return Outcome.IDLE
+    if epoch["outcome"] == Outcome.HANDOFF:
+        return Outcome.HANDOFF
     fences.require_open(work, pod)
     if newest is not None and newest["outcome"] is None:
         return _to_pinned(newest)
+    if course.team is not None and not parts.is_due(work.conn, pod):
+        fences.close_epoch(work, pod, fences.Closing(Outcome.HANDOFF))
+        return Outcome.HANDOFF
+    return _go_on(work, pod, newest, course, epoch, may_begin=may_begin)
+
+
+def _go_on(
+    work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, epoch: RowMapping, *, may_begin: bool
+) -> PinnedTurn | Waiting | Closed:
+    """Pin what comes after the newest turn, wait for it, or close the epoch.
+
+    Raises:
+        GoalMissing: There is nothing to answer yet.
+    """
     found = next_turn.find_next(work, pod, newest, course, fenced_at=epoch["fenced_at"])
     if isinstance(found, next_turn.Begin) and may_begin:
         return _pin_next(work, pod, found, course)
     if found is None or (may_begin and isinstance(found, next_turn.Gap) and found.closes):
-        return _close_waiting(work, pod, newest, Outcome.FINAL if found is None else Outcome.IDLE)
+        return _close_waiting(work, pod, newest, course, Outcome.FINAL if found is None else Outcome.IDLE)
     return _wait(work, pod, found, may_begin=may_begin)
 
 
@@ -86,7 +111,8 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
     ledger.end_idle()
     if course.schedule is not None and begin.k == 1:
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
-    inbox.take(work, ledger, pod, begin.round, begin.k)
+    if parts.listens(work.conn, pod, course.team):
+        inbox.take(work, ledger, pod, begin.round, begin.k)
     replays.say(work, ledger, pod, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
@@ -116,17 +142,33 @@ def _wait(work: Work, pod: PodIdentity, found: next_turn.Begin | next_turn.Gap, 
     return Waiting(found.round, found.k, left.total_seconds())
 
 
-def _close_waiting(
-    work: Work, pod: PodIdentity, newest: RowMapping | None, outcome: Literal[Outcome.FINAL, Outcome.IDLE]
-) -> Literal[Outcome.FINAL, Outcome.IDLE]:
+def _close_waiting(work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, asked: Outcome) -> Closed:
     """Close an epoch that has nothing to play; with final the agent's newest turn becomes its last one."""
     ledger = Ledger(work, pod.session_uid)
     ledger.end_idle()
+    outcome: Closed = Outcome.IDLE
+    if asked is Outcome.FINAL:
+        outcome = Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, newest, course.team)
     ledger.save()
-    if outcome is Outcome.FINAL and newest is not None:
+    if outcome is not Outcome.IDLE and newest is not None:
         work.conn.execute(_row_of(pod, newest).values(outcome=outcome.value))
     fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
+
+
+def _end_part(
+    work: Work, ledger: Ledger, pod: PodIdentity, newest: Any, team: Team
+) -> Literal[Outcome.FINAL, Outcome.HANDOFF]:
+    """End the part of one agent among several, with the text of its newest turn; return whether it was the last."""
+    step = newest["answer_step"] if newest is not None else None
+    text = None if step is None else _text_of(work, pod, Place(pod.agent, pod.epoch, newest["round"], step))
+    if team.strategy in _TASKED:
+        return parts.end_part(work, ledger, pod.agent, team, ledger.head if text is None else text.seq)
+    if team.strategy is Strategy.DIRECTOR and pod.agent != team.first:
+        handoffs.answer_task(work, ledger, pod.agent, team, text.body["text"] if text and text.body else "")
+        return Outcome.HANDOFF
+    parts.settle_due(work, pod.session_uid, team, is_over=True)
+    return Outcome.FINAL
 
 
 def playing(work: Work, pod: PodIdentity) -> Playing:
@@ -155,25 +197,25 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
     """
     epoch = fences.require_current(work, pod)
     if asked.outcome is Outcome.IDLE:
-        raise TurnMismatch(f"turn {asked.k} of {_who(pod)} cannot be closed as idle by its pod; commit final")
+        raise TurnMismatch(f"turn {asked.k} of {who(pod)} cannot be closed as idle by its pod; commit final")
     turn = _find(work, pod, asked.round, asked.k)
     if turn is None:
-        raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {_who(pod)} was never pinned; ask for the turn")
+        raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {who(pod)} was never pinned; ask for the turn")
     outcome: str = asked.outcome
     if turn["outcome"] is not None:
         is_known = (turn["outcome"], asked.outcome) in _CLOSED_OTHERWISE
         if not is_known and not compaction.is_closed_by(turn, asked.outcome):
-            raise TurnMismatch(f"turn {asked.k} of {_who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
+            raise TurnMismatch(f"turn {asked.k} of {who(pod)} is closed as {turn['outcome']}, not as {asked.outcome}")
         outcome = turn["outcome"]
     elif asked.outcome is Outcome.WAITING:
-        outcome = _close_to_wait(work, pod, turn, epoch["outcome"])
+        outcome = close_to_wait(work, pod, turn, epoch["outcome"])
     elif asked.outcome is Outcome.ERROR:
-        outcome = _close_with_error(work, pod, turn, asked, epoch["outcome"], course)
+        outcome = close_with_error(work, pod, turn, asked, epoch["outcome"], course)
     elif epoch["outcome"] is not None:
-        raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {epoch['outcome']}; it commits no more")
+        raise TurnMismatch(f"epoch {pod.epoch} of {who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
         outcome = _close(work, pod, turn, asked.outcome, course)
-    return CommitResult(asked.k, is_last=outcome in {Outcome.FINAL, Outcome.ERROR, Outcome.WAITING})
+    return CommitResult(asked.k, is_last=outcome in {*_LAST, Outcome.ERROR, Outcome.WAITING})
 
 
 def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
@@ -190,6 +232,8 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     ledger.count(turns=1)
     if outcome is Outcome.FINAL:
         outcome = _end_answer(work, pod, ledger, place, course)
+    elif outcome is Outcome.CONTINUE and course.team is not None and course.team.strategy is Strategy.HANDOFF:
+        outcome = Outcome.HANDOFF if handoffs.pass_on(work, pod, course.team, place.step) else outcome
     outcome = replays.close(work, ledger, pod, turn, place, outcome)
     ledger.save()
     work.conn.execute(
@@ -199,7 +243,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     )
     fences.count_turn(work, pod)
     approvals.forget(work, pod, turn)
-    if outcome is Outcome.FINAL:
+    if outcome in _LAST:
         fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
 
@@ -211,7 +255,10 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
         ledger.mark_result(text.seq)
     if course.schedule is not None and not inbox.count_queued(work.conn, pod.session_uid):
         rounds.complete(work, ledger, place, text.body["text"] if text and text.body else None, course.schedule)
-    return Outcome.IDLE if next_turn.has_more(work, pod, course) else Outcome.FINAL
+    if next_turn.has_more(work, pod, course):
+        return Outcome.IDLE
+    turn: Any = {"answer_step": place.step, "round": place.round}
+    return Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, turn, course.team)
 
 
 def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any]:
@@ -229,66 +276,16 @@ def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any
 def _check_outcome(pod: PodIdentity, k: int, outcome: Outcome, outputs: list[str | None]) -> None:
     if outcome is Outcome.FINAL and outputs:
         raise TurnMismatch(
-            f"the answer of turn {k} of {_who(pod)} asks for {len(outputs)} tool calls: it is not final; "
+            f"the answer of turn {k} of {who(pod)} asks for {len(outputs)} tool calls: it is not final; "
             "settle them and commit continue"
         )
     if outcome is Outcome.CONTINUE and not outputs:
-        raise TurnMismatch(f"the answer of turn {k} of {_who(pod)} asks for no tool: there is nothing to go on with")
+        raise TurnMismatch(f"the answer of turn {k} of {who(pod)} asks for no tool: there is nothing to go on with")
     if outcome is Outcome.CONTINUE and None in outputs:
         raise TurnMismatch(
-            f"{outputs.count(None)} of {len(outputs)} tool calls of turn {k} of {_who(pod)} are not settled; "
+            f"{outputs.count(None)} of {len(outputs)} tool calls of turn {k} of {who(pod)} are not settled; "
             "settle them first"
         )
-
-
-def _close_with_error(
-    work: Work, pod: PodIdentity, turn: RowMapping, asked: Commit, closed_as: str | None, course: Course
-) -> str:
-    """Close the epoch, or the turn alone when a shorter conversation may help; return how."""
-    if closed_as == Outcome.ERROR:
-        return Outcome.ERROR
-    if closed_as is not None:
-        raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {closed_as}, not as error")
-    closing = _recorded_error(work, pod, turn)
-    is_too_long = closing is not None and rule_of(closing.code or "").action is Action.COMPACT
-    if is_too_long and compaction.begin(work, turn, course.max_history):
-        return compaction.COMPACTED
-    if closing is None:
-        code = asked.error.code if asked.error else ErrorCode.RUNNER_ERROR
-        message = asked.error.message if asked.error else "the runner gave no reason"
-        ledger = Ledger(work, pod.session_uid)
-        ledger.append(
-            EntryType.ERROR, {"code": code.value, "message": message}, Place(pod.agent, pod.epoch, turn["round"])
-        )
-        ledger.save()
-        closing = fences.Closing(Outcome.ERROR, code.value, message)
-    fences.close_epoch(work, pod, closing)
-    return Outcome.ERROR
-
-
-def _close_to_wait(work: Work, pod: PodIdentity, turn: RowMapping, closed_as: str | None) -> Outcome:
-    """Close the epoch until a person has decided; the turn stays open."""
-    if closed_as == Outcome.WAITING:
-        return Outcome.WAITING
-    if closed_as is not None:
-        raise TurnMismatch(f"epoch {pod.epoch} of {_who(pod)} is closed as {closed_as}, not as waiting")
-    if not approvals.has_asked(work, pod, turn):
-        raise TurnMismatch(f"no call of turn {turn['k']} of {_who(pod)} waits for a person: play on")
-    fences.close_epoch(work, pod, fences.Closing(Outcome.WAITING))
-    return Outcome.WAITING
-
-
-def _recorded_error(work: Work, pod: PodIdentity, turn: RowMapping) -> fences.Closing | None:
-    """Return what the gateway itself saw fail last in this epoch's turn: it beats the runner's claim."""
-    row = work.conn.execute(
-        select(model_calls.c.state, model_calls.c.error_code, model_calls.c.error_message, model_calls.c.retry_at)
-        .where(*_calls_of(pod, turn), model_calls.c.epoch == pod.epoch)
-        .order_by(model_calls.c.step.desc())
-        .limit(1)
-    ).one_or_none()
-    if row is None or row.state != "failed" or row.error_code not in _ERROR_CODES:
-        return None
-    return fences.Closing(Outcome.ERROR, row.error_code, row.error_message, retry_at=row.retry_at)
 
 
 def _answer_of(work: Work, pod: PodIdentity, turn: RowMapping) -> RowMapping:
@@ -297,7 +294,7 @@ def _answer_of(work: Work, pod: PodIdentity, turn: RowMapping) -> RowMapping:
         work.conn.execute(
             select(model_calls)
             .where(
-                *_calls_of(pod, turn),
+                *calls_of(pod, turn),
                 model_calls.c.state == "settled",
                 model_calls.c.served_epoch == pod.epoch,
             )
@@ -308,17 +305,8 @@ def _answer_of(work: Work, pod: PodIdentity, turn: RowMapping) -> RowMapping:
         .one_or_none()
     )
     if row is None:
-        raise TurnMismatch(f"turn {turn['k']} of {_who(pod)} has no model answer yet; ask the model first")
+        raise TurnMismatch(f"turn {turn['k']} of {who(pod)} has no model answer yet; ask the model first")
     return row
-
-
-def _calls_of(pod: PodIdentity, turn: RowMapping) -> tuple[Any, ...]:
-    return (
-        model_calls.c.session_uid == pod.session_uid,
-        model_calls.c.agent == pod.agent,
-        model_calls.c.round == turn["round"],
-        model_calls.c.k == turn["k"],
-    )
 
 
 def _tools_of(place: Place, pod: PodIdentity) -> Any:
@@ -362,7 +350,3 @@ def _find(work: Work, pod: PodIdentity, round_: int, k: int) -> RowMapping | Non
 def _to_pinned(row: RowMapping) -> PinnedTurn:
     key = (row["session_uid"], row["agent"], row["round"], row["k"])
     return PinnedTurn(*key, row["history_seq"], TurnKind(row["kind"]), row["cut_seq"])
-
-
-def _who(pod: PodIdentity) -> str:
-    return f"agent {pod.agent} of {pod.namespace}/{pod.name}"

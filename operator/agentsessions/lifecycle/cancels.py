@@ -2,7 +2,7 @@
 
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
-from agentsessions.lifecycle import epochs
+from agentsessions.lifecycle import epochs, several
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import can_move
@@ -15,10 +15,10 @@ def is_cancel_requested(case: Situation) -> Outcome | None:
         return None
     if case.remaining_pods:
         return _end_pods(case)
-    if case.row is not None and case.is_level_wanted:
+    if case.has_begun and case.is_level_wanted:
         return epochs.stay(case, needs_level=True)
     is_bought = case.level is not None and case.level.open_calls > 0 and case.facts.journal.is_reachable
-    if is_bought and case.row is not None and can_move(case.phase, Phase.CANCELLING) and not _is_late(case):
+    if is_bought and case.has_begun and can_move(case.phase, Phase.CANCELLING) and not _is_late(case):
         return _cancelling(case, "cancel was asked for: model answers under way are being broken off")
     return _cancelled(case)
 
@@ -45,10 +45,11 @@ def _end_pods(case: Situation) -> Outcome:
         )
     is_forced = case.phase is Phase.CANCELLING and case.in_phase >= grace
     seconds = 0 if is_forced else int(grace.total_seconds())
+    ended_now = pods if is_forced else several.end_first(case, pods)
     return _cancelling(
         case,
         "cancel was asked for: pods are being ended",
-        delete=unwanted(pods, grace_seconds=seconds, again=is_forced),
+        delete=unwanted(ended_now, grace_seconds=seconds, again=is_forced),
     )
 
 
@@ -67,7 +68,7 @@ def _cancelling(case: Situation, message: str, **more: object) -> Outcome:
 
 
 def _cancelled(case: Situation) -> Outcome:
-    is_forced = case.effective.shutdown_grace.total_seconds() == 0 and case.row is not None
+    is_forced = case.effective.shutdown_grace.total_seconds() == 0 and case.has_begun
     stop_reason = StopReason.FORCE_TERMINATED if is_forced else StopReason.USER_CANCELLED
     return Outcome(
         Phase.CANCELLED,
@@ -75,7 +76,7 @@ def _cancelled(case: Situation) -> Outcome:
         "cancelled as asked; no pod is left" + _why(case),
         stop_reason=stop_reason,
         pods_remaining=0,
-        row=case.ended_row,
+        rows=case.ended_rows,
     )
 
 

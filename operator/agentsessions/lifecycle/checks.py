@@ -10,8 +10,7 @@ from typing import Final
 
 from agentsessions.api.reasons import Phase, Reason, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
-from agentsessions.api.wire import Outcome as TurnOutcome
-from agentsessions.lifecycle import epochs
+from agentsessions.lifecycle import epochs, several
 from agentsessions.lifecycle.cancels import is_cancel_requested
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.limits import is_over_limit
@@ -70,10 +69,9 @@ def is_not_accepted(case: Situation) -> Outcome | None:
 
 def is_goal_reached(case: Situation) -> Outcome | None:
     """The journal holds a final answer, or a foreign image ended well after at least one accounted call."""
-    if not can_move(case.phase, Phase.COMPLETED) or case.row is None:
+    if not can_move(case.phase, Phase.COMPLETED) or not case.has_begun:
         return None
-    closing, pod, level = case.closing, case.pod, case.level
-    is_closed = closing is not None and closing.outcome is TurnOutcome.FINAL
+    pod, level, is_closed = case.pod, case.level, case.is_done
     is_foreign_done = (
         case.agent.image is not None
         and case.epoch_state is EpochState.ENDED
@@ -91,7 +89,7 @@ def is_goal_reached(case: Situation) -> Outcome | None:
         StopReason.GOAL_REACHED,
         "the agent gave its final answer",
         stop_reason=StopReason.GOAL_REACHED,
-        row=case.ended_row,
+        rows=case.ended_rows,
         needs_level=not is_closed and case.is_level_wanted,
     )
 
@@ -130,6 +128,8 @@ def is_expired(case: Situation) -> Outcome | None:
 
 def is_stuck_starting(case: Situation) -> Outcome | None:
     """A session does not start for ever."""
+    if case.team is not None:
+        return several.find_stuck(case)
     deadline = case.facts.deadlines.starting
     is_late = case.phase is Phase.STARTING and case.now - case.start_began_at >= deadline
     if not is_late or case.epoch_state is EpochState.RUNNING:
@@ -147,7 +147,7 @@ def is_stuck_starting(case: Situation) -> Outcome | None:
 
 def is_anything_else(case: Situation) -> Outcome:
     """An epoch runs, starts, ended or is to begin."""
-    return epochs.conclude(case)
+    return epochs.conclude(case) if case.team is None else several.conclude(case)
 
 
 CHECKS: Final[tuple[Callable[[Situation], Outcome | None], ...]] = (

@@ -19,7 +19,12 @@ from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, SessionSpec
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 
 DEFAULT_LIMITS: Final = EffectiveLimits(
-    max_steps=10, max_tokens=200_000, max_output_tokens=4_000, max_tool_calls=100, timeout_seconds=120
+    max_steps=10,
+    max_tokens=200_000,
+    max_output_tokens=4_000,
+    max_tool_calls=100,
+    timeout_seconds=120,
+    recursion_limit=100,
 )
 DEFAULT_MAX_RETRIES: Final = 3
 DEFAULT_INITIAL_BACKOFF_SECONDS: Final = 4

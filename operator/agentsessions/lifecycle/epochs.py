@@ -25,6 +25,8 @@ OVER = frozenset({EpochState.ENDED.value, EpochState.LOST.value})
 
 def conclude(case: Situation) -> Outcome:
     """Say what the agent's current epoch means for the session."""
+    if case.epoch_state is EpochState.FAILED and not _is_idle_over(case):
+        return replace(stay(case), delete=unwanted(case.own_pods))  # the journal has not taken note of it yet
     if not case.has_work and can_move(case.phase, Phase.IDLE):
         return _idle(case)
     if case.phase in INACTIVE or case.phase is Phase.PAUSING or _is_idle_over(case):
@@ -36,11 +38,13 @@ def conclude(case: Situation) -> Outcome:
             return _watch(case)
         case EpochState.ENDED | EpochState.LOST:
             return _judge_end(case)
+        case _:
+            raise AssertionError("a failed agent was judged before")
 
 
 def _is_idle_over(case: Situation) -> bool:
     """Tell whether the epoch was closed for want of work, and there is some now."""
-    return case.closing is not None and case.closing.outcome is TurnOutcome.IDLE
+    return case.closing is not None and case.closing.outcome in {TurnOutcome.IDLE, TurnOutcome.HANDOFF}
 
 
 def _idle(case: Situation) -> Outcome:
@@ -53,7 +57,7 @@ def _idle(case: Situation) -> Outcome:
         message,
         row=case.ended_row,
         retries=0 if case.row else None,
-        delete=unwanted(case.facts.pods),
+        delete=unwanted(case.own_pods),
         wake_at=due_at,
     )
 
@@ -64,7 +68,7 @@ def _watch(case: Situation) -> Outcome:
     if pod is None or row is None:
         raise AssertionError("a live epoch has a pod and a row")
     # None is left by a pass that went well; an operator that was late may have made one for an epoch long over.
-    older = unwanted(other for other in case.facts.pods if other.epoch < row.epoch)
+    older = unwanted(other for other in case.own_pods if other.epoch < row.epoch)
     if case.epoch_state is EpochState.RUNNING:
         row = row.model_copy(update={"state": EpochState.RUNNING.value})
         is_waiting = case.level is not None and case.level.idle_since is not None  # costs no active time
@@ -102,8 +106,8 @@ def _wait(case: Situation, pod: PodView, running: Outcome) -> Outcome:
 
 def _judge_end(case: Situation) -> Outcome:
     """The pod is gone or over without a final answer: wait for the journal, try again, or fail."""
-    if case.status.next_retry_at is not None:
-        if case.now < case.status.next_retry_at:
+    if case.next_retry_at is not None:
+        if case.now < case.next_retry_at:
             return _wait_for_retry(case)
         return start_next(case)
     if case.is_level_wanted:
@@ -135,9 +139,8 @@ def _retry_or_fail(case: Situation) -> Outcome:
     if rule.action is not Action.RETRY:
         return failed(rule.stop_reason, error.message, error=error)
     is_known = case.facts.journal.is_fresh and case.level is not None
-    has_progress = is_known and case.level is not None and case.level.epoch_turns > 0
-    before = case.status.retries or 0
-    retries = 0 if has_progress else before + (1 if is_known else 0)
+    has_progress = is_known and case.epoch_turns > 0
+    retries = 0 if has_progress else case.retries + (1 if is_known else 0)
     if retries > case.effective.max_retries:
         message = f"{retries} epochs in a row failed without a committed turn; the last: {error.message}"
         return failed(rule.stop_reason, message[:1024], error=error, retries=retries)
@@ -202,7 +205,7 @@ def start_next(case: Situation, *, retries: int | None = None, error: SessionErr
         row=row,
         retries=retries,
         error=error,
-        delete=unwanted(other for other in case.facts.pods if other is not pod),
+        delete=unwanted(other for other in case.own_pods if other is not pod),
         create=() if pod else (PodWanted(case.agent.name, epoch),),
         wake_at=(pod.created_at if pod else case.now) + case.facts.deadlines.starting,
     )
@@ -234,7 +237,7 @@ def _tell_refusal(case: Situation, *, retries: int | None, error: SessionError |
         row=row,
         retries=retries,
         error=error,
-        next_retry_at=case.status.next_retry_at or case.now,
+        next_retry_at=case.next_retry_at or case.now,
         wake_at=case.now + case.facts.deadlines.recheck,
     )
 
@@ -247,7 +250,7 @@ def stay(
     case: Situation, *, needs_level: bool = False, needs_admission: bool = False, next_retry: bool = False
 ) -> Outcome:
     """Return an outcome that changes nothing."""
-    due = case.status.next_retry_at if next_retry else None
+    due = case.next_retry_at if next_retry else None
     return Outcome(
         case.phase,
         reason_now(case),
@@ -258,6 +261,7 @@ def stay(
         wake_at=due,
         needs_level=needs_level,
         needs_admission=needs_admission,
+        is_unchanged=True,
     )
 
 

@@ -59,7 +59,7 @@ def _is_beyond(case: Situation, seconds: int) -> bool:
 
 def is_over_limit(case: Situation) -> Outcome | None:
     """A limit is reached and the session is to fail or to complete; a pause is `pauses.is_pause_requested`'s."""
-    if case.phase in {Phase.PAUSED, Phase.PENDING, Phase.QUEUED} or case.row is None:
+    if case.phase in {Phase.PAUSED, Phase.PENDING, Phase.QUEUED} or not case.has_begun:
         return None  # nothing runs that could go further; who raises the limit finds it as it is
     reached = find_reached(case)
     if reached is None or reached.action is OnLimit.PAUSE:
@@ -72,7 +72,7 @@ def is_over_limit(case: Situation) -> Outcome | None:
             reached.stop_reason,
             f"completed with what there is: {reached.message}"[:1024],
             stop_reason=reached.stop_reason,
-            row=case.ended_row,
+            rows=case.ended_rows,
             delete=pods,
             needs_level=case.is_level_wanted,
         )

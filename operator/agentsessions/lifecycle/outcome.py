@@ -20,6 +20,8 @@ class Outcome:
     error: SessionError | None = None
     row: AgentStatus | None = None
     """New row of the agent; None keeps the old one."""
+    rows: tuple[AgentStatus, ...] = ()
+    """New rows of all agents that change, where it is not one alone."""
     retries: int | None = None
     """None keeps the count."""
     next_retry_at: datetime | None = None
@@ -33,6 +35,8 @@ class Outcome:
     needs_level: bool = False
     needs_admission: bool = False
     delete_session: bool = False
+    is_unchanged: bool = False
+    """Whether it says only what status says already."""
     is_quiet: bool = False
     """Whether nothing is written, whatever else is said."""
 

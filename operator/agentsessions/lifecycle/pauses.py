@@ -49,7 +49,7 @@ def find_pause(case: Situation) -> Pause | None:
     late = find_undecided(case)
     if late is not None:
         return late
-    reached = find_reached(case) if case.row is not None else None
+    reached = find_reached(case) if case.has_begun else None
     stands = case.phase in {Phase.PAUSED, Phase.PAUSING}  # what is paused for whatever reason cannot go beyond a limit
     if reached is None or (reached.action is not OnLimit.PAUSE and not stands):
         return None
@@ -79,8 +79,8 @@ def is_pause_requested(case: Situation) -> Outcome | None:
 
 def _finish_pause(case: Situation) -> Outcome | None:
     """A pause that nobody wants any more is finished first: its pod is on its way out."""
-    epoch = case.row.epoch if case.row else 0
-    if case.phase is not Phase.PAUSING or not any(pod.epoch <= epoch for pod in case.remaining_pods):
+    epochs_of = {row.name: row.epoch for row in case.status.agents or ()}
+    if case.phase is not Phase.PAUSING or not any(p.epoch <= epochs_of.get(p.agent, 0) for p in case.remaining_pods):
         return None
     grace = AT_ONCE if case.effective.pauses_at_once else case.effective.pause_grace
     return _end_pods(case, Pause(StopReason.USER_PAUSED, epochs.message_now(case), "", grace))
@@ -102,16 +102,16 @@ def _end_pods(case: Situation, pause: Pause) -> Outcome:
 
 
 def _stand_still(case: Situation, pause: Pause) -> Outcome:
-    if case.row is not None and case.phase is not Phase.PAUSED and case.is_level_wanted:
+    if case.has_begun and case.phase is not Phase.PAUSED and case.is_level_wanted:
         return epochs.stay(case, needs_level=True)  # the last turn may have been the final one
     message = pause.done
-    if case.facts.session.spec.workspace is None and case.row is not None:
+    if case.facts.session.spec.workspace is None and case.has_begun:
         message += " (without spec.workspace its files are lost)"
     return Outcome(
         Phase.PAUSED,
         pause.stop_reason,
         message[:1024],
         stop_reason=pause.stop_reason,
-        row=case.ended_row,
+        rows=case.ended_rows,
         delete=unwanted(case.facts.pods),
     )

@@ -4,12 +4,12 @@ The row of an agent in status names the pod that counts, by uid. A pod with a hi
 created just before a crash: it is adopted, never doubled.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from agentsessions.api.levels import Closing, Level
+from agentsessions.api.levels import AgentLevel, Closing, Level
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.agent import Agent
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
@@ -18,6 +18,7 @@ from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.effective import Effective, resolve
 from agentsessions.lifecycle.facts import Facts, PodView
+from agentsessions.lifecycle.teams import Progress, Team, find_due, team_of
 
 INACTIVE: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
 """Phases without a pod, in which nothing happens until somebody does something, or there is room."""
@@ -31,6 +32,8 @@ class EpochState(StrEnum):
     RUNNING = "Running"
     ENDED = "Ended"
     LOST = "Lost"
+    FAILED = "Failed"
+    """Of one among several: the session goes on without the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,14 @@ class Situation:
     facts: Facts
     now: datetime
     effective: Effective
+    team: Team | None = None
+    """With several agents: how they work together."""
+    focus: str = ""
+    """The agent that is looked at, among several; `of` gives one. Facts of the session are the same for all."""
+
+    def of(self, agent: str) -> "Situation":
+        """Return the same facts with a look at one agent of several."""
+        return replace(self, focus=agent)
 
     @property
     def status(self) -> SessionStatus:
@@ -58,8 +69,8 @@ class Situation:
 
     @property
     def agent(self) -> Agent:
-        """The session's one agent."""
-        return self.effective.agents[0]
+        """The agent that is looked at: the session's one agent, where there is but one."""
+        return next((agent for agent in self.effective.agents if agent.name == self.focus), self.effective.agents[0])
 
     @property
     def row(self) -> AgentStatus | None:
@@ -70,6 +81,72 @@ class Situation:
     def ended_row(self) -> AgentStatus | None:
         """The agent's row, with its epoch ended."""
         return self.row and self.row.model_copy(update={"state": EpochState.ENDED.value})
+
+    @property
+    def ended_rows(self) -> tuple[AgentStatus, ...]:
+        """All rows, with their epochs ended."""
+        rows, kept = self.status.agents or (), EpochState.FAILED.value
+        return tuple(r if r.state == kept else r.model_copy(update={"state": EpochState.ENDED.value}) for r in rows)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any agent had a pod."""
+        return bool(self.status.agents)
+
+    @property
+    def own_pods(self) -> tuple[PodView, ...]:
+        """The agent's pods."""
+        if self.team is None:
+            return self.facts.pods
+        return tuple(pod for pod in self.facts.pods if pod.agent == self.agent.name)
+
+    @property
+    def agent_level(self) -> AgentLevel | None:
+        """How the agent stands in the journal, among several."""
+        return next((one for one in self.level.agents if one.name == self.agent.name), None) if self.level else None
+
+    @property
+    def epoch_turns(self) -> int:
+        """Turns that the agent's newest fenced epoch committed."""
+        if self.team is not None:
+            return self.agent_level.epoch_turns if self.agent_level else 0
+        return self.level.epoch_turns if self.level else 0
+
+    @property
+    def retries(self) -> int:
+        """The agent's epochs in a row that committed no turn."""
+        of_agent = self.row.retries if self.row else None
+        return (self.status.retries if self.team is None else of_agent) or 0
+
+    @property
+    def next_retry_at(self) -> datetime | None:
+        """When the agent's next epoch starts after a failure."""
+        if self.team is None or self.row is None:
+            return self.status.next_retry_at
+        return self.row.next_retry_at
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the journal holds the session's final answer."""
+        if self.team is None:
+            return self.closing is not None and self.closing.outcome is TurnOutcome.FINAL
+        closings = [agent.closing for agent in self.level.agents] if self.level else []
+        return any(closing is not None and closing.outcome is TurnOutcome.FINAL for closing in closings)
+
+    @property
+    def due(self) -> tuple[str, ...]:
+        """The agents of several that have something to do.
+
+        The journal says so. Before it knows the session that follows from the spec; of one that has begun, and of which
+        nothing is known while the gateway is away, who was at work counts.
+        """
+        if self.team is None:
+            return (self.agent.name,)
+        if self.level is not None and self.level.agents:
+            return tuple(agent.name for agent in self.level.agents if agent.is_due)
+        over = {EpochState.ENDED.value, EpochState.FAILED.value}
+        at_work = [row.name for row in self.status.agents or () if row.state not in over]
+        return tuple(at_work) or find_due(self.team, Progress())
 
     @property
     def level(self) -> Level | None:
@@ -86,7 +163,7 @@ class Situation:
     def newer_pod(self) -> PodView | None:
         """A pod created for a later epoch than the row's, whose row was not written."""
         epoch = self.row.epoch if self.row else 0
-        newer = [pod for pod in self.facts.pods if pod.epoch > epoch and not pod.is_deleting]
+        newer = [pod for pod in self.own_pods if pod.epoch > epoch and not pod.is_deleting]
         return max(newer, key=lambda pod: pod.epoch, default=None)
 
     @property
@@ -100,6 +177,8 @@ class Situation:
         pod = self.pod
         if self.row is None:
             return EpochState.NONE
+        if self.row.state == EpochState.FAILED.value:
+            return EpochState.FAILED
         if pod is not None and pod.is_ended:
             return EpochState.ENDED
         if pod is None or pod.is_deleting:
@@ -111,6 +190,8 @@ class Situation:
     def closing(self) -> Closing | None:
         """The journal's record of how the row's epoch ended."""
         closing = self.level.closing if self.level else None
+        if self.team is not None:
+            closing = self.agent_level.closing if self.agent_level else None
         if closing is None or self.row is None:
             return None
         is_ours = closing.outcome is TurnOutcome.FINAL or closing.pod_uid == self.row.pod_uid
@@ -139,7 +220,7 @@ class Situation:
         That of the phase, of a retry that was waited for, or of the pod: whichever came last.
         """
         pod = self.pod
-        tries = (self.status.phase_started_at, self.status.next_retry_at, pod.created_at if pod else None)
+        tries = (self.status.phase_started_at, self.next_retry_at, pod.created_at if pod else None)
         return max((at for at in tries if at is not None), default=self.now)
 
     @property
@@ -173,7 +254,7 @@ class Situation:
             return True
         if closing is not None and closing.outcome is TurnOutcome.IDLE:
             return self.next_round_at is not None and self.now >= self.next_round_at
-        return self.row is not None or _begins_by_itself(self.facts.session.spec)
+        return self.has_begun or _begins_by_itself(self.facts.session.spec)
 
     @property
     def next_round_at(self) -> datetime | None:
@@ -198,4 +279,5 @@ def _begins_by_itself(spec: SessionSpec) -> bool:
 
 def read(facts: Facts, now: datetime) -> Situation:
     """Return the facts as seen at `now` (aware UTC)."""
-    return Situation(facts=facts, now=now, effective=resolve(facts.session.spec))
+    spec = facts.session.spec
+    return Situation(facts=facts, now=now, effective=resolve(spec), team=team_of(spec))

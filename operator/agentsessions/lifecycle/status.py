@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from agentsessions.api.levels import Level
+from agentsessions.api.levels import AgentLevel, Level
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.status import (
     AgentStatus,
@@ -31,7 +31,8 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
     old, session, phase = case.status, case.facts.session, move(case.status.phase, outcome.phase)
     now = case.now.replace(microsecond=0)
     is_new_phase = old.phase is not phase
-    usage = _usage(case, outcome, is_new_phase=is_new_phase)
+    agents = _agents(case, outcome, is_transition=is_new_phase or phase in TERMINAL)
+    usage = _usage(case, outcome, is_new_phase=is_new_phase, row_changed=agents != old.agents)
     is_accepted = phase is not Phase.PENDING
     is_cancel = phase in {Phase.CANCELLING, Phase.CANCELLED}
     result = _result(case.level, old) if phase is Phase.COMPLETED else None
@@ -46,7 +47,7 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
         data_sources=old.data_sources or (list(case.facts.acceptance.data_sources) or None if is_accepted else None),
         template_revision=old.template_revision or (case.facts.template.revision or None if is_accepted else None),
-        agents=_agents(old.agents, outcome.row),
+        agents=agents,
         round=_round(case, is_new_phase=is_new_phase) or old.round,
         retries=old.retries if outcome.retries is None else outcome.retries,
         next_retry_at=outcome.next_retry_at.replace(microsecond=0) if outcome.next_retry_at else None,
@@ -73,10 +74,26 @@ def _digest(case: Situation, *, is_accepted: bool) -> str | None:
     return spec_digest(case.facts.session.spec, case.facts.acceptance.context_digest) if is_accepted else None
 
 
-def _agents(before: list[AgentStatus] | None, row: AgentStatus | None) -> list[AgentStatus] | None:
-    if row is None:
-        return before
-    return [*(other for other in before or [] if other.name != row.name), row]
+def _agents(case: Situation, outcome: Outcome, *, is_transition: bool) -> list[AgentStatus] | None:
+    """Return the rows of all agents that have begun, in the order of the spec; what each spent moves as usage does."""
+    before = {row.name: row for row in case.status.agents or []}
+    rows = before | {row.name: row for row in (outcome.row, *outcome.rows) if row is not None}
+    if rows == before and not is_transition:
+        return case.status.agents
+    spent = {agent.name: agent for agent in case.level.agents} if case.level else {}
+    counted = [
+        _counted(rows[agent.name], spent.get(agent.name)) for agent in case.effective.agents if agent.name in rows
+    ]
+    return counted or case.status.agents
+
+
+def _counted(row: AgentStatus, level: AgentLevel | None) -> AgentStatus:
+    """Return a row with what was spent for its agent, where there are several; else usage says it."""
+    if level is None:
+        return row
+    return row.model_copy(
+        update={"steps": max(level.steps, row.steps or 0), "tokens": max(level.tokens, row.tokens or 0)}
+    )
 
 
 def _error(outcome: Outcome, old: SessionStatus) -> SessionError | None:
@@ -89,10 +106,9 @@ def _error(outcome: Outcome, old: SessionStatus) -> SessionError | None:
     return outcome.error or old.error
 
 
-def _usage(case: Situation, outcome: Outcome, *, is_new_phase: bool) -> Usage | None:
+def _usage(case: Situation, outcome: Outcome, *, is_new_phase: bool, row_changed: bool) -> Usage | None:
     """Return usage as the journal counts it, when this status is a transition or corrects a final one."""
     old, level = case.status.usage, case.level
-    row_changed = outcome.row is not None and outcome.row != case.row
     is_final = outcome.phase in TERMINAL
     if not (is_new_phase or row_changed or is_final):
         return old

@@ -98,7 +98,7 @@ async def test_call_ids_of_providers_are_renamed_and_mapped_back(store: Store) -
     await store.pin_turn(player.pod)
     second = call_ids(await player.ask(an_answer("", "shell", ids=""), "d2"))
     assert len({*first, *second}) == 3
-    assert await store.original_call_ids("s1", "agent") == dict.fromkeys(first, "same") | dict.fromkeys(second, "")
+    assert await store.original_call_ids("s1") == dict.fromkeys(first, "same") | dict.fromkeys(second, "")
 
 
 async def test_a_failed_call_is_bought_again_on_the_same_step(store: Store) -> None:

@@ -12,9 +12,9 @@ from agentsessions.journal.comparison import read_compared
 from agentsessions.journal.lists import SessionQuery
 from agentsessions.journal.retention import read_expired, remove
 from agentsessions.journal.rows import NewMessage
+from agentsessions.journal.schema import metadata
 from agentsessions.journal.stats import read_aggregates, read_performance, read_totals
 from agentsessions.journal.store import Store
-from agentsessions.journal.tables import metadata
 from agentsessions.journal.verification import Anchor, read_anchor, read_anchor_problems, read_uids
 from tests.unit.journal.builders import T0, a_player, a_session, an_answer, call_ids
 

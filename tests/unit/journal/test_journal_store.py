@@ -18,9 +18,9 @@ from agentsessions.journal.database import create_reader_engine, create_writer_e
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import Refusal, StoreClosed, TurnMismatch, UnknownSession
+from agentsessions.journal.schema import metadata
 from agentsessions.journal.sessions import put_session
 from agentsessions.journal.store import Store, utc_now
-from agentsessions.journal.tables import metadata
 from agentsessions.journal.writer import Work, Writer
 from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids, url_of
 

@@ -236,3 +236,11 @@ class Agent(ApiModel):
         | None
     ) = None
     """Environment of the container."""
+    depends_on: (
+        Annotated[
+            list[Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]],
+            Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Agents that must have answered before this one begins; it is told their answers. With Sequential and Parallel."""

@@ -45,6 +45,9 @@ class Limits(ApiModel):
     """Output tokens of one answer. Default 4,000."""
     max_tool_calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Tool calls in the models' answers. Default 100."""
+    recursion_limit: Annotated[int, Field(ge=1, le=500)] | None = None
+    """How deep calls may nest: an agent is one deeper than who called it, and so is a tool. Default 100; a call beyond
+    it is answered with an error."""
     timeout_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
     """Seconds of work in phase Running. Default 120."""
     max_cost_micro_usd: Annotated[int, Field(ge=1, le=10**15)] | None = Field(default=None, alias="maxCostMicroUSD")

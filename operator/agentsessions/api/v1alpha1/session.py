@@ -17,6 +17,7 @@ from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.source import ReplaySpec, Source
 from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.team import MAX_AGENTS, TEAM_RULES, Coordination
 
 MUTABLE_SPEC_FIELDS: Final = frozenset({
     "operatingMode", "title", "description", "metadata", "limits", "retry", "pausePolicy", "shutdown", "priority",
@@ -233,6 +234,7 @@ class SessionSpec(ApiModel):
                     "self.mode != 'Query' || has(self.dataSources) || has(self.templateRef)",
                     "mode Query needs spec.dataSources: they are all that its agents can read",
                 ),
+                *TEAM_RULES,
             ]
         }
     )
@@ -279,13 +281,16 @@ class SessionSpec(ApiModel):
             list[Agent],
             Field(
                 min_length=1,
-                max_length=1,
+                max_length=MAX_AGENTS,
                 json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
             ),
         ]
         | None
     ) = None
-    """Agents of the session; one named `agent` with the default model and tools when absent."""
+    """Agents of the session, at most 8: each may hold a pod, and quotas count sessions. One named `agent` with the
+    default model and tools when absent."""
+    coordination: Coordination | None = None
+    """How several agents work together."""
     operating_mode: OperatingMode = OperatingMode.RUNNING
     """Running, Paused (at the next step's end, state kept) or Cancelled (for good)."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None

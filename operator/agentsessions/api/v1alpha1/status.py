@@ -75,6 +75,8 @@ class EffectiveLimits(ApiModel):
     """Output tokens of one answer."""
     max_tool_calls: int | None = None
     """Tool calls."""
+    recursion_limit: int | None = None
+    """How deep calls may nest."""
     timeout_seconds: int | None = None
     """Seconds of work in phase Running."""
     max_cost_micro_usd: int | None = Field(default=None, alias="maxCostMicroUSD")
@@ -93,7 +95,15 @@ class AgentStatus(ApiModel):
     pod_uid: Annotated[str, Field(max_length=64)] | None = Field(default=None, alias="podUID")
     """UID of the pod of this epoch."""
     state: Annotated[str, Field(max_length=63)] | None = None
-    """What the pod does: Starting, Running, Ended, Lost."""
+    """What the pod does: Starting, Running, Ended, Lost; Failed when the session goes on without the agent."""
+    steps: Count | None = None
+    """Model answers bought for the agent."""
+    tokens: Count | None = None
+    """Tokens, in and out, of these answers."""
+    retries: Count | None = None
+    """Of one among several: epochs in a row that committed no turn."""
+    next_retry_at: datetime | None = None
+    """Of one among several: when its next epoch starts after a failure (UTC)."""
 
 
 class SessionError(ApiModel):

@@ -27,7 +27,7 @@ def get(ctx: typer.Context, session: SessionArgument, output: OutputOption = Non
         print_object(found, output)
         return
     for label, value, style in describe(found, is_wide=output is Output.WIDE):
-        say(f"{label + ':':<12}{value}" if label else value, style)
+        say(f"{label + ':' if label.strip() else '':<12}{value}" if label else value, style)
 
 
 def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None]]:
@@ -45,11 +45,7 @@ def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None
         ("Goal", clean(str(spec.get("goal") or "")), None),
         ("Age", f"{age(meta['creationTimestamp'])}{_span(status)}", None),
         ("Spent", _spent(status), None),
-        (
-            "Pods",
-            ", ".join(f"{one.get('podName')} (epoch {one.get('epoch')})" for one in status.get("agents") or ()),
-            None,
-        ),
+        *_agents(status.get("agents") or []),
     ]
     if is_wide:
         lines += [("Uid", meta["uid"], None), ("Type", f"{spec.get('type')}, {spec.get('mode')}", None)]
@@ -60,6 +56,20 @@ def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None
         more = "\n… `kubectl agentsession steps` has the rest" if status.get("resultTruncated") else ""
         lines.append(("Result", "\n" + clean(str(status["result"])) + more, None))
     return [line for line in lines if line[1]]
+
+
+def _agents(rows: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
+    """Return the pod of the one agent, or a line for each of several."""
+    if len(rows) < 2:  # noqa: PLR2004  # one agent
+        return [("Pods", ", ".join(f"{one.get('podName')} (epoch {one.get('epoch')})" for one in rows), None)]
+    lines: list[tuple[str, str, str | None]] = []
+    for one in rows:
+        spent = f"{one.get('steps', 0)} steps, {one.get('tokens', 0)} tokens"
+        again = f", {one['retries']} retries" if one.get("retries") else ""
+        pod = f"pod {one.get('podName')} (epoch {one.get('epoch')})"
+        words = f"{one.get('name')}: {one.get('state')}, {spent}{again}, {pod}"
+        lines.append(("Agents" if not lines else " ", words, None))
+    return lines
 
 
 def _span(status: dict[str, Any]) -> str:

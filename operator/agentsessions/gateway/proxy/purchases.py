@@ -250,7 +250,7 @@ class Purchases:
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod
-        ids = await until_journaled(lambda: self._store.original_call_ids(pod.session_uid, pod.agent))
+        ids = await until_journaled(lambda: self._store.original_call_ids(pod.session_uid))
         return Order(
             provider=wanted.provider,
             model=wanted.model,

@@ -16,6 +16,7 @@ from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
 from agentsessions.gateway.proxy.server_tools import ServerTools
+from agentsessions.gateway.proxy.team_tools import TeamTools
 from agentsessions.gateway.proxy.tool_directory import ToolDirectory
 from agentsessions.gateway.proxy.tool_status import ToolStatus, run_both
 from agentsessions.gateway.proxy.tools import Tools
@@ -49,7 +50,8 @@ class ProxyState:
         self._status = ToolStatus(gateway.client, utc_now)
         self.servers = ToolDirectory(gateway.client, self._mcp, self._status.note)
         servers = ServerTools(gateway.store, self.servers, self._mcp)
-        self.tools = Tools(gateway.store, partial(begin_call, gateway), servers, self._http)
+        team = TeamTools(gateway.store, gateway.changes, gateway.session)
+        self.tools = Tools(gateway.store, partial(begin_call, gateway), servers, self._http, team)
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)

@@ -21,13 +21,14 @@ from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
 from agentsessions.api.v1alpha1.agent import Agent, Builtin
-from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.http_tool import HttpTool
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
 from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.server_tools import ServerTools
+from agentsessions.gateway.proxy.team_tools import TeamTools
 from agentsessions.journal.asked_calls import claim, read_asked, read_output
-from agentsessions.journal.refusals import UnknownCall
+from agentsessions.journal.refusals import Refusal, UnknownCall
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
@@ -56,13 +57,16 @@ Begin = Callable[[PodIdentity, wire.ToolBegin], Awaitable[wire.ToolVerdict]]
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(self, store: Store, begin: Begin, servers: ServerTools, http: HttpTool) -> None:
+    def __init__(  # the parts, each once
+        self, store: Store, begin: Begin, servers: ServerTools, http: HttpTool, team: TeamTools
+    ) -> None:
         """Run what `begin` says is to be run."""
         self._store = store
         self._begin = begin
         self._process = uuid.uuid4().hex
         self._servers = servers
         self._http = http
+        self._team = team
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
@@ -76,7 +80,8 @@ class Tools:
         """
         rules = rules_in(session)
         http = [self._http.offer(tool, rules) for tool in agent.tools or () if tool.builtin is Builtin.HTTP]
-        return offers_of(agent, rules, [*http, *await self._servers.offers(pod, agent)])
+        own = offers_of(agent, rules, [*http, *await self._servers.offers(pod, agent)])
+        return (*own, *self._team.offers(session, agent))
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
         """Return what became of a call; it is run unless the journal has its result.
@@ -175,6 +180,8 @@ class Tools:
                 return await offered.run(CallContext(pod, asked.call_id), arguments)
         except BadArgumentsError as error:
             return ToolResult(str(error), is_error=True)
+        except (ProblemError, Refusal):  # no result: the pod asks again, or must end
+            raise
         except TimeoutError:
             return ToolResult(f"{asked.name}: stopped after {LONGEST_RUN_SECONDS:.0f} s", is_error=True)
         except Exception as error:  # a tool's bug must not end the session; the model and the log get to know it

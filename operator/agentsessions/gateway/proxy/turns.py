@@ -18,6 +18,7 @@ from agentsessions.journal.rows import Course, PinnedTurn, PodIdentity, Schedule
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.teams import team_of
 
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
@@ -86,6 +87,7 @@ def course_of(spec: SessionSpec) -> Course:
         idle=effective.idle,
         max_history=effective.max_history,
         schedule=schedule,
+        team=team_of(spec),
     )
 
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from agentsessions.journal.tables import metadata
+from agentsessions.journal.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -220,6 +220,32 @@ def upgrade() -> None:
     op.create_index("ix_model_calls_open", "model_calls", ["owner"], postgresql_where=is_open, sqlite_where=is_open)
     op.create_index(op.f("ix_model_calls_session_uid_state"), "model_calls", ["session_uid", "state"], unique=False)
     op.create_table(
+        "parts",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("is_due", sa.Boolean(), nullable=False),
+        sa.Column("has_floor", sa.Boolean(), nullable=False),
+        sa.Column("answer_seq", sa.BigInteger(), nullable=True),
+        sa.Column("steps", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_parts_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", name=op.f("pk_parts")),
+    )
+    op.create_table(
+        "handoffs",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("sender", sa.String(length=63), nullable=False),
+        sa.Column("call_id", sa.String(length=128), nullable=False),
+        sa.Column("receiver", sa.String(length=63), nullable=False),
+        sa.Column("is_task", sa.Boolean(), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_handoffs_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "number", name=op.f("pk_handoffs")),
+        sa.UniqueConstraint("session_uid", "sender", "call_id", name=op.f("uq_handoffs_session_uid_sender_call_id")),
+    )
+    op.create_table(
         "rounds",
         sa.Column("session_uid", sa.String(length=64), nullable=False),
         sa.Column("anchor_at", sa.DateTime(timezone=True), nullable=False),

@@ -1,0 +1,255 @@
+"""A gateway in memory for a session with several agents: who is due, what each commits, and how its epochs end.
+
+It keeps the rules that the real one keeps: due is written anew with each commit, a part ends once, a task is given
+once and answered once, and only the last answer closes the session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agentsessions.api.levels import AgentLevel, Closing, Level
+from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName
+from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.team import Strategy
+from agentsessions.api.wire import Outcome
+from agentsessions.lifecycle.facts import PodView
+from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.teams import Progress, Team, find_due, find_listener, team_of
+from tests.builders import SESSION_UID
+from tests.scenario.gateway import EXIT_OF, Turn
+
+PASSED_ON = 3
+"""How often work changes hands."""
+EXITS = {**EXIT_OF, Outcome.HANDOFF: ExitCode.DONE}
+
+
+@dataclass
+class Hand:
+    """One agent."""
+
+    left: int
+    """Turns until its part, or its task, is answered."""
+    fence: tuple[int, str] = (0, "")
+    closing: Closing | None = None
+    turn: Turn | None = None
+    commits: list[tuple[int, int]] = field(default_factory=list)
+    epoch_turns: int = 0
+    steps: int = 0
+
+
+@dataclass
+class TeamGateway:
+    """One session's journal. `see` is its watch; pods come by `play` and `fail`."""
+
+    spec: SessionSpec
+    status: SessionStatus
+    now: datetime
+    turns: int
+    team: Team = field(init=False)
+    hands: dict[str, Hand] = field(init=False)
+    done: set[str] = field(default_factory=set)
+    floor: str = ""
+    tasked: str = ""
+    """Who works on the director's task."""
+    given: list[str] = field(default_factory=list)
+    """Who was given work, each time."""
+    answered: int = 0
+    """Tasks that were answered."""
+    is_over: bool = False
+    limit_reached: LimitName | None = None
+    acknowledged: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        team = team_of(self.spec)
+        assert team is not None
+        self.team = team
+        self.hands = {member.name: Hand(self.turns) for member in team.members}
+
+    @property
+    def inbox(self) -> list[int]:
+        """Messages that no turn has taken."""
+        return self.acknowledged[len(self.taken) :]
+
+    @property
+    def steps(self) -> int:
+        """Answers bought."""
+        return sum(hand.steps for hand in self.hands.values())
+
+    @property
+    def committed(self) -> int:
+        """Turns committed so far."""
+        return sum(len(hand.commits) for hand in self.hands.values())
+
+    def commits_by_agent(self) -> dict[str, list[tuple[int, int]]]:
+        """Return step and epoch of each committed turn."""
+        return {name: hand.commits for name, hand in self.hands.items()}
+
+    def due(self) -> tuple[str, ...]:
+        """Return who has something to do."""
+        return find_due(self.team, self._progress())
+
+    def _progress(self) -> Progress:
+        return Progress(frozenset(self.done), self.floor, frozenset({self.tasked} - {""}), self.is_over)
+
+    # --- its watch
+    def see(self, spec: SessionSpec, status: SessionStatus) -> None:
+        """Take over what the session says now: the fences, upwards only, and the limits in force."""
+        self.spec, self.status = spec, status
+        for row in status.agents or []:
+            hand = self.hands[row.name]
+            if row.epoch > hand.fence[0] and row.pod_uid:
+                hand.fence, hand.epoch_turns = (row.epoch, row.pod_uid), 0
+                if hand.closing and hand.closing.outcome is not Outcome.FINAL:
+                    hand.closing = None
+        if self.limit_reached and not self._is_step_limit_reached():
+            self.limit_reached = None
+
+    # --- people
+    def send(self) -> bool:
+        """Take a message in; say whether it was acknowledged."""
+        if self.is_over or self.status.phase in TERMINAL or self._is_cancelled:
+            return False
+        self.acknowledged.append(len(self.acknowledged) + 1)
+        return True
+
+    # --- pods
+    def play(self, pod: PodView) -> ExitCode | None:
+        """Let a pod take one step of its loop; return the exit code with which it ends, if it does."""
+        hand = self.hands[pod.agent]
+        if (pod.epoch, pod.uid) != hand.fence:
+            return ExitCode.TERMINATED if pod.epoch <= hand.fence[0] else None
+        if hand.closing is not None:
+            return EXITS[hand.closing.outcome]
+        if self._is_cancelled or self.status.phase in TERMINAL:
+            return ExitCode.TERMINATED
+        return self._go_on(pod, hand) if hand.turn is None else self._play_turn(pod, hand, hand.turn)
+
+    def _play_turn(self, pod: PodView, hand: Hand, turn: Turn) -> ExitCode | None:
+        if turn.given_to != pod.uid:
+            return self._give(pod, turn)
+        if not turn.is_bought:
+            return self._buy(pod, hand, turn)
+        if pod.agent == self.team.first and self.tasked:  # its call waits for the other's answer
+            return ExitCode.TERMINATED if self._is_paused else None
+        return self._commit(pod, hand)
+
+    def fail(self, pod: PodView, code: ErrorCode) -> None:
+        """Record that a pod's epoch ended by an error."""
+        hand = self.hands[pod.agent]
+        if (pod.epoch, pod.uid) == hand.fence and hand.closing is None:
+            self._close(pod, Outcome.ERROR, code)
+
+    def _give(self, pod: PodView, turn: Turn) -> ExitCode | None:
+        if self._is_paused:
+            return ExitCode.PAUSED
+        turn.given_to = pod.uid
+        return None
+
+    def _buy(self, pod: PodView, hand: Hand, turn: Turn) -> ExitCode | None:
+        if self._is_step_limit_reached():
+            self.limit_reached = LimitName.STEPS
+            return ExitCode.LIMIT
+        hand.steps += 1
+        turn.is_bought = True
+        is_director = self.team.strategy is Strategy.DIRECTOR and pod.agent == self.team.first
+        if is_director and hand.left > 1 and len(self.given) < PASSED_ON:
+            others = [member.name for member in self.team.members[1:]]
+            self.tasked = others[len(self.given) % len(others)]
+            self.given.append(self.tasked)
+            self.hands[self.tasked].left = self.turns
+        return None
+
+    def _commit(self, pod: PodView, hand: Hand) -> ExitCode | None:
+        hand.commits.append((len(hand.commits) + 1, pod.epoch))
+        hand.epoch_turns += 1
+        hand.left -= 1
+        hand.turn = None
+        if hand.left > 0:
+            return self._go_on(pod, hand)
+        if self.inbox and find_listener(self.team, self._progress()) == pod.agent:
+            hand.left = 1
+            return self._go_on(pod, hand)
+        self._end_part(pod.agent)
+        return self._close(pod, Outcome.FINAL if self.is_over else Outcome.HANDOFF)
+
+    def _end_part(self, agent: str) -> None:
+        match self.team.strategy:
+            case Strategy.HANDOFF if len(self.given) < PASSED_ON:
+                names = [member.name for member in self.team.members]
+                self.floor = names[(names.index(agent) + 1) % len(names)]
+                self.given.append(self.floor)
+                self.hands[self.floor].left = self.turns
+            case Strategy.DIRECTOR if agent != self.team.first:
+                self.tasked = ""
+                self.answered += 1
+            case Strategy.SEQUENTIAL | Strategy.PARALLEL:
+                self.done.add(agent)
+                self.is_over = len(self.done) == len(self.hands)
+            case _:
+                self.is_over = True
+
+    def _go_on(self, pod: PodView, hand: Hand) -> ExitCode | None:
+        """Pin the next turn, or close the epoch."""
+        if pod.agent not in self.due():
+            return self._close(pod, Outcome.HANDOFF)
+        if self.inbox and find_listener(self.team, self._progress()) == pod.agent:
+            self.taken += self.inbox
+        hand.turn = Turn()
+        return self._give(pod, hand.turn)
+
+    def _close(self, pod: PodView, outcome: Outcome, code: ErrorCode | None = None) -> ExitCode:
+        self.hands[pod.agent].closing = Closing(
+            agent=pod.agent,
+            epoch=pod.epoch,
+            pod_uid=pod.uid,
+            outcome=outcome,
+            code=code,
+            message=f"it broke: {code}" if code else None,
+        )
+        return EXITS[outcome]
+
+    @property
+    def _is_paused(self) -> bool:
+        return self.spec.operating_mode is OperatingMode.PAUSED
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return self.spec.operating_mode is OperatingMode.CANCELLED
+
+    def _is_step_limit_reached(self) -> bool:
+        most = self.status.effective.max_steps if self.status.effective else None
+        return most is not None and self.steps >= most
+
+    # --- the operator
+    def level(self) -> Level:
+        """Return what the operator would read from the store now."""
+        due = self.due()
+        agents = tuple(
+            AgentLevel(
+                name=name,
+                is_due=name in due,
+                epoch_turns=hand.epoch_turns,
+                closing=hand.closing,
+                steps=hand.steps,
+                tokens=hand.steps,
+            )
+            for name, hand in self.hands.items()
+        )
+        return Level(
+            session_uid=SESSION_UID,
+            namespace="team",
+            name="rows",
+            head=self.committed + len(self.given) + 1,
+            digest=f"{self.committed:064d}",
+            steps=self.steps,
+            turns=self.committed,
+            limit_reached=self.limit_reached,
+            limit_message=f"limit {self.limit_reached} is reached" if self.limit_reached else None,
+            agents=agents,
+            inbox_pending=len(self.inbox),
+            result="done" if self.committed else None,
+        )

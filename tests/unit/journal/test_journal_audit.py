@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, text, update
 
-from agentsessions.journal import audit, tables
+from agentsessions.journal import audit, audit_tables
 from agentsessions.journal.acts import Act, AuditCheck, AuditRecord, Door, SealedRecord, Verdict
 from agentsessions.journal.audit import GRACE, AuditQuery
 from agentsessions.journal.store import Store
@@ -126,20 +126,20 @@ async def test_generations_that_nobody_saw_are_told_with_the_next_one(store: Sto
 
 
 def _change(conn: Connection) -> None:
-    conn.execute(update(tables.audit).where(tables.audit.c.number == 2).values(actor="mallory"))
+    conn.execute(update(audit_tables.audit).where(audit_tables.audit.c.number == 2).values(actor="mallory"))
 
 
 def _remove(conn: Connection) -> None:
-    conn.execute(delete(tables.audit).where(tables.audit.c.number == 2))
+    conn.execute(delete(audit_tables.audit).where(audit_tables.audit.c.number == 2))
 
 
 def _cut(conn: Connection) -> None:
-    conn.execute(delete(tables.audit).where(tables.audit.c.number == 3))
+    conn.execute(delete(audit_tables.audit).where(audit_tables.audit.c.number == 3))
 
 
 def _swap(conn: Connection) -> None:
     for old, new in ((2, 99), (3, 2), (99, 3)):
-        conn.execute(update(tables.audit).where(tables.audit.c.number == old).values(number=new))
+        conn.execute(update(audit_tables.audit).where(audit_tables.audit.c.number == old).values(number=new))
 
 
 def _scribble(conn: Connection) -> None:

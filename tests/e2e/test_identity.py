@@ -33,6 +33,7 @@ RUNNER_REQUESTS: list[tuple[str, str, Any]] = [
     ("GET", f"{wire.OPENAI_PATH}/models", None),
     ("POST", wire.TOOL_BEGIN_PATH, {**CALL, "arguments": "{}", "sideEffect": "internal"}),
     ("POST", wire.TOOL_SETTLE_PATH, {**CALL, "output": "forged", "durationMilliseconds": 1}),
+    ("POST", wire.TOOL_CALL_PATH, {**CALL, "arguments": "{}"}),
     ("POST", wire.COMMIT_PATH, {"k": 1, "outcome": "final"}),
 ]
 """Every route of agent pods."""

@@ -105,6 +105,7 @@ NO_MESSAGE = {"message": "none"}
 BOTH = {"left": "{namespace}/mine", "right": "{namespace}/theirs"}
 SAID = {"content": "hello"}
 TOOL_CALL = {"callId": "none", "name": "shell", "arguments": "{}", "sideEffect": "internal"}
+HAVE_RUN = {"callId": "none", "name": "web__search", "arguments": "{}"}
 TOOL_RESULT = {"callId": "none", "output": "", "durationMilliseconds": 1}
 CHAT = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -155,6 +156,7 @@ ROWS = (
     Row("POST", wire.COMMIT_PATH, FENCED_POD, ok=412, body={"k": 99, "outcome": "final"}),
     Row("POST", wire.TOOL_BEGIN_PATH, FENCED_POD, ok=404, body=TOOL_CALL),
     Row("POST", wire.TOOL_SETTLE_PATH, FENCED_POD, ok=404, body=TOOL_RESULT),
+    Row("POST", wire.TOOL_CALL_PATH, FENCED_POD, ok=404, body=HAVE_RUN),
     Row("GET", f"{wire.OPENAI_PATH}/models", FENCED_POD),
     Row("POST", f"{wire.OPENAI_PATH}/chat/completions", FENCED_POD, ok=404, body=CHAT),
 )

@@ -42,6 +42,7 @@ MAX_SESSION_NAME: Final = 52
 MAX_AGENT_NAME: Final = 20
 MAX_RESULT_BYTES: Final = 4096
 MAX_TOOL_OUTPUT_BYTES: Final = 65_536
+MAX_TOOL_ARGUMENT_CHARACTERS: Final = 262_144
 MAX_CONTEXT_BYTES: Final = 262_144
 MAX_FILES_BYTES: Final = 1_000_000
 """All files of a session together: one ConfigMap holds them, and etcd takes 1 MiB."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.names import MAX_TOOL_ARGUMENT_CHARACTERS, MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.agent import Builtin, ModelSettings
 
@@ -18,6 +18,7 @@ TURN_PATH: Final = "/runner/v1/turn"
 COMMIT_PATH: Final = "/runner/v1/turn/commit"
 TOOL_BEGIN_PATH: Final = "/runner/v1/tools/begin"
 TOOL_SETTLE_PATH: Final = "/runner/v1/tools/settle"
+TOOL_CALL_PATH: Final = "/runner/v1/tools/call"
 OPENAI_PATH: Final = "/openai/v1"
 """Base path of the OpenAI-compatible endpoint: `/chat/completions` and `/models` are below it."""
 
@@ -40,6 +41,30 @@ class Outcome(StrEnum):
     IDLE = "idle"
     """As final, in a session that waits for a message or its next round. Only the gateway says so."""
     ERROR = "error"
+
+
+class SideEffect(StrEnum):
+    """How far a tool's effect reaches."""
+
+    NONE = "none"
+    INTERNAL = "internal"
+    EXTERNAL = "external"
+
+
+class ToolOffer(ApiModel):
+    """A tool that the model may ask for."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    """Name as the model sees it, unique in the turn."""
+    builtin: Builtin | None = None
+    """The runner's own tool that runs the calls, and knows its description and parameters. Absent: the gateway runs
+    them, asked by `ToolCall`."""
+    description: str = ""
+    """What it does, for the model."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """JSON schema of the arguments."""
+    side_effect: SideEffect
+    """How far its effect reaches, at most."""
 
 
 class Turn(ApiModel):
@@ -67,8 +92,8 @@ class Turn(ApiModel):
     """Sampling settings."""
     max_output_tokens: int | None = None
     """Sent as `max_tokens`; the gateway caps it in any case."""
-    tools: tuple[Builtin, ...] = ()
-    """Tools on offer."""
+    tools: tuple[ToolOffer, ...] = ()
+    """Tools on offer, in a fixed order."""
     history: list[dict[str, Any]] = Field(default_factory=list)
     """Input items of the Responses form, as the Agents SDK takes them; ends with what the model is to answer."""
 
@@ -95,14 +120,6 @@ class Commit(ApiModel):
     """With outcome error."""
 
 
-class SideEffect(StrEnum):
-    """How far a tool's effect reaches."""
-
-    NONE = "none"
-    INTERNAL = "internal"
-    EXTERNAL = "external"
-
-
 class ToolBegin(ApiModel):
     """Ask whether to run a tool call of the current turn."""
 
@@ -110,7 +127,7 @@ class ToolBegin(ApiModel):
     """Id of the call in the model's answer."""
     name: Annotated[str, Field(min_length=1, max_length=64)]
     """Tool's name."""
-    arguments: Annotated[str, Field(max_length=262_144)]
+    arguments: Annotated[str, Field(max_length=MAX_TOOL_ARGUMENT_CHARACTERS)]
     """Arguments as the model wrote them."""
     side_effect: SideEffect
     """How far the effect reaches."""
@@ -143,6 +160,28 @@ class ToolSettle(ApiModel):
     """Whether the tool failed; the text then says how."""
     duration_milliseconds: Annotated[int, Field(ge=0)]
     """Time it took."""
+
+
+class ToolCall(ApiModel):
+    """Have the gateway run a call of a tool that is not the runner's: begun, run, settled. The same again joins it."""
+
+    call_id: Annotated[str, Field(min_length=1, max_length=128)]
+    """Id of the call in the model's answer."""
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """Tool's name."""
+    arguments: Annotated[str, Field(max_length=MAX_TOOL_ARGUMENT_CHARACTERS)]
+    """Arguments as the model wrote them."""
+
+
+class ToolAnswer(ApiModel):
+    """Answer to `ToolCall`."""
+
+    verdict: Verdict
+    """run: it was run just now. recorded: it was settled before. In both cases the journal has the result."""
+    output: str = ""
+    """The result."""
+    is_error: bool = False
+    """Whether the tool failed; the text then says how."""
 
 
 class Problem(ApiModel):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agentsessions.api.wire import Outcome, Turn
-from agentsessions.runner.tools.tool import Tool
+from agentsessions.runner.tools.tool import Offer
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Toolbox(Protocol):
     """The tools of a turn. A call never raises for the tool's sake; errors of the gateway do come through."""
 
     @property
-    def tools(self) -> Sequence[Tool]:
+    def tools(self) -> Sequence[Offer]:
         """Tools on offer, in a fixed order."""
         ...
 

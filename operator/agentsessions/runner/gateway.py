@@ -4,7 +4,7 @@ Every request may be sent again: the gateway answers the same request alike.
 """
 
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -13,11 +13,14 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.wire import (
     COMMIT_PATH,
     TOOL_BEGIN_PATH,
+    TOOL_CALL_PATH,
     TOOL_SETTLE_PATH,
     TURN_PATH,
     Commit,
     Problem,
+    ToolAnswer,
     ToolBegin,
+    ToolCall,
     ToolSettle,
     ToolVerdict,
     Turn,
@@ -25,9 +28,11 @@ from agentsessions.api.wire import (
 from agentsessions.runner.errors import GatewayError, PassingError, to_error, to_seconds
 from agentsessions.runner.retry import passing_retry
 from agentsessions.runner.settings import Patience
-from agentsessions.runner.transport import Token
+from agentsessions.runner.transport import CONNECT_TIMEOUT_SECONDS, Token
 
 M = TypeVar("M", bound=ApiModel)
+CALL_TIMEOUT: Final = httpx2.Timeout(900.0, connect=CONNECT_TIMEOUT_SECONDS)
+"""Longer than the gateway lets any tool run: it answers with what became of the call."""
 
 
 class Gateway:
@@ -58,17 +63,25 @@ class Gateway:
         """Report a tool's result; when this returns, the journal has it."""
         await self._send("POST", TOOL_SETTLE_PATH, settle)
 
-    async def _send(self, method: str, path: str, body: ApiModel | None = None) -> httpx2.Response:
+    async def call_tool(self, call: ToolCall) -> ToolAnswer:
+        """Have a tool run by the gateway; when this returns, the journal has the result."""
+        return parse(ToolAnswer, await self._send("POST", TOOL_CALL_PATH, call, CALL_TIMEOUT))
+
+    async def _send(
+        self, method: str, path: str, body: ApiModel | None = None, patience: httpx2.Timeout | None = None
+    ) -> httpx2.Response:
         async for attempt in passing_retry(self._patience, what=path):
             with attempt:
-                return await self._send_once(method, path, body)
+                return await self._send_once(method, path, body, patience or self._http.timeout)
         raise AssertionError("a retry loop ends by return or raise")  # pragma: no cover
 
-    async def _send_once(self, method: str, path: str, body: ApiModel | None) -> httpx2.Response:
+    async def _send_once(
+        self, method: str, path: str, body: ApiModel | None, patience: httpx2.Timeout
+    ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self._token.read()}"}
         try:
             response = await self._http.request(
-                method, path, headers=headers, json=body.to_json() if body is not None else None
+                method, path, headers=headers, json=body.to_json() if body is not None else None, timeout=patience
             )
         except httpx2.TransportError as error:
             raise PassingError(f"{method} {path}: {type(error).__name__}: {error}") from error

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from agentsessions.api.v1alpha1.agent import Builtin
+from agentsessions.api.wire import ToolOffer
 from agentsessions.runner.tools.files import Files
+from agentsessions.runner.tools.proxied import Proxied
 from agentsessions.runner.tools.results import Results
 from agentsessions.runner.tools.shell import Shell
 from agentsessions.runner.tools.tool import Tool
@@ -26,16 +28,18 @@ class Workspace:
         self._env = dict(child_env)
         self.results = Results(root / PRIVATE_DIR / "results")
 
-    def tools(self, wanted: Sequence[Builtin]) -> tuple[Tool, ...]:
-        """Return the built-in tools that a turn offers, in its order."""
-        return tuple(self._tool(builtin) for builtin in wanted)
+    def tools(self, offers: Sequence[ToolOffer]) -> tuple[Tool | Proxied, ...]:
+        """Return the tools that a turn offers, in its order."""
+        return tuple(self._tool(offer) for offer in offers)
 
-    def _tool(self, builtin: Builtin) -> Tool:
-        match builtin:
+    def _tool(self, offer: ToolOffer) -> Tool | Proxied:
+        match offer.builtin:
             case Builtin.SHELL:
                 return Shell(self._root, self._env)
             case Builtin.FILES:
                 return Files(self._root, hidden=PRIVATE_DIR)
+            case None:
+                return Proxied(offer)
 
     def copy_context(self, context_dir: Path) -> list[str]:
         """Copy the session's files into the workspace where absent; return the paths that were copied.

@@ -223,7 +223,11 @@ async def test_turn_says_pause_stop_and_what_to_play_with(house: House) -> None:
     paused = await get_turn(house, "p9")
 
     assert (turn.instructions, turn.model, turn.settings.temperature) == ("be brief", "slow", 0.2)
-    assert (turn.tools, turn.max_output_tokens, turn.control) == (("Files",), 99, wire.Control.GO)
+    assert ([tool.builtin for tool in turn.tools], turn.max_output_tokens, turn.control) == (
+        ["Files"],
+        99,
+        wire.Control.GO,
+    )
     assert turn.history[-1]["content"] == "say hello"
     assert (paused.control, paused.k, paused.history) == (wire.Control.PAUSE, turn.k, turn.history)
 

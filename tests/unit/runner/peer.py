@@ -89,6 +89,11 @@ def problem(status: int, code: str, *, retry_after: str | None = None) -> web.Re
     return web.json_response(body, status=status, headers=headers, content_type="application/problem+json")
 
 
+def offer_of(builtin: Builtin) -> wire.ToolOffer:
+    """A tool of the runner, as the gateway offers it."""
+    return wire.ToolOffer(name=builtin.value.lower(), builtin=builtin, side_effect=wire.SideEffect.INTERNAL)
+
+
 @dataclass
 class Hold:
     """A point at which requests stop."""
@@ -103,7 +108,7 @@ class Peer:
     """State of one session with one agent, as a gateway would keep it."""
 
     answers: dict[int, Answer]
-    tools: tuple[Builtin, ...] = (Builtin.SHELL, Builtin.FILES)
+    tools: tuple[wire.ToolOffer, ...] = (offer_of(Builtin.SHELL), offer_of(Builtin.FILES))
     control: wire.Control = wire.Control.GO
     max_output_tokens: int | None = 4000
     k: int = 1
@@ -116,6 +121,7 @@ class Peer:
     asked: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     begun: list[wire.ToolBegin] = field(default_factory=list)
     recorded: dict[str, wire.ToolSettle] = field(default_factory=dict)
+    called: list[wire.ToolCall] = field(default_factory=list)
     commits: list[wire.Commit] = field(default_factory=list)
     failures: dict[str, list[web.Response]] = field(default_factory=lambda: defaultdict(list))
     holds: dict[str, Hold] = field(default_factory=dict)
@@ -156,6 +162,7 @@ class Peer:
         app.router.add_post(wire.TOOL_BEGIN_PATH, self.post_begin)
         app.router.add_post(wire.TOOL_SETTLE_PATH, self.post_settle)
         app.router.add_post(f"{wire.OPENAI_PATH}/chat/completions", self.post_chat)
+        app.router.add_post(wire.TOOL_CALL_PATH, self.post_call)
         app.router.add_get("/running", self.get_running)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -244,6 +251,14 @@ class Peer:
         self.recorded.setdefault(settle.call_id, settle)
         await self.at("settled")
         return web.Response(status=204)
+
+    async def post_call(self, request: web.Request) -> web.Response:
+        call = wire.ToolCall.model_validate_json(await request.read())
+        await self.at("call")
+        self.called.append(call)
+        output = f"{call.name} answers {call.arguments}"
+        self.recorded[call.call_id] = wire.ToolSettle(call_id=call.call_id, output=output, duration_milliseconds=1)
+        return web.json_response(wire.ToolAnswer(verdict=wire.Verdict.RUN, output=output).to_json())
 
     async def post_chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -57,6 +57,27 @@ async def test_loop_offers_only_the_tools_of_the_turn(runner: Runner, peer: Peer
     assert "tools" not in json.loads(peer.asked[1][0])
 
 
+@pytest.mark.requirement("AG-2")
+async def test_loop_has_the_gateway_run_the_tools_that_are_not_its_own(runner: Runner, peer: Peer) -> None:
+    schema = {"type": "object", "properties": {"q": {"type": "string"}}}
+    search = wire.ToolOffer(
+        name="web__search", description="Search.", parameters=schema, side_effect=wire.SideEffect.EXTERNAL
+    )
+    peer.tools = (search,)
+    peer.answers = {1: Answer(calls=(call("call-1", "web__search", {"q": "shelf"}),)), 2: Answer(text="Done.")}
+    peer.failures[wire.TOOL_CALL_PATH].append(problem(503, "unavailable", retry_after="0.01"))
+
+    assert await runner.run(peer) == ExitCode.DONE
+
+    (offered,) = json.loads(peer.asked[1][0])["tools"]
+    told = {"name": "web__search", "description": "Search.", "parameters": schema}
+    assert offered["function"] | {"strict": False} == told | {"strict": False}
+    assert [(c.call_id, json.loads(c.arguments)) for c in peer.called] == [("call-1", {"q": "shelf"})]
+    assert not peer.begun, "what the gateway runs, it begins itself"
+    assert not peer.recorded["call-1"].is_error
+    assert "web__search answers" in peer.history[-1]["output"]
+
+
 @pytest.mark.parametrize(
     ("control", "code"), [(wire.Control.PAUSE, ExitCode.PAUSED), (wire.Control.STOP, ExitCode.TERMINATED)]
 )

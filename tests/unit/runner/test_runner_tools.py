@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.shortened import shorten
 from agentsessions.runner.tools.files import MAX_ENTRIES, MAX_READ_BYTES, Files
 from agentsessions.runner.tools.results import Result, Results
 from agentsessions.runner.tools.shell import Shell
-from agentsessions.runner.tools.text import shorten
 from agentsessions.runner.tools.tool import ToolFailedError
 from tests.unit.runner.processes import has_ended
 

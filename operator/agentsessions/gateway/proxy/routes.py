@@ -53,6 +53,13 @@ async def settle_tool(gateway: Here, pod: Pod, settle: wire.ToolSettle) -> None:
     await gateway.store.settle_tool(pod, settle)
 
 
+@router.post(wire.TOOL_CALL_PATH)
+async def call_tool(gateway: Here, pod: Pod, call: wire.ToolCall) -> Response:
+    """Run a call of a tool that is not the runner's, or tell what became of it."""
+    session = session_of(gateway, pod)
+    return _json(await gateway.proxy.tools.call(session, pod, agent_of(session, pod), call))
+
+
 @router.post(f"{wire.OPENAI_PATH}/chat/completions")
 async def complete_chat(request: Request, gateway: Here, pod: Pod) -> Response:
     """Buy an answer, or relay the one that was bought before."""
@@ -86,5 +93,5 @@ async def _answer(gateway: Gateway, pod: PodIdentity, *, hold_seconds: float = 0
     return answer
 
 
-def _json(value: wire.Turn | wire.ToolVerdict) -> Response:
+def _json(value: wire.Turn | wire.ToolVerdict | wire.ToolAnswer) -> Response:
     return Response(value.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json")

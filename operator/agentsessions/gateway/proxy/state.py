@@ -11,6 +11,7 @@ from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
+from agentsessions.gateway.proxy.tools import Tools
 from agentsessions.gateway.proxy.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class ProxyState:
             Elsewhere(gateway.store, gateway.changes),
             refuse_ended=lambda pod: refuse_ended(pod, gateway.session(pod.session_uid)),
         )
+        self.tools = Tools(gateway.store)
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)
@@ -55,12 +57,13 @@ class ProxyState:
             await self._watch
 
     async def drain(self, seconds: float) -> int:
-        """Sell nothing new, and wait for purchases under way; return how many are left after `seconds`."""
-        return await self.purchases.drain(seconds)
+        """Sell nothing new, and wait for purchases and tools under way; return how many are left after `seconds`."""
+        return sum(await asyncio.gather(self.purchases.drain(seconds), self.tools.drain(seconds)))
 
     async def close(self) -> None:
         """Break off what is left, and close all connections."""
         await self.purchases.close()
+        await self.tools.close()
         if self._watch is not None:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):

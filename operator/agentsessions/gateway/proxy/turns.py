@@ -60,8 +60,11 @@ async def _pin(gateway: "Gateway", pod: PodIdentity, session: SessionView, contr
     course = course_of(session.spec)
     pinned = await gateway.store.pin_turn(pod, course, may_begin=control is wire.Control.GO)
     history = await gateway.store.history(pinned, course.max_history)
-    provider = find_provider(gateway, pod, agent_of(session, pod))
-    return build_turn(session, pod, pinned, history, control=control, provider=provider)
+    agent = agent_of(session, pod)
+    provider = find_provider(gateway, pod, agent)
+    offers = () if pinned.kind is TurnKind.COMPACT else await gateway.proxy.tools.offers(session, pod, agent)
+    tools = tuple(offered.offer for offered in offers)
+    return build_turn(session, pod, pinned, history, control=control, provider=provider, tools=tools)
 
 
 async def _control(gateway: "Gateway", session: SessionView) -> wire.Control:
@@ -149,6 +152,7 @@ def build_turn(
     *,
     control: wire.Control,
     provider: Provider,
+    tools: tuple[wire.ToolOffer, ...],
 ) -> wire.Turn:
     """Return a turn with everything that goes into its model request; no clock and no list that may change does."""
     agent = agent_of(session, pod)
@@ -164,7 +168,7 @@ def build_turn(
         model=model.name or provider.spec.models[0].name,
         settings=model.settings or ModelSettings(),
         max_output_tokens=resolve(session.spec).limits.max_output_tokens,
-        tools=() if pinned.kind is TurnKind.COMPACT else tuple(tool.builtin for tool in agent.tools or ()),
+        tools=tools,
         history=history,
     )
 

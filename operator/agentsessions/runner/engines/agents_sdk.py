@@ -11,7 +11,7 @@ from agentsessions.api.wire import OPENAI_PATH, Outcome, Turn
 from agentsessions.runner.engine import Played, Toolbox
 from agentsessions.runner.errors import GatewayError, ModelFailedError, PassingError, to_error, to_seconds
 from agentsessions.runner.imports import agents, openai
-from agentsessions.runner.tools.tool import Tool
+from agentsessions.runner.tools.tool import Offer
 from agentsessions.runner.transport import CONNECT_TIMEOUT_SECONDS, Token
 
 MODEL_TIMEOUT_SECONDS: Final = 1800.0
@@ -143,8 +143,8 @@ def to_model_settings(turn: Turn) -> agents.ModelSettings:
     )
 
 
-def to_function_tool(tool: Tool, calls: Calls) -> agents.FunctionTool:
-    """Return a tool as the SDK takes it; arguments come raw, the harness checks them."""
+def to_function_tool(tool: Offer, calls: Calls) -> agents.FunctionTool:
+    """Return a tool as the SDK takes it; arguments come raw, and are checked where the call is run."""
     return agents.FunctionTool(
         name=tool.name,
         description=tool.description,

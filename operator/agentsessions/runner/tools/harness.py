@@ -1,33 +1,31 @@
 """What makes a tool call count once: begin, run or take what is recorded, keep, settle, and only then answer."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 
-from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
-from agentsessions.api.wire import ToolBegin, ToolSettle, Verdict
+from agentsessions.api.names import MAX_TOOL_ARGUMENT_CHARACTERS, MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.shortened import shorten
+from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
+from agentsessions.api.wire import ToolBegin, ToolCall, ToolSettle, Verdict
 from agentsessions.runner.gateway import Gateway
+from agentsessions.runner.tools.proxied import Proxied
 from agentsessions.runner.tools.results import Result, Results
-from agentsessions.runner.tools.text import shorten
 from agentsessions.runner.tools.tool import Tool, ToolFailedError
 
 log = structlog.get_logger(__name__)
 
 LONGEST_RUN_SECONDS: Final = 660.0
 """Bound for tools that do not keep their own."""
-MAX_ARGUMENT_CHARACTERS: Final = 262_144
 
 
 class Harness:
     """The tools of one turn, with their calls recorded. Raises what the gateway's client raises, and nothing else."""
 
-    def __init__(self, gateway: Gateway, tools: Sequence[Tool], results: Results) -> None:
+    def __init__(self, gateway: Gateway, tools: Sequence[Tool | Proxied], results: Results) -> None:
         self.tools = tuple(tools)
         self._by_name = {tool.name: tool for tool in tools}
         self._gateway = gateway
@@ -36,12 +34,17 @@ class Harness:
     async def call(self, call_id: str, name: str, arguments: str) -> str:
         """Return the result text of a call; the journal has it when this returns."""
         tool = self._by_name.get(name)
-        if tool is not None:
+        if isinstance(tool, Proxied) and len(arguments) <= MAX_TOOL_ARGUMENT_CHARACTERS:
+            # What the gateway runs, it begins and settles as well.
+            asked = ToolCall(call_id=call_id, name=name, arguments=arguments)
+            return (await self._gateway.call_tool(asked)).output
+        if tool is not None and not isinstance(tool, Proxied):
             verdict = await self._gateway.begin_tool(to_begin(tool, call_id, arguments))
             if verdict.verdict is Verdict.RECORDED:
                 self._results.forget(call_id)
                 return verdict.output or ""
         # For a tool that is not there nothing will run, so there is nothing to ask; its name may be no name at all.
+        # Nor for arguments that are too long to be sent.
         result = self._results.load(call_id) or await self._run(call_id, name, arguments)
         await self._gateway.settle_tool(
             ToolSettle(
@@ -80,8 +83,14 @@ class Harness:
         if tool is None:
             offered = ", ".join(self._by_name) or "none"
             raise ToolFailedError(f"there is no tool {name[:64]!r}; tools on offer: {offered}")
+        try:
+            fitting = read_arguments(tool.name, tool.parameters, arguments)
+        except BadArgumentsError as error:
+            raise ToolFailedError(str(error)) from error
+        if isinstance(tool, Proxied):
+            raise ToolFailedError(f"{name}: only the gateway runs it")
         async with asyncio.timeout(LONGEST_RUN_SECONDS):
-            return await tool.run(to_arguments(tool, arguments))
+            return await tool.run(fitting)
 
 
 def to_begin(tool: Tool, call_id: str, arguments: str) -> ToolBegin:
@@ -90,26 +99,6 @@ def to_begin(tool: Tool, call_id: str, arguments: str) -> ToolBegin:
         call_id=call_id,
         name=tool.name,
         # Longer ones are never run, and the gateway has them whole in the answer.
-        arguments=arguments[:MAX_ARGUMENT_CHARACTERS],
+        arguments=arguments[:MAX_TOOL_ARGUMENT_CHARACTERS],
         side_effect=tool.side_effect,
     )
-
-
-def to_arguments(tool: Tool, arguments: str) -> dict[str, Any]:
-    """Return the arguments that a model wrote, when they fit the tool's schema.
-
-    Raises:
-        ToolFailedError: They do not; the text tells the model what to change.
-    """
-    if len(arguments) > MAX_ARGUMENT_CHARACTERS:
-        raise ToolFailedError(
-            f"{tool.name}: the arguments have {len(arguments)} characters, {MAX_ARGUMENT_CHARACTERS} are allowed"
-        )
-    try:
-        parsed = json.loads(arguments)
-    except (ValueError, RecursionError) as error:
-        raise ToolFailedError(f"{tool.name}: the arguments are not JSON: {error}") from error
-    wrong = best_match(Draft202012Validator(tool.parameters).iter_errors(parsed))
-    if wrong is not None:
-        raise ToolFailedError(f"{tool.name}: the arguments do not fit its schema: {wrong.json_path}: {wrong.message}")
-    return dict(parsed)

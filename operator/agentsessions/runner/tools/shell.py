@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
+from agentsessions.api.shortened import HeadTail
 from agentsessions.api.wire import SideEffect
-from agentsessions.runner.tools.text import HeadTail
 from agentsessions.runner.tools.tool import ToolFailedError
 
 DEFAULT_TIMEOUT_SECONDS: Final = 60

@@ -10,7 +10,7 @@ class ToolFailedError(Exception):
     """A tool could not do what was asked; the text is for the model."""
 
 
-class Tool(Protocol):
+class Offer(Protocol):
     """Something that the model may ask for."""
 
     @property
@@ -27,6 +27,10 @@ class Tool(Protocol):
     def parameters(self) -> Mapping[str, Any]:
         """JSON schema of the arguments; never changes, since it is part of every request."""
         ...
+
+
+class Tool(Offer, Protocol):
+    """A tool that the runner runs itself."""
 
     @property
     def side_effect(self) -> SideEffect:

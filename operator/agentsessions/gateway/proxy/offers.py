@@ -1,0 +1,66 @@
+"""Which tools an agent is offered, and who runs them. The same for every turn of the session."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from agentsessions.api import wire
+from agentsessions.api.kinds import Rules, ToolClass
+from agentsessions.api.v1alpha1.agent import Agent, Builtin
+from agentsessions.journal.rows import PodIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a call came to."""
+
+    output: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """Whose call is run."""
+
+    pod: PodIdentity
+    call_id: str
+
+
+RunCall = Callable[[CallContext, dict[str, Any]], Awaitable[ToolResult]]
+"""Runs a call whose arguments fit the offer's schema. What it raises is our bug; a tool's failure is a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A tool on offer."""
+
+    offer: wire.ToolOffer
+    tool_class: ToolClass
+    run: RunCall | None = None
+    """How the gateway runs it; None for the runner's own tools."""
+    side_effect_of: Callable[[Mapping[str, Any]], wire.SideEffect] | None = None
+    """How far the effect of a call with these arguments reaches, where that depends on them."""
+
+
+RUN_BY_RUNNER: Final[Mapping[Builtin, Offered]] = MappingProxyType({
+    Builtin.SHELL: Offered(
+        wire.ToolOffer(name="shell", builtin=Builtin.SHELL, side_effect=wire.SideEffect.INTERNAL), ToolClass.EXECUTE
+    ),
+    Builtin.FILES: Offered(
+        wire.ToolOffer(name="files", builtin=Builtin.FILES, side_effect=wire.SideEffect.INTERNAL), ToolClass.WRITE
+    ),
+})  # fmt: skip
+"""Tools of the runner. Their description and parameters are its own."""
+
+
+def offers_of(agent: Agent, rules: Rules, proxied: Iterable[Offered] = ()) -> tuple[Offered, ...]:
+    """Return the tools that an agent is offered: those of its own that the session's rules allow.
+
+    Args:
+        agent: After defaults.
+        rules: Of the session's type and mode.
+        proxied: Tools that the gateway runs for this agent, in their order.
+    """
+    own = (RUN_BY_RUNNER[tool.builtin] for tool in agent.tools or () if tool.builtin in RUN_BY_RUNNER)
+    return tuple(offered for offered in (*own, *proxied) if offered.tool_class in rules.classes)

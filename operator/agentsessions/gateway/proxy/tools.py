@@ -1,0 +1,176 @@
+"""Calls of tools that the gateway runs: begun, run once, settled, and only then answered.
+
+A call is a task of its own, which goes on to its end whatever becomes of the pod that asked: who asks again joins it,
+or is told what was recorded. What a tool cannot do is text for the model; nothing of it is raised.
+"""
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+
+from agentsessions.api import wire
+from agentsessions.api.kinds import ExternalEffects, Rules, rules_of
+from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.shortened import shorten
+from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
+from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
+from agentsessions.journal.asked_calls import read_asked
+from agentsessions.journal.refusals import UnknownCall
+from agentsessions.journal.rows import PodIdentity
+from agentsessions.journal.store import Store
+from agentsessions.lifecycle.facts import SessionView
+
+log = structlog.get_logger(__name__)
+
+LONGEST_RUN_SECONDS: Final = 660.0
+"""Bound for tools that do not keep their own."""
+NOT_DONE: Final = (
+    "[recorded] This call was written down and not done: a session of type {type} in mode {mode} records what it would "
+    "do outside of itself. Go on as if it had been asked for."
+)
+REFUSED: Final = (
+    "[refused] This call was not done: a session of type {type} in mode {mode} may not act outside of itself."
+)
+Key = tuple[str, str, str]
+
+
+class Tools:
+    """Runs the calls of all sessions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._is_draining = False
+
+    async def offers(self, session: SessionView, pod: PodIdentity, agent: Agent) -> tuple[Offered, ...]:
+        """Return what the agent is offered, the same in each turn of the session."""
+        del pod
+        return offers_of(agent, rules_in(session))
+
+    async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
+        """Return what became of a call; it is run unless the journal has its result.
+
+        Raises:
+            Refusal: The journal has no such call for this pod.
+            ProblemError: 503 while the gateway is stopping.
+        """
+        key = (pod.session_uid, pod.agent, asked.call_id)
+        task = self._running.get(key)
+        if task is None:
+            if self._is_draining:
+                raise unavailable("The gateway is stopping; another one runs the tool.")
+            task = asyncio.create_task(self._in_turn(session, pod, agent, asked), name=f"tool {asked.name}")
+            self._running[key] = task
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def drain(self, seconds: float) -> int:
+        """Begin no more calls, wait for those that run; return how many are left."""
+        self._is_draining = True
+        if running := set(self._running.values()):
+            await asyncio.wait(running, timeout=seconds)
+        return len(self._running)
+
+    async def close(self) -> None:
+        """Break off what is left."""
+        left = set(self._running.values())
+        for task in left:
+            task.cancel()
+        for task in left:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def _in_turn(
+        self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall
+    ) -> wire.ToolAnswer:
+        """Run the calls of one agent one after the other, whatever its pod asks for at once."""
+        lock = self._turns[pod.session_uid, pod.agent]
+        try:
+            async with lock:
+                return await self._serve(session, pod, agent, asked)
+        finally:
+            if not lock.locked():
+                self._turns.pop((pod.session_uid, pod.agent), None)
+
+    async def _serve(
+        self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall
+    ) -> wire.ToolAnswer:
+        await self._check(pod, asked)
+        offered = {one.offer.name: one for one in await self.offers(session, pod, agent)}.get(asked.name)
+        effect = effect_of(offered, asked.arguments)
+        begin = wire.ToolBegin(call_id=asked.call_id, name=asked.name, arguments=asked.arguments, side_effect=effect)
+        said = await self._store.begin_tool(pod, begin)
+        if said.verdict is not wire.Verdict.RUN:
+            return wire.ToolAnswer(verdict=said.verdict, output=said.output or "")
+        started = time.monotonic()
+        result = withheld(session, effect) or await self._run(offered, pod, asked)
+        settle = wire.ToolSettle(
+            call_id=asked.call_id,
+            output=shorten(result.output, MAX_TOOL_OUTPUT_BYTES),
+            is_error=result.is_error,
+            duration_milliseconds=int((time.monotonic() - started) * 1000),
+        )
+        await self._store.settle_tool(pod, settle)
+        log.info("tool ran", tool=asked.name, is_error=result.is_error, milliseconds=settle.duration_milliseconds)
+        return wire.ToolAnswer(verdict=wire.Verdict.RUN, output=settle.output, is_error=settle.is_error)
+
+    async def _check(self, pod: PodIdentity, asked: wire.ToolCall) -> None:
+        """Refuse a call that is not what the model wrote: what is journaled is what is done."""
+        wrote = await self._store.read(read_asked, pod.session_uid, pod.agent, asked.call_id)
+        if wrote is not None and wrote != asked.arguments:
+            raise UnknownCall(f"call {asked.call_id} has other arguments in the model's answer")
+
+    async def _run(self, offered: Offered | None, pod: PodIdentity, asked: wire.ToolCall) -> ToolResult:
+        if offered is None or offered.run is None:
+            return ToolResult(f"there is no tool {asked.name!r} that the gateway runs for this agent", is_error=True)
+        try:
+            # In a thread: a schema of a stranger may take its time.
+            arguments = await asyncio.to_thread(read_arguments, asked.name, offered.offer.parameters, asked.arguments)
+            async with asyncio.timeout(LONGEST_RUN_SECONDS):
+                return await offered.run(CallContext(pod, asked.call_id), arguments)
+        except BadArgumentsError as error:
+            return ToolResult(str(error), is_error=True)
+        except TimeoutError:
+            return ToolResult(f"{asked.name}: stopped after {LONGEST_RUN_SECONDS:.0f} s", is_error=True)
+        except Exception as error:  # a tool's bug must not end the session; the model and the log get to know it
+            log.exception("tool failed", tool=asked.name)
+            return ToolResult(f"{asked.name}: {type(error).__name__}", is_error=True)
+
+
+def rules_in(session: SessionView) -> Rules:
+    """Return what a session may do by its type and mode."""
+    return rules_of(session.spec.type, session.spec.mode)
+
+
+def effect_of(offered: Offered | None, arguments: str) -> wire.SideEffect:
+    """Return how far a call's effect reaches; nothing is done for a tool that is not on offer."""
+    if offered is None:
+        return wire.SideEffect.NONE
+    if offered.side_effect_of is None:
+        return offered.offer.side_effect
+    parsed: Any = None
+    with suppress(ValueError, RecursionError):
+        parsed = json.loads(arguments)
+    return offered.side_effect_of(parsed) if isinstance(parsed, dict) else wire.SideEffect.NONE
+
+
+def withheld(session: SessionView, effect: wire.SideEffect) -> ToolResult | None:
+    """Return what is answered for an effect that the session's type or mode does not let happen; None: do it."""
+    if effect is not wire.SideEffect.EXTERNAL:
+        return None
+    words = {"type": session.spec.type.value, "mode": session.spec.mode.value}
+    match rules_in(session).external:
+        case ExternalEffects.DO:
+            return None
+        case ExternalEffects.RECORD:
+            return ToolResult(NOT_DONE.format(**words))
+        case ExternalEffects.REFUSE:
+            return ToolResult(REFUSED.format(**words), is_error=True)

@@ -3,6 +3,7 @@
 - A message is stored once for each idempotency key, and taken by exactly one turn, in order.
 - What a user says begins a turn. What is said with another role begins none: it waits for the next thing that a user
   says, and stands in front of it.
+- Commands of other sessions are taken one by one, each by the first turn of an answer (`mail_order`).
 - The turn that takes messages holds each as an entry in front of it, written in the transaction that pins the turn.
 - What state a message is in is not stored but follows from the turns.
 """
@@ -15,8 +16,9 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
 from agentsessions.journal.entries import EntryType, digest_of
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.mail_order import choose
 from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, UnknownSession
-from agentsessions.journal.rows import MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
+from agentsessions.journal.rows import Mail, MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.phases import TERMINAL
@@ -27,14 +29,14 @@ MOST_QUEUED: Final = 1000
 """Messages of a session that may wait; the turn that takes them shows them all to the model."""
 QUEUED: Final = (inbox.c.entry_seq.is_(None), inbox.c.deleted_at.is_(None))
 """Messages that no turn has taken."""
-WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value)
+WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value, inbox.c.is_held.is_not(True))
 """Those of them that begin a turn."""
 
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
 
-def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
-    """Store a message; the same again returns what is stored.
+def put(work: Work, session_uid: str, message: NewMessage, *, is_bounded: bool = True) -> MessageRow:
+    """Store a message; the same again returns what is stored. Only with `is_bounded` may the inbox be too full for it.
 
     Raises:
         UnknownSession: There is no such session.
@@ -56,7 +58,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
     _require_unfinished(work, session_uid)
     # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
     waiting = WAKING if message.role is MessageRole.USER else QUEUED
-    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
+    if is_bounded and _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
         raise InboxFull(
             f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
         )
@@ -72,6 +74,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
         actor=message.actor,
         created_at=work.now,
         state=MessageState.QUEUED,
+        **_mail_of(message),
     )
     columns = {**{name: getattr(row, name) for name in _FIELDS}, "role": row.role.value}
     work.conn.execute(
@@ -81,6 +84,14 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
     )
     work.touched.add(session_uid)
     return row
+
+
+def _mail_of(message: NewMessage) -> dict[str, Any]:
+    mail = message.mail
+    if mail is None:
+        return {}
+    given = {name: getattr(mail, name) for name in Mail.__slots__}
+    return {**given, "kind": mail.kind.value, "priority": mail.priority.value}
 
 
 def _require_unfinished(work: Work, session_uid: str) -> None:
@@ -119,13 +130,12 @@ def _count(conn: Connection, session_uid: str, which: tuple[ColumnElement[bool],
 
 
 def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> None:
-    """Journal the queued messages, in order, up to the last that a user said, for the turn that is to be pinned."""
-    of_session = inbox.c.session_uid == pod.session_uid
-    last: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(of_session, *WAKING))
-    if last is None:
+    """Journal the queued messages that the turn which is to be pinned takes, in order."""
+    if not count_queued(work.conn, pod.session_uid):
         return
-    query = select(inbox).where(of_session, *QUEUED, inbox.c.ordinal <= last).order_by(inbox.c.ordinal)
-    for row in work.conn.execute(query).all():
+    of_session = inbox.c.session_uid == pod.session_uid
+    queued = work.conn.execute(select(inbox).where(of_session, *QUEUED).order_by(inbox.c.ordinal)).all()
+    for row in choose(queued, may_begin=_begins_answer(work, ledger, pod)):
         seq = ledger.append(EntryType.MESSAGE, body_of(row), Place(pod.agent, pod.epoch, round_))
         work.conn.execute(
             update(inbox)
@@ -134,9 +144,18 @@ def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> N
         )
 
 
+def _begins_answer(work: Work, ledger: Ledger, pod: PodIdentity) -> bool:
+    """Return whether the turn that comes next goes on with nothing: neither with tools, nor with the goal."""
+    of_agent = (turns.c.session_uid == pod.session_uid, turns.c.agent == pod.agent)
+    newest = select(turns.c.outcome).where(*of_agent).order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
+    found = work.conn.execute(newest).one_or_none()
+    return not ledger.has_goal if found is None else found.outcome in TEXT_OUTCOMES
+
+
 def body_of(row: Any) -> dict[str, Any]:
     """Return the body of a message's entry."""
     optional = {"toolCallId": row.tool_call_id, "toolName": row.tool_name, "extraData": row.extra_data}
+    optional |= {"kind": row.kind, "priority": row.priority, "sender": row.sender, "correlationId": row.correlation_id}
     given = {name: value for name, value in optional.items() if value is not None}
     return {"role": row.role, "content": row.content, "id": row.id, "actor": row.actor, **given}
 

@@ -1,8 +1,8 @@
 """What an agent plays next once no turn is open. Jobs of the writer.
 
-An agent goes on after tools, for a message, and when a round is due. Otherwise it waits, as long as a message or a
-round may come; a wait that has lasted too long, or would, closes the epoch as idle. Everything is decided in one
-transaction: an epoch is closed only by one that finds the inbox empty.
+An agent goes on after tools, for a message, and when a round is due. Otherwise it waits, as long as a message, a
+round or the answer to a command of its may come; a wait that has lasted too long, or would, closes the epoch as idle.
+Everything is decided in one transaction: an epoch is closed only by one that finds the inbox empty.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, select
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal import inbox, rounds
+from agentsessions.journal import inbox, mailbox, rounds
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import GoalMissing
 from agentsessions.journal.rows import Course, PodIdentity, Schedule
@@ -58,7 +58,7 @@ def find_next(
         return _find_in_rounds(work, newest, course.schedule, queued)
     if queued:
         return Begin(newest["round"], newest["k"] + 1)
-    if not course.is_open:
+    if not course.is_open and not _awaits_departments(work, pod, course):
         return None
     return _wait_for_message(newest["round"], newest["k"] + 1, work.now - newest["closed_at"], course)
 
@@ -100,8 +100,12 @@ def _find_in_rounds(work: Work, newest: RowMapping, schedule: Schedule, queued: 
 
 def has_more(work: Work, pod: PodIdentity, course: Course) -> bool:
     """Return whether a session goes on after a text that it just answered."""
-    if course.is_open or inbox.count_queued(work.conn, pod.session_uid):
+    if course.is_open or inbox.count_queued(work.conn, pod.session_uid) or _awaits_departments(work, pod, course):
         return True
     if course.schedule is None:
         return False
     return rounds.look_ahead(work, pod.session_uid, course.schedule).due_at is not None
+
+
+def _awaits_departments(work: Work, pod: PodIdentity, course: Course) -> bool:
+    return course.delegates and mailbox.count_open(work.conn, pod.session_uid) > 0

@@ -17,7 +17,7 @@ from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import compaction, fences, inbox, next_turn, rounds
+from agentsessions.journal import compaction, fences, inbox, mailbox, next_turn, rounds
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
@@ -202,6 +202,7 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
     text = _text_of(work, pod, place)
     if text is not None:
         ledger.mark_result(text.seq)
+    mailbox.answer(work, pod.session_uid, text.body["text"] if text and text.body else None)
     if course.schedule is not None and not inbox.count_queued(work.conn, pod.session_uid):
         rounds.complete(work, ledger, place, text.body["text"] if text and text.body else None, course.schedule)
     return Outcome.IDLE if next_turn.has_more(work, pod, course) else Outcome.FINAL

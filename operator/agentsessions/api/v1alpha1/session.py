@@ -16,10 +16,11 @@ from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, R
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.team import TEAM_RULES, Capability, DirectorRef, SessionPattern, SessionRole
 
 MUTABLE_SPEC_FIELDS: Final = frozenset({
     "operatingMode", "title", "description", "metadata", "limits", "retry", "pausePolicy", "shutdown", "priority",
-    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished",
+    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished", "monitors", "capabilities",
 })  # fmt: skip
 """JSON names of the spec fields that may change; rules in the CRD hold all others. Of `conversation` only `open` may,
 to false."""
@@ -42,12 +43,6 @@ class SessionMode(StrEnum):
     """Which classes of tools agents may use."""
 
     FULL_AUTONOMY = "FullAutonomy"
-
-
-class SessionRole(StrEnum):
-    """Part that the session plays among others."""
-
-    WORKER = "Worker"
 
 
 class OperatingMode(StrEnum):
@@ -171,6 +166,7 @@ class SessionSpec(ApiModel):
                     "self.type != 'Metrics' || (has(self.goal) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
                 ),
+                *TEAM_RULES,
             ]
         }
     )
@@ -180,7 +176,16 @@ class SessionSpec(ApiModel):
     mode: SessionMode = SessionMode.FULL_AUTONOMY
     """Which classes of tools agents may use."""
     role: SessionRole = SessionRole.WORKER
-    """Part that the session plays among others."""
+    """Part that the session plays among others: a Director sends commands to departments, a Department carries them
+    out, an Observer sees what `monitors` names and changes nothing, a Worker works for itself."""
+    director_ref: DirectorRef | None = None
+    """The one director that this department or worker takes commands from, and ends with. Without it a department
+    serves every director of its namespace that has the same owner, and a worker none."""
+    capabilities: Annotated[list[Capability], Field(min_length=1, max_length=32)] | None = None
+    """What it is good for, in words of your own: directors find departments by them."""
+    monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None
+    """For observers: names of the sessions that they see, all of the same namespace. `*` stands for any characters, as
+    in `department-*`. Who writes them must be able to read those sessions and their events."""
     title: Annotated[str, Field(max_length=256)] | None = None
     """Title for people."""
     description: Annotated[str, Field(max_length=4096)] | None = None

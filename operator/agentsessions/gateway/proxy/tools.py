@@ -16,11 +16,13 @@ import structlog
 from agentsessions.api import wire
 from agentsessions.api.kinds import ExternalEffects, Rules, rules_of
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.roles import ROLES
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
 from agentsessions.api.v1alpha1.agent import Agent
 from agentsessions.gateway.problems import unavailable
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
+from agentsessions.gateway.proxy.teams import TeamTools
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import PodIdentity
@@ -44,8 +46,9 @@ Key = tuple[str, str, str]
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, team: TeamTools) -> None:
         self._store = store
+        self._team = team
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
@@ -53,7 +56,8 @@ class Tools:
     async def offers(self, session: SessionView, pod: PodIdentity, agent: Agent) -> tuple[Offered, ...]:
         """Return what the agent is offered, the same in each turn of the session."""
         del pod
-        return offers_of(agent, rules_in(session))
+        rules = rules_in(session)
+        return offers_of(agent, rules, self._team.offers(session, rules))
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
         """Return what became of a call; it is run unless the journal has its result.
@@ -146,8 +150,8 @@ class Tools:
 
 
 def rules_in(session: SessionView) -> Rules:
-    """Return what a session may do by its type and mode."""
-    return rules_of(session.spec.type, session.spec.mode)
+    """Return what a session may do by its type, mode and role."""
+    return rules_of(session.spec.type, session.spec.mode).and_(ROLES[session.spec.role])
 
 
 def effect_of(offered: Offered | None, arguments: str) -> wire.SideEffect:

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     SCRIPT_INVALID = "ScriptInvalid"
     PRICE_NOT_FOUND = "PriceNotFound"
     DUPLICATE_ID = "DuplicateId"
+    DIRECTOR_NOT_FOUND = "DirectorNotFound"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NAMESPACE_HELD = "NamespaceHeld"
     USAGE_UNKNOWN = "UsageUnknown"

@@ -25,6 +25,7 @@ from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.skew import mark_unreadable, skew_message
 from agentsessions.controller.store import Key, Sessions, key_of
+from agentsessions.controller.teams import Teams
 from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -57,6 +58,7 @@ class Parts:
     feed: LevelFeed
     acceptor: Acceptor
     admissions: Admissions
+    teams: Teams
     children: Children
     events: Events
     metrics: Metrics
@@ -106,7 +108,7 @@ class Reconciler:
         if record.problem:
             acceptance = Acceptance(Reason.INVALID_SPEC, skew_message(record.problem))
         elif session.status.phase in PENDING and not session.is_deleting:
-            acceptance = await parts.acceptor.accept(session)
+            acceptance = parts.teams.refuse(session) or await parts.acceptor.accept(session)
         return Facts(
             session=session,
             pods=await self._pods_of(session),
@@ -114,6 +116,7 @@ class Reconciler:
             journal=self._journal_of(session),
             deadlines=parts.deadlines,
             hold=parts.admissions.hold_of(session.namespace),
+            team=parts.teams.of(session),
             jitter=draw_jitter(session),
         )
 

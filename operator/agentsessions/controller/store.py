@@ -115,6 +115,12 @@ def own_id_of(session: SessionView) -> OwnId | None:
     return None if session_id is None else (session.namespace, session.spec.owner or "", session_id)
 
 
+def director_key(session: SessionView) -> Key | None:
+    """Return the key of the director that the session names."""
+    ref = session.spec.director_ref
+    return None if ref is None else key_of(session.namespace, ref.name)
+
+
 class Sessions(Records[SessionRecord]):
     """Sessions by key and by uid."""
 
@@ -122,6 +128,7 @@ class Sessions(Records[SessionRecord]):
         super().__init__(to_session, lambda record: record.view)
         self._keys: dict[str, Key] = {}
         self._own_ids: dict[OwnId, set[Key]] = {}
+        self._teams: dict[Key, set[Key]] = {}
 
     def put(self, raw: dict[str, Any]) -> tuple[SessionRecord, bool]:
         """Keep the session if it is news."""
@@ -133,6 +140,8 @@ class Sessions(Records[SessionRecord]):
         self._keys[record.view.uid] = key
         if (own_id := own_id_of(record.view)) is not None:
             self._own_ids.setdefault(own_id, set()).add(key)
+        if (director := director_key(record.view)) is not None:
+            self._teams.setdefault(director, set()).add(key)
         return record, is_new
 
     def remove(self, key: Key, uid: str | None = None) -> SessionRecord | None:
@@ -146,6 +155,11 @@ class Sessions(Records[SessionRecord]):
         """Return the sessions that have an id of their owner's."""
         found = (self.get(key) for key in self._own_ids.get(own_id, ()))
         return [record.view for record in found if record is not None]
+
+    def with_director(self, director: Key) -> list[SessionRecord]:
+        """Return the sessions that name a director."""
+        found = (self.get(key) for key in sorted(self._teams.get(director, ())))
+        return [record for record in found if record is not None]
 
     def key_of_uid(self, uid: str) -> Key | None:
         """Return the key of the session with `uid`."""
@@ -162,6 +176,11 @@ class Sessions(Records[SessionRecord]):
 
     def _drop(self, session: SessionView) -> None:
         self._keys.pop(session.uid, None)
+        director = director_key(session)
+        if director is not None and director in self._teams:
+            self._teams[director].discard(key_of(session.namespace, session.name))
+            if not self._teams[director]:
+                del self._teams[director]
         own_id = own_id_of(session)
         if own_id is not None and own_id in self._own_ids:
             self._own_ids[own_id].discard(key_of(session.namespace, session.name))

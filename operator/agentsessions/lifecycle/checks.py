@@ -19,11 +19,14 @@ from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.pauses import is_pause_requested
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.team import DirectorState
 
 LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
 ARRIVAL_RECHECK: Final = timedelta(seconds=1)
-MAY_ARRIVE: Final = frozenset({Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID})
+MAY_ARRIVE: Final = frozenset({
+    Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID, Reason.DIRECTOR_NOT_FOUND,
+})  # fmt: skip
 """Problems that end by themselves when the rest of the same apply arrives."""
 
 
@@ -90,15 +93,22 @@ def is_goal_reached(case: Situation) -> Outcome | None:
 
 
 def is_conversation_closed(case: Situation) -> Outcome | None:
-    """A person ended the conversation, and every message has its answer."""
-    talk = case.facts.session.spec.conversation
-    if talk is None or talk.open or case.phase is not Phase.IDLE or case.has_work or case.is_inbox_unknown:
+    """A person ended the conversation, or its director ended, and every message has its answer."""
+    talk, level = case.facts.session.spec.conversation, case.level
+    is_left = case.facts.team.director is DirectorState.ENDED
+    if talk is None or (talk.open and not is_left) or case.is_inbox_unknown:
+        return None
+    # What nobody will give any more to do need not wait for it.
+    is_waiting = is_left and case.phase is Phase.RUNNING and level is not None and level.idle_since is not None
+    has_more = case.has_work if case.phase is Phase.IDLE else level is not None and level.inbox_pending > 0
+    if not (case.phase is Phase.IDLE or is_waiting) or has_more:
         return None
     return Outcome(
         Phase.COMPLETED,
         StopReason.GOAL_REACHED,
-        "the conversation was closed",
+        "its director has ended, and nothing is left to do" if talk.open else "the conversation was closed",
         stop_reason=StopReason.GOAL_REACHED,
+        row=case.ended_row,
         delete=unwanted(case.facts.pods),
         needs_level=case.is_level_wanted,
     )

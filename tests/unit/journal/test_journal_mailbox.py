@@ -291,9 +291,7 @@ async def test_mailbox_lists_what_was_sent_and_what_came(store: Store) -> None:
     await department.answer("42", SERVES)
 
     def listed(uid: str, *, is_sent: bool, kind: MailKind | None = None, after: int = 0) -> Any:
-        return store.read(
-            lambda conn: mailbox.find_mail(conn, uid, is_sent=is_sent, kind=kind, after=after, limit=10)
-        )
+        return store.read(lambda conn: mailbox.find_mail(conn, uid, is_sent=is_sent, kind=kind, after=after, limit=10))
 
     ((place, receiver, command),) = await listed("boss", is_sent=True)
     assert (place, receiver, command.kind, command.state) == (1, "data", MailKind.COMMAND, "answered")

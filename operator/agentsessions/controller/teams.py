@@ -34,13 +34,16 @@ class Teams:
         """Return the problem of a new session whose director is not there."""
         ref = session.spec.director_ref
         director = self._director(session)
-        if ref is None or (director is not None and director.view.spec.role is SessionRole.DIRECTOR):
+        if ref is None or (director is not None and _may_direct(director.view, session)):
             return None
-        what = "is not there" if director is None else f"has role {director.view.spec.role}"
+        what = "is not there"
+        if director is not None:
+            is_director = director.view.spec.role is SessionRole.DIRECTOR
+            what = "has another owner" if is_director else f"has role {director.view.spec.role}"
         return Acceptance(
             Reason.DIRECTOR_NOT_FOUND,
             f"spec.directorRef names session {ref.name!r} of namespace {session.namespace}, which {what}: create it "
-            "with role Director, or create this session with another name there",
+            "with role Director and the same owner, or create this session with another name there",
         )
 
     def affected(self, record: SessionRecord) -> list[Key]:
@@ -60,11 +63,17 @@ class Teams:
     def _departments(self, director: SessionView) -> list[SessionRecord]:
         found = self._sessions.with_director(key_of(director.namespace, director.name))
         # Of one that cannot be read, or is being deleted, no end can be awaited.
-        return [one for one in found if not (one.problem or one.status_problem or one.view.is_deleting)]
+        readable = [one for one in found if not (one.problem or one.status_problem or one.view.is_deleting)]
+        return [one for one in readable if _may_direct(director, one.view)]
 
     def _director(self, session: SessionView) -> SessionRecord | None:
         ref = session.spec.director_ref
         return None if ref is None else self._sessions.get(key_of(session.namespace, ref.name))
+
+
+def _may_direct(director: SessionView, session: SessionView) -> bool:
+    """Return whether one is a director of the other's owner: nobody may hold up the end of somebody else's."""
+    return director.spec.role is SessionRole.DIRECTOR and director.spec.owner == session.spec.owner
 
 
 def _to_member(session: SessionView) -> Member:

@@ -63,19 +63,18 @@ class Sent:
 def takes_commands(row: SessionRow, director: SessionRow) -> bool:
     """Return whether a session is registered for the commands of a director.
 
-    It is by what it is: a department or worker that names the director, or a department of the same owner that names
+    It is by what it is: a department or worker of the same owner that names the director, or a department that names
     none, and that is neither paused nor about to end.
     """
     ref = (row.spec.get("directorRef") or {}).get("name")
-    is_own = row.namespace == director.namespace and row.owner == director.owner
     if row.role == SessionRole.DEPARTMENT:
-        is_meant = ref == director.name or (ref is None and is_own)
+        is_meant = ref in {director.name, None}
         is_open = bool((row.spec.get("conversation") or {}).get("open"))
     else:
         is_meant, is_open = row.role == SessionRole.WORKER and ref == director.name, True
     is_there = row.deleted_at is None and row.phase not in TERMINAL | STANDING
-    is_same = row.namespace == director.namespace and row.uid != director.uid
-    return is_same and is_meant and is_open and is_there and row.operating_mode is OperatingMode.RUNNING
+    is_own = (row.namespace, row.owner) == (director.namespace, director.owner) and row.uid != director.uid
+    return is_own and is_meant and is_open and is_there and row.operating_mode is OperatingMode.RUNNING
 
 
 def send_command(work: Work, pod: PodIdentity, order: Order) -> Sent:

@@ -62,6 +62,12 @@ def test_new_department_waits_for_its_director() -> None:
     assert wrong is not None
     assert "has role Worker" in wrong.message
     sessions.remove("team/boss", other.view.uid)
+    other = put(sessions, "boss", role="Director", owner="alice")
+    foreign = teams.refuse(data.view)
+    assert foreign is not None
+    assert "another owner" in foreign.message
+    assert teams.of(other.view).departments == ()
+    sessions.remove("team/boss", other.view.uid)
     boss = put(sessions, "boss", role="Director")
     assert teams.refuse(data.view) is None
     assert teams.affected(boss) == ["team/data"]

@@ -90,7 +90,7 @@ async def test_commands_go_round_the_departments_that_fit(store: Store, clock: C
     "changes",
     [
         pytest.param({"namespace": "elsewhere"}, id="a department of another namespace"),
-        pytest.param({"owner": "bob"}, id="a department of another owner that names no director"),
+        pytest.param({"owner": "bob"}, id="a department of another owner"),
         pytest.param({"spec": {"directorRef": {"name": "other"}}}, id="another director's department"),
         pytest.param({"spec": {"conversation": {"open": False}}}, id="a department that is being closed"),
         pytest.param({"operating_mode": OperatingMode.PAUSED}, id="a department that is to pause"),

@@ -179,8 +179,8 @@ class SessionSpec(ApiModel):
     """Part that the session plays among others: a Director sends commands to departments, a Department carries them
     out, an Observer sees what `monitors` names and changes nothing, a Worker works for itself."""
     director_ref: DirectorRef | None = None
-    """The one director that this department or worker takes commands from, and ends with. Without it a department
-    serves every director of its namespace that has the same owner, and a worker none."""
+    """The one director that this department or worker takes commands from, and ends with; of the same owner. Without
+    it a department serves every director of its namespace and owner, and a worker none."""
     capabilities: Annotated[list[Capability], Field(min_length=1, max_length=32)] | None = None
     """What it is good for, in words of your own: directors find departments by them."""
     monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None

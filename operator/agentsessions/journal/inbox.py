@@ -56,12 +56,8 @@ def put(work: Work, session_uid: str, message: NewMessage, *, is_bounded: bool =
             )
         return _to_row(known)
     _require_unfinished(work, session_uid)
-    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
-    waiting = WAKING if message.role is MessageRole.USER else QUEUED
-    if is_bounded and _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
-        raise InboxFull(
-            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
-        )
+    if is_bounded:
+        _require_room(work, session_uid, message.role)
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
         id=message.id,
@@ -84,6 +80,15 @@ def put(work: Work, session_uid: str, message: NewMessage, *, is_bounded: bool =
     )
     work.touched.add(session_uid)
     return row
+
+
+def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
+    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
+    waiting = WAKING if role is MessageRole.USER else QUEUED
+    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
+        raise InboxFull(
+            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
+        )
 
 
 def _mail_of(message: NewMessage) -> dict[str, Any]:

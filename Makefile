@@ -22,6 +22,7 @@ GENERATORS := \
 	hack/docs/api.py \
 	hack/docs/cli.py \
 	hack/docs/metrics.py \
+	hack/docs/dashboard.py \
 	hack/verify/manifests.py
 
 RUFF_PATHS := operator tests hack

@@ -49,7 +49,8 @@ Operator and gateway serve them at `/metrics` on port 8080, plain, in Prometheus
 come from closed sets, so the number of series does not grow with sessions. What one session spent, did and waits for is
 not here but in its status and in the gateway's API. Histograms have `_bucket`, `_sum` and `_count`.
 
-[Alert rules](../manifests/monitoring/alerts.yaml) have a [runbook](runbooks.md) each. Refusals for too many requests
+[Alert rules](../manifests/monitoring/alerts.yaml) have a [runbook](runbooks.md) each; a
+[dashboard](../manifests/monitoring/dashboard.json) can be imported into Grafana. Refusals for too many requests
 are `{PREFIX}gateway_requests_total{{status="429"}}`, failed authentication is `status="401"`.
 """
 

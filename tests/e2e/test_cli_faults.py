@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -49,54 +50,63 @@ def await_work(cli: CommandLine, running: Running, verb: str, name: str) -> None
         running.await_line("calls  shell")
 
 
+@contextmanager
+def all_following(
+    cli: CommandLine, verbs: Sequence[str], prefix: str, timeout: str = PATIENT
+) -> Iterator[dict[str, Running]]:
+    """Run each verb after a session of its own, named after it; all of them work when the block begins."""
+    with ExitStack() as stack:
+        following = {
+            verb: stack.enter_context(cli.running(*follow(cli, verb, f"{prefix}-{verb}", timeout))) for verb in verbs
+        }
+        for verb, running in following.items():
+            await_work(cli, running, verb, f"{prefix}-{verb}")
+        yield following
+
+
 @pytest.mark.alone
-@pytest.mark.parametrize("verb", FOLLOWERS)
-def test_follower_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Product, verb: str) -> None:
-    name = f"gateway-{verb}"
-    with cli.running(*follow(cli, verb, name)) as running:
-        await_work(cli, running, verb, name)
+def test_followers_go_on_when_the_gateway_is_killed(cli: CommandLine, product: Product) -> None:
+    with all_following(cli, FOLLOWERS, "gateway") as following:
         crash(product, SYSTEM, GATEWAY)
-        assert running.end() == 0, running.text
-    assert "Completed" in running.text
-    if verb != "wait":
-        assert running.text.count("calls  shell") == 1, "each entry is told once"
-        assert "gets   worked" in running.text
+        for running in following.values():
+            assert running.end() == 0, running.text
+    for verb, running in following.items():
+        assert "Completed" in running.text
+        if verb != "wait":
+            assert running.text.count("calls  shell") == 1, "each entry is told once"
+            assert "gets   worked" in running.text
 
 
-@pytest.mark.parametrize("verb", FOLLOWERS)
-def test_follower_goes_on_when_the_pod_is_killed(cli: CommandLine, product: Product, verb: str) -> None:
-    name = f"pod-{verb}"
-    with cli.running(*follow(cli, verb, name)) as running:
-        await_work(cli, running, verb, name)
-        session = product.session(cli.namespace, name)
-        (pod,) = product.session_pods(cli.namespace, session["metadata"]["uid"])
-        kill_containers(product, cli.namespace, pod.metadata.name)
-        assert running.end() == 0, running.text
-    assert "Completed" in running.text
+def test_followers_go_on_when_the_pod_is_killed(cli: CommandLine, product: Product) -> None:
+    with all_following(cli, FOLLOWERS, "pod") as following:
+        for verb in following:
+            session = product.session(cli.namespace, f"pod-{verb}")
+            (pod,) = product.session_pods(cli.namespace, session["metadata"]["uid"])
+            kill_containers(product, cli.namespace, pod.metadata.name)
+        for running in following.values():
+            assert running.end() == 0, running.text
+            assert "Completed" in running.text
 
 
-@pytest.mark.parametrize("verb", FOLLOWERS)
-def test_follower_ends_when_the_session_is_deleted(cli: CommandLine, product: Product, verb: str) -> None:
-    name = f"deleted-{verb}"
-    with cli.running(*follow(cli, verb, name)) as running:
-        await_work(cli, running, verb, name)
-        product.kubectl("delete", "agentsession", name, "-n", cli.namespace, "--wait=false")
-        code = running.end(60)
-    assert code == (0 if verb == "logs" else 1), running.text
-    assert "deleted" in running.text
+def test_followers_end_when_the_session_is_deleted(cli: CommandLine, product: Product) -> None:
+    with all_following(cli, FOLLOWERS, "deleted") as following:
+        names = [f"deleted-{verb}" for verb in following]
+        product.kubectl("delete", "agentsession", *names, "-n", cli.namespace, "--wait=false")
+        for verb, running in following.items():
+            assert running.end(60) == (0 if verb == "logs" else 1), running.text
+            assert "deleted" in running.text
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("verb", ["run", "logs"])
-def test_follower_gives_up_in_time_while_the_gateway_is_away(cli: CommandLine, product: Product, verb: str) -> None:
-    name = f"away-{verb}"
-    with cli.running(*follow(cli, verb, name, timeout="25s")) as running:
-        await_work(cli, running, verb, name)
+def test_followers_give_up_in_time_while_the_gateway_is_away(cli: CommandLine, product: Product) -> None:
+    with all_following(cli, ["run", "logs"], "away", timeout="25s") as following:
         began = time.monotonic()
         with scale(product, SYSTEM, GATEWAY, 0):
-            assert running.end(40) == 124, running.text
+            for running in following.values():
+                assert running.end(40) == 124, running.text
         assert time.monotonic() - began < 120
-    product.wait_phase(cli.namespace, name, "Completed")  # who gave up following took nothing from the session
+    for verb in following:  # who gave up following took nothing from the session
+        product.wait_phase(cli.namespace, f"away-{verb}", "Completed")
 
 
 @pytest.mark.alone

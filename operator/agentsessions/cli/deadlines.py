@@ -10,6 +10,8 @@ from typing import Final
 from agentsessions.cli.failures import TimeoutFailure, UsageFailure
 
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+AGAIN_SECONDS: Final = 5.0
+"""It rings again: an exception that comes while an object is finalised is lost."""
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 
@@ -40,7 +42,7 @@ def deadline(seconds: float, message: str) -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:

@@ -82,15 +82,6 @@ def put(work: Work, session_uid: str, message: NewMessage, *, is_bounded: bool =
     return row
 
 
-def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
-    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
-    waiting = WAKING if role is MessageRole.USER else QUEUED
-    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
-        raise InboxFull(
-            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
-        )
-
-
 def _mail_of(message: NewMessage) -> dict[str, Any]:
     mail = message.mail
     if mail is None:
@@ -109,6 +100,15 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
     if is_over or _is_done(work, row):
         how = row.phase if is_over else "done"
         raise SessionFinished(f"session {row.namespace}/{row.name} is {how}, which is final: create a new session")
+
+
+def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
+    # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
+    waiting = WAKING if role is MessageRole.USER else QUEUED
+    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
+        raise InboxFull(
+            f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
+        )
 
 
 def _is_done(work: Work, row: SessionRow) -> bool:

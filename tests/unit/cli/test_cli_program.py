@@ -16,6 +16,7 @@ from tests.unit.client.script_server import Answer, Asked, ScriptServer
 
 FORBIDDEN = Answer(403, {"kind": "Status", "reason": "Forbidden", "message": "User bob cannot list agentsessions."})
 WAIT_SECONDS = 1
+PROGRAM = (sys.executable, "-m", "agentsessions.cli.main")
 
 
 def watched(*events: tuple[str, dict[str, object]]) -> bytes:
@@ -35,6 +36,12 @@ def play(*states: dict[str, object] | None, then: tuple[tuple[str, dict[str, obj
         return Answer(body=state)
 
     return answer
+
+
+def start(program: tuple[str, ...], *words: str, config: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of its own with a kubeconfig to its end."""
+    environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(config), "PATH": "/usr/bin:/bin"}
+    return subprocess.run([*program, *words], capture_output=True, text=True, check=False, timeout=60, env=environment)
 
 
 def test_list_prints_a_table_without_colour(server: ScriptServer, run: Run) -> None:
@@ -142,9 +149,10 @@ def test_wait_for_what_is_not_there_fails(server: ScriptServer, run: Run) -> Non
     assert done.stderr.startswith("error: there is no session 'nobody' in namespace 'demo'")
 
 
-def test_wait_gives_up_in_time(server: ScriptServer, run: Run) -> None:
+@pytest.mark.usefixtures("run")
+def test_wait_gives_up_in_time(server: ScriptServer, tmp_path: Path) -> None:
     server.answer = play(resource())  # type: ignore[assignment]
-    done = run("wait", "hello", "--timeout", f"{WAIT_SECONDS}s")
+    done = start(PROGRAM, "wait", "hello", "--timeout", f"{WAIT_SECONDS}s", config=tmp_path / "config")
     assert (done.returncode, done.stderr) == (124, "error: session 'hello' was not Completed within 1s\n")
 
 
@@ -219,12 +227,7 @@ def test_certificate_user_is_told_which_account_to_make(server: ScriptServer, ru
 @pytest.mark.usefixtures("run")
 def test_reader_that_leaves_early_is_no_error(server: ScriptServer, tmp_path: Path) -> None:
     server.script = [Answer(body=listed(*(resource(f"session-{number}") for number in range(3000))))]
-    command = f"{sys.executable} -m agentsessions.cli.main list | head -1"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        capture_output=True, text=True, check=False, timeout=60,
-        env={"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(tmp_path / "config"), "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    done = start(("bash", "-c"), f"{' '.join(PROGRAM)} list | head -1", config=tmp_path / "config")
     assert (done.stdout.split()[0], done.stderr) == ("NAME", "")
 
 
@@ -233,11 +236,8 @@ def test_completion_offers_verbs_and_sessions(server: ScriptServer, tmp_path: Pa
     server.script = [Answer(body=listed(resource("hello"), resource("other")))]
 
     def complete(*words: str) -> list[str]:
-        done = subprocess.run(
-            [sys.executable, "-c", "from agentsessions.cli.completion import main; main()", *words],
-            capture_output=True, text=True, check=False, timeout=60,
-            env={"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(tmp_path / "config"), "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
+        code = "from agentsessions.cli.completion import main; main()"
+        done = start((sys.executable, "-c", code), *words, config=tmp_path / "config")
         return [line.split("\t")[0] for line in done.stdout.splitlines()]
 
     assert complete("pa") == ["pause", ":4"]

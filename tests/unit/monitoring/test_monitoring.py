@@ -1,5 +1,6 @@
 """What is counted, what is said of it, and what alerts ask: names and labels fit each other."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hack.docs import dashboard
 from hack.docs.metrics import LABELS, TARGET, families, labels_of, name_of, registries, render
 
 pytestmark = pytest.mark.requirement("OPS-3")
@@ -60,9 +62,9 @@ def test_the_page_names_every_metric_that_the_processes_have() -> None:
     assert TARGET.read_text() == render(), "run `make generate`"
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_asks_for_metrics_and_labels_that_there_are(rule: dict[str, Any]) -> None:
-    asked = re.findall(r"(agentsession_\w+)(?:\{([^}]*)\})?", rule["expr"])
+def require_known(query: str) -> None:
+    """Fail unless every metric, label and value that a query names is there."""
+    asked = re.findall(r"(agentsession_\w+)(?:\{([^}]*)\})?", query)
     assert asked
     for name, matchers in asked:
         base = name if name in METRICS else SUFFIXES.sub("", name)
@@ -74,6 +76,34 @@ def test_an_alert_asks_for_metrics_and_labels_that_there_are(rule: dict[str, Any
             values = LABELS[base, label]
             if label not in FREE_LABELS:
                 assert set(value.split("|")) <= set(values), f"{label} of {name} is never {value}"
+        grouped = {label for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(", ")}
+        assert grouped <= {*labels, "le"}, f"{name} has not the labels {grouped}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_asks_for_metrics_and_labels_that_there_are(rule: dict[str, Any]) -> None:
+    require_known(rule["expr"])
+
+
+PANELS = [panel for panel in json.loads(dashboard.render())["panels"] if panel["type"] != "row"]
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_asks_for_metrics_and_labels_that_there_are(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        require_known(target["expr"])
+        assert target["expr"].count("(") == target["expr"].count(")")
+
+
+def test_panels_do_not_lie_over_each_other() -> None:
+    spots = [
+        (x, y)
+        for panel in json.loads(dashboard.render())["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(spots) == len(set(spots))
+    assert max(x for x, _ in spots) < dashboard.WIDTH
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

@@ -241,7 +241,7 @@ DENIALS = {
         "{namespace}",
     ),
     "sessions of others to see": Denial(
-        "agentsessions-teams",
+        "agentsessions-roles",
         a_session("denied", role="Observer", monitors=["*"]),
         "spec.monitors names sessions that mia may not read: name one of which you may get agentsessions and "
         "agentsessions/events, or ask for the right to get all of them in namespace {namespace}",

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from agentsessions.api.kinds import ExternalEffects, Rules, ToolClass
-from agentsessions.api.v1alpha1.team import SessionRole
+from agentsessions.api.v1alpha1.role import SessionRole
 
 ROLES: Final[Mapping[SessionRole, Rules]] = MappingProxyType({
     SessionRole.DIRECTOR: Rules(),

@@ -29,7 +29,7 @@ from agentsessions.controller.reconcile import Parts, Reconciler
 from agentsessions.controller.settings import Settings
 from agentsessions.controller.store import Key, Providers, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
-from agentsessions.controller.teams import Teams
+from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.views import ProviderRecord, SessionRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
@@ -74,7 +74,7 @@ class Operator:
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
         self._pods = Pods(client, self._note_pod)
-        self._own_ids, self._teams = OwnIds(self._session_store), Teams(self._session_store)
+        self._own_ids, self._ties = OwnIds(self._session_store), KnownTies(self._session_store)
         self._queues = self._build_queues(clock)
         self.quotas = self._queues.quotas
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
@@ -270,7 +270,7 @@ class Operator:
                 own_ids=self._own_ids,
             ),
             admissions=self._queues.admissions,
-            teams=self._teams,
+            ties=self._ties,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
@@ -319,10 +319,10 @@ class Operator:
         self._queues.admissions.note_session(key)
         self._mark_session(key)
         if (record := self._session_store.get(key)) is not None:
-            self._mark_team(record)
+            self._mark_tied(record)
 
-    def _mark_team(self, record: SessionRecord) -> None:
-        for other in self._teams.affected(record):
+    def _mark_tied(self, record: SessionRecord) -> None:
+        for other in self._ties.affected(record):
             self._mark_session(other)
 
     def _note_pod(self, session_uid: str) -> None:
@@ -333,7 +333,7 @@ class Operator:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
         self._queues.admissions.note_session(key)
-        self._mark_team(record)
+        self._mark_tied(record)
         for other in self._own_ids.release(record.view):
             self._mark_session(key_of(other.namespace, other.name))
 

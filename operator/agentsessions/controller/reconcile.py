@@ -25,7 +25,7 @@ from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.pods import Pods
 from agentsessions.controller.skew import mark_unreadable, skew_message
 from agentsessions.controller.store import Key, Sessions, key_of
-from agentsessions.controller.teams import Teams
+from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -58,7 +58,7 @@ class Parts:
     feed: LevelFeed
     acceptor: Acceptor
     admissions: Admissions
-    teams: Teams
+    ties: KnownTies
     children: Children
     events: Events
     metrics: Metrics
@@ -108,7 +108,7 @@ class Reconciler:
         if record.problem:
             acceptance = Acceptance(Reason.INVALID_SPEC, skew_message(record.problem))
         elif session.status.phase in PENDING and not session.is_deleting:
-            acceptance = parts.teams.refuse(session) or await parts.acceptor.accept(session)
+            acceptance = parts.ties.refuse(session) or await parts.acceptor.accept(session)
         return Facts(
             session=session,
             pods=await self._pods_of(session),
@@ -116,7 +116,7 @@ class Reconciler:
             journal=self._journal_of(session),
             deadlines=parts.deadlines,
             hold=parts.admissions.hold_of(session.namespace),
-            team=parts.teams.of(session),
+            ties=parts.ties.of(session),
             jitter=draw_jitter(session),
         )
 

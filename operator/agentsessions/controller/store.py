@@ -128,7 +128,7 @@ class Sessions(Records[SessionRecord]):
         super().__init__(to_session, lambda record: record.view)
         self._keys: dict[str, Key] = {}
         self._own_ids: dict[OwnId, set[Key]] = {}
-        self._teams: dict[Key, set[Key]] = {}
+        self._by_director: dict[Key, set[Key]] = {}
 
     def put(self, raw: dict[str, Any]) -> tuple[SessionRecord, bool]:
         """Keep the session if it is news."""
@@ -141,7 +141,7 @@ class Sessions(Records[SessionRecord]):
         if (own_id := own_id_of(record.view)) is not None:
             self._own_ids.setdefault(own_id, set()).add(key)
         if (director := director_key(record.view)) is not None:
-            self._teams.setdefault(director, set()).add(key)
+            self._by_director.setdefault(director, set()).add(key)
         return record, is_new
 
     def remove(self, key: Key, uid: str | None = None) -> SessionRecord | None:
@@ -158,7 +158,7 @@ class Sessions(Records[SessionRecord]):
 
     def with_director(self, director: Key) -> list[SessionRecord]:
         """Return the sessions that name a director."""
-        found = (self.get(key) for key in sorted(self._teams.get(director, ())))
+        found = (self.get(key) for key in sorted(self._by_director.get(director, ())))
         return [record for record in found if record is not None]
 
     def key_of_uid(self, uid: str) -> Key | None:
@@ -177,10 +177,10 @@ class Sessions(Records[SessionRecord]):
     def _drop(self, session: SessionView) -> None:
         self._keys.pop(session.uid, None)
         director = director_key(session)
-        if director is not None and director in self._teams:
-            self._teams[director].discard(key_of(session.namespace, session.name))
-            if not self._teams[director]:
-                del self._teams[director]
+        if director is not None and director in self._by_director:
+            self._by_director[director].discard(key_of(session.namespace, session.name))
+            if not self._by_director[director]:
+                del self._by_director[director]
         own_id = own_id_of(session)
         if own_id is not None and own_id in self._own_ids:
             self._own_ids[own_id].discard(key_of(session.namespace, session.name))

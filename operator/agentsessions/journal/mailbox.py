@@ -16,8 +16,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, or_, select, update
 
 from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode
-from agentsessions.api.v1alpha1.team import SessionRole
 from agentsessions.journal import fences, inbox, sessions
 from agentsessions.journal.refusals import Refusal, SessionFinished, UnknownSession
 from agentsessions.journal.rows import Mail, MailKind, MailPriority, MessageRow, NewMessage, PodIdentity, SessionRow

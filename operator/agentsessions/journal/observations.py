@@ -1,15 +1,17 @@
-"""What an observer's agent has seen, and what is new since it last looked. A job."""
+"""What an observer sees: which sessions, and what is new since it last looked. A query, and a job."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
+from agentsessions.api.v1alpha1.role import WILDCARD, matches
 from agentsessions.journal import fences
+from agentsessions.journal import sessions as read_model
 from agentsessions.journal.entries import EntryRow
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.rows import PodIdentity, SessionRow
-from agentsessions.journal.tables import entries, observations
+from agentsessions.journal.tables import entries, observations, sessions
 from agentsessions.journal.writer import Work
 
 MOST_ENTRIES: Final = 20
@@ -68,3 +70,27 @@ def _look(work: Work, pod: PodIdentity, call_id: str, target: SessionRow, most: 
         )
     )
     return News(found, found[0].seq - after - 1 if found else 0)
+
+
+def find_observed(conn: Connection, observer_uid: str, patterns: list[str], limit: int) -> list[SessionRow]:
+    """Return the sessions of an observer's namespace that the patterns name, by name; those that are gone not."""
+    observer = read_model.find_by_uid(conn, observer_uid)
+    if observer is None:
+        return []
+    others = (
+        sessions.c.namespace == observer.namespace,
+        sessions.c.deleted_at.is_(None),
+        sessions.c.uid != observer_uid,
+        or_(*(sessions.c.name.like(_to_like(pattern), escape="\\") for pattern in patterns)),
+    )
+    found = conn.execute(select(sessions.c.uid, sessions.c.name).where(*others).order_by(sessions.c.name)).all()
+    uids = [row.uid for row in found if any(matches(pattern, row.name) for pattern in patterns)]
+    rows = [read_model.find_by_uid(conn, uid) for uid in uids[:limit]]
+    return [row for row in rows if row is not None]
+
+
+def _to_like(pattern: str) -> str:
+    """Return a pattern that finds at least what `matches` does."""
+    for special in ("\\", "%", "_"):
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace(WILDCARD, "%")

@@ -13,7 +13,7 @@ from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import can_move
 from agentsessions.lifecycle.situation import Situation
-from agentsessions.lifecycle.team import DirectorState
+from agentsessions.lifecycle.ties import DirectorState
 
 SHOWN_NAMES: Final = 5
 
@@ -22,7 +22,7 @@ def is_cancel_requested(case: Situation) -> Outcome | None:
     """Cancel ends every pod, then proves it. At the deadline it ends with the true number of pods left."""
     if case.mode is not OperatingMode.CANCELLED and case.phase is not Phase.CANCELLING:
         return None
-    if case.facts.team.departments and not _has_waited(case):
+    if case.facts.ties.departments and not _has_waited(case):
         return _await_departments(case)
     if case.remaining_pods:
         return _end_pods(case)
@@ -36,7 +36,7 @@ def is_cancel_requested(case: Situation) -> Outcome | None:
 
 def _await_departments(case: Situation) -> Outcome:
     """End nothing of a director as long as departments of its are left; they are being ended."""
-    names = case.facts.team.departments
+    names = case.facts.ties.departments
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     is_cancelling = can_move(case.phase, Phase.CANCELLING)
     since = case.status.phase_started_at if case.phase is Phase.CANCELLING else case.now
@@ -51,7 +51,7 @@ def _await_departments(case: Situation) -> Outcome:
 
 def _patience(case: Situation) -> timedelta:
     """Return how long a director in Cancelling waits for departments; each of them is forced to end before."""
-    return case.facts.team.longest_grace + 2 * case.facts.deadlines.ending
+    return case.facts.ties.longest_grace + 2 * case.facts.deadlines.ending
 
 
 def _has_waited(case: Situation) -> bool:
@@ -60,7 +60,7 @@ def _has_waited(case: Situation) -> bool:
 
 def _ending(case: Situation) -> timedelta:
     """Return the time since the session's own pods are being ended."""
-    since, before = case.facts.team.departments_ended_at, case.in_phase
+    since, before = case.facts.ties.departments_ended_at, case.in_phase
     return before if since is None else max(min(before, case.now - since), timedelta(0))
 
 
@@ -122,6 +122,6 @@ def _cancelled(case: Situation) -> Outcome:
 
 def _why(case: Situation) -> str:
     spec = case.facts.session.spec
-    if spec.operating_mode is not OperatingMode.CANCELLED and case.facts.team.director is DirectorState.CANCELLED:
+    if spec.operating_mode is not OperatingMode.CANCELLED and case.facts.ties.director is DirectorState.CANCELLED:
         return f" (with its director {spec.director_ref.name})" if spec.director_ref else ""
     return f" ({spec.shutdown.reason})" if spec.shutdown is not None and spec.shutdown.reason else ""

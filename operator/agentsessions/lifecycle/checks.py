@@ -19,7 +19,7 @@ from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.pauses import is_pause_requested
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.situation import EpochState, Situation
-from agentsessions.lifecycle.team import DirectorState
+from agentsessions.lifecycle.ties import DirectorState
 
 LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
@@ -95,7 +95,7 @@ def is_goal_reached(case: Situation) -> Outcome | None:
 def is_conversation_closed(case: Situation) -> Outcome | None:
     """A person ended the conversation, or its director ended, and every message has its answer."""
     talk, level = case.facts.session.spec.conversation, case.level
-    is_left = case.facts.team.director is DirectorState.ENDED
+    is_left = case.facts.ties.director is DirectorState.ENDED
     if talk is None or (talk.open and not is_left) or case.is_inbox_unknown:
         return None
     # What nobody will give any more to do need not wait for it.

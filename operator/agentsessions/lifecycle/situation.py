@@ -17,7 +17,7 @@ from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.effective import Effective, resolve
 from agentsessions.lifecycle.facts import Facts, PodView
-from agentsessions.lifecycle.team import DirectorState
+from agentsessions.lifecycle.ties import DirectorState
 
 INACTIVE: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
 """Phases without a pod, in which nothing happens until somebody does something, or there is room."""
@@ -54,7 +54,7 @@ class Situation:
     @property
     def mode(self) -> OperatingMode:
         """What people want: of the session, or of the director that it names."""
-        if self.facts.team.director is DirectorState.CANCELLED:
+        if self.facts.ties.director is DirectorState.CANCELLED:
             return OperatingMode.CANCELLED
         return self.facts.session.spec.operating_mode
 

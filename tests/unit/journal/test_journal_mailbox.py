@@ -9,10 +9,10 @@ from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import inbox, mailbox, redactions
+from agentsessions.journal.departments import find_departments
 from agentsessions.journal.refusals import AgentIdle, NothingYet, StaleEpoch
 from agentsessions.journal.rows import Course, MailKind, MailPriority, MessageRow, NewMessage
 from agentsessions.journal.store import Store
-from agentsessions.journal.teams import find_departments
 from tests.unit.journal.builders import T0, Clock, Player, a_player, a_session, an_answer, call_ids
 
 DIRECTS = Course(delegates=True)

@@ -14,9 +14,9 @@ from agentsessions.api.names import MAX_CONTEXT_BYTES
 from agentsessions.api.v1alpha1.agent import Agent, Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Schedule, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
+from agentsessions.api.v1alpha1.role import ROLE_RULES, Capability, DirectorRef, SessionPattern, SessionRole
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import SessionStatus
-from agentsessions.api.v1alpha1.team import TEAM_RULES, Capability, DirectorRef, SessionPattern, SessionRole
 
 MUTABLE_SPEC_FIELDS: Final = frozenset({
     "operatingMode", "title", "description", "metadata", "limits", "retry", "pausePolicy", "shutdown", "priority",
@@ -166,7 +166,7 @@ class SessionSpec(ApiModel):
                     "self.type != 'Metrics' || (has(self.goal) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
                 ),
-                *TEAM_RULES,
+                *ROLE_RULES,
             ]
         }
     )

@@ -8,7 +8,7 @@ import orjson
 from agentsessions.api import wire
 from agentsessions.api.kinds import ToolClass
 from agentsessions.api.shortened import shorten
-from agentsessions.api.v1alpha1.team import matches
+from agentsessions.api.v1alpha1.role import matches
 from agentsessions.gateway.health import to_health
 from agentsessions.gateway.models import to_usage
 from agentsessions.gateway.pod_usage import PodUsage
@@ -18,7 +18,6 @@ from agentsessions.journal.entries import EntryRow
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.stats import read_performance
 from agentsessions.journal.store import Store, utc_now
-from agentsessions.journal.teams import find_observed
 from agentsessions.lifecycle.facts import SessionView
 
 MOST_SESSIONS: Final = 40
@@ -42,7 +41,7 @@ def build_observe(store: Store, view_of: ViewOf, patterns: Sequence[str]) -> Off
         names = list(patterns) if wanted is None else [wanted]
         if wanted is not None and not any(matches(pattern, wanted) for pattern in patterns):
             return ToolResult(f"you do not observe {wanted!r}, only {', '.join(patterns)}", is_error=True)
-        found = await store.read(find_observed, context.pod.session_uid, names, MOST_SESSIONS + 1)
+        found = await store.read(observations.find_observed, context.pod.session_uid, names, MOST_SESSIONS + 1)
         shown = found[:MOST_SESSIONS]
         most = max(FEWEST_ENTRIES, min(observations.MOST_ENTRIES, MOST_ENTRIES // max(len(shown), 1)))
         news = await store.write(lambda work: observations.look(work, context.pod, context.call_id, shown, most))

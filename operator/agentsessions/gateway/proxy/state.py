@@ -9,9 +9,9 @@ from agentsessions.gateway.deltas import teller
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchases import Purchases
+from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
-from agentsessions.gateway.proxy.teams import TeamTools
 from agentsessions.gateway.proxy.tools import Tools
 from agentsessions.gateway.proxy.upstream import Upstream
 
@@ -35,7 +35,7 @@ class ProxyState:
             Elsewhere(gateway.store, gateway.changes),
             refuse_ended=lambda pod: refuse_ended(pod, gateway.session(pod.session_uid)),
         )
-        self.tools = Tools(gateway.store, TeamTools(gateway.store, gateway.session))
+        self.tools = Tools(gateway.store, RoleTools(gateway.store, gateway.session))
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)

@@ -22,7 +22,7 @@ from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
 from agentsessions.api.v1alpha1.agent import Agent
 from agentsessions.gateway.problems import unavailable
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
-from agentsessions.gateway.proxy.teams import TeamTools
+from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import PodIdentity
@@ -46,9 +46,9 @@ Key = tuple[str, str, str]
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(self, store: Store, team: TeamTools) -> None:
+    def __init__(self, store: Store, by_role: RoleTools) -> None:
         self._store = store
-        self._team = team
+        self._by_role = by_role
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
@@ -57,7 +57,7 @@ class Tools:
         """Return what the agent is offered, the same in each turn of the session."""
         del pod
         rules = rules_in(session)
-        return offers_of(agent, rules, self._team.offers(session, rules))
+        return offers_of(agent, rules, self._by_role.offers(session, rules))
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
         """Return what became of a call; it is run unless the journal has its result.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from agentsessions.api import wire
 from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel, ModelSettings, ProviderRef
+from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
-from agentsessions.api.v1alpha1.team import SessionRole
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.providers import Provider

@@ -10,18 +10,18 @@ import orjson
 
 from agentsessions.api import wire
 from agentsessions.api.kinds import ExternalEffects, Rules, ToolClass
-from agentsessions.api.v1alpha1.team import SessionRole
+from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.gateway.health import Health, to_health
 from agentsessions.gateway.message_acts import MAX_MESSAGE_BYTES
 from agentsessions.gateway.pod_usage import PodUsage
 from agentsessions.gateway.proxy.observing import build_observe
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult
 from agentsessions.journal import mailbox
+from agentsessions.journal.departments import find_departments
 from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished
 from agentsessions.journal.rows import MailPriority, SessionRow
 from agentsessions.journal.stats import Performance, read_performance
 from agentsessions.journal.store import Store, utc_now
-from agentsessions.journal.teams import find_departments
 from agentsessions.lifecycle.facts import SessionView
 
 PRIORITIES: Final = {priority.name.lower(): priority for priority in MailPriority}
@@ -47,7 +47,7 @@ REPORT: Final = (
 Row = tuple[SessionRow, Health, Performance]
 
 
-class TeamTools:
+class RoleTools:
     """Makes the tools of a session's role."""
 
     def __init__(self, store: Store, view_of: Callable[[str], SessionView | None]) -> None:

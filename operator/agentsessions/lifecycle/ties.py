@@ -27,7 +27,7 @@ class DirectorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Another session of the team, as it was last seen."""
+    """Another session that it ends with or before, as it was last seen."""
 
     name: str
     spec: SessionSpec
@@ -35,7 +35,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class Ties:
     """What a session's end depends on."""
 
     director: DirectorState = DirectorState.NONE
@@ -47,7 +47,7 @@ class Team:
     """The longest time that one of those which have not ended gives its agents to end."""
 
 
-NO_TEAM: Final = Team()
+NO_TIES: Final = Ties()
 
 
 def judge_director(director: Member | None, phase: Phase | None) -> DirectorState:
@@ -66,11 +66,11 @@ def judge_director(director: Member | None, phase: Phase | None) -> DirectorStat
     return DirectorState.CANCELLED if is_cancelled else DirectorState.LIVE
 
 
-def gather_departments(members: Collection[Member]) -> Team:
-    """Return the team of a director."""
+def gather_departments(members: Collection[Member]) -> Ties:
+    """Return the ties of a director."""
     left = [member for member in members if member.status.phase not in TERMINAL]
     ended = [member.status.finished_at for member in members if member.status.finished_at is not None]
-    return Team(
+    return Ties(
         departments=tuple(sorted(member.name for member in left)),
         departments_ended_at=max(ended, default=None),
         longest_grace=max((resolve(member.spec).shutdown_grace for member in left), default=timedelta(0)),

@@ -1,34 +1,34 @@
 """Who belongs to a director: found by an index, so that a pass over any other session costs nothing."""
 
 from agentsessions.api.reasons import Phase, Reason
+from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode
-from agentsessions.api.v1alpha1.team import SessionRole
 from agentsessions.controller.store import Key, Sessions, key_of
 from agentsessions.controller.views import SessionRecord
 from agentsessions.lifecycle.facts import Acceptance, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
-from agentsessions.lifecycle.team import NO_TEAM, Member, Team, gather_departments, judge_director
+from agentsessions.lifecycle.ties import NO_TIES, Member, Ties, gather_departments, judge_director
 
 
-class Teams:
+class KnownTies:
     """Tells of each session what decisions on it must know of its director and its departments."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    def of(self, session: SessionView) -> Team:
+    def of(self, session: SessionView) -> Ties:
         """Return what the session's end depends on."""
         if session.spec.role is SessionRole.DIRECTOR:
             return gather_departments([_to_member(record.view) for record in self._departments(session)])
         ref = session.spec.director_ref
         if ref is None:
-            return NO_TEAM
+            return NO_TIES
         director = self._director(session)
         is_unreadable = director is not None and bool(director.problem or director.status_problem)
         if is_unreadable:  # nothing is known of what it wants
-            return NO_TEAM
+            return NO_TIES
         member = None if director is None else _to_member(director.view)
-        return Team(director=judge_director(member, session.status.phase))
+        return Ties(director=judge_director(member, session.status.phase))
 
     def refuse(self, session: SessionView) -> Acceptance | None:
         """Return the problem of a new session whose director is not there."""

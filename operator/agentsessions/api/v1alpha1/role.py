@@ -33,7 +33,7 @@ SessionPattern = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[
 """Name of a session; `*` stands for any characters, also for none."""
 Capability = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$")]
 
-TEAM_RULES: Final[list[JsonDict]] = [
+ROLE_RULES: Final[list[JsonDict]] = [
     cel(
         "(self.role == 'Observer') == has(self.monitors)",
         "role Observer needs spec.monitors, the sessions that it sees, and no other role takes them",

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from agentsessions.api.v1alpha1.team import matches
+from agentsessions.api.v1alpha1.role import matches
 
 DEPARTMENT = "department-data"
 

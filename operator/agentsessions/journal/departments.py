@@ -1,10 +1,10 @@
-"""Who is there for a director, and whom an observer sees. Queries."""
+"""Who takes the commands of a director. A query."""
 
 from typing import Final
 
 from sqlalchemy import Connection, and_, or_, select
 
-from agentsessions.api.v1alpha1.team import WILDCARD, SessionRole, matches
+from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.journal import sessions as read_model
 from agentsessions.journal.mailbox import takes_commands
 from agentsessions.journal.rows import SessionRow
@@ -31,27 +31,3 @@ def find_departments(conn: Connection, director_uid: str) -> list[SessionRow]:
     )
     rows = [read_model.find_by_uid(conn, uid) for uid in conn.scalars(query.order_by(sessions.c.name))]
     return [row for row in rows if row is not None and takes_commands(row, director)][:MOST_DEPARTMENTS]
-
-
-def find_observed(conn: Connection, observer_uid: str, patterns: list[str], limit: int) -> list[SessionRow]:
-    """Return the sessions of an observer's namespace that the patterns name, by name; those that are gone not."""
-    observer = read_model.find_by_uid(conn, observer_uid)
-    if observer is None:
-        return []
-    others = (
-        sessions.c.namespace == observer.namespace,
-        sessions.c.deleted_at.is_(None),
-        sessions.c.uid != observer_uid,
-        or_(*(sessions.c.name.like(_to_like(pattern), escape="\\") for pattern in patterns)),
-    )
-    found = conn.execute(select(sessions.c.uid, sessions.c.name).where(*others).order_by(sessions.c.name)).all()
-    uids = [row.uid for row in found if any(matches(pattern, row.name) for pattern in patterns)]
-    rows = [read_model.find_by_uid(conn, uid) for uid in uids[:limit]]
-    return [row for row in rows if row is not None]
-
-
-def _to_like(pattern: str) -> str:
-    """Return a pattern that finds at least what `matches` does."""
-    for special in ("\\", "%", "_"):
-        pattern = pattern.replace(special, f"\\{special}")
-    return pattern.replace(WILDCARD, "%")

@@ -19,7 +19,7 @@ ALL: Final = frozenset(
 DONE: Final = frozenset({
     "OBJ-1", "OBJ-6", "LIFE-1", "LIFE-4", "LIFE-5", "LIFE-8", "LIFE-9", "LIFE-10", "LIFE-11", "LIM-2", "LIM-3", "LIM-4",
     "CONV-1", "CONV-2", "CONV-3", "CONV-4", "LIFE-2", "LIFE-6", "OBJ-5", "STEP-2", "STEP-5",
-    "ID-1", "ID-2", "ID-4", "ID-6", "OPS-1", "OPS-2", "OPS-3", "OPS-8",
+    "ID-1", "ID-2", "ID-4", "ID-6", "OPS-1", "OPS-2", "OPS-3", "OPS-8", "AG-2", "AG-11",
     "OBJ-4", "LIFE-7", "AG-4", "AG-5",
 })  # fmt: skip
 
@@ -34,7 +34,6 @@ PARTIAL: Final = {
     "STEP-3": "filter by template",
     "STEP-4": "re-execution with recorded answers",
     "AG-1": "agents that share a pod",
-    "AG-2": "HTTP, and MCP servers",
     "AG-9": "near other sessions",
     "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
     "OPS-4": "webhooks",

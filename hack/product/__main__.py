@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="CIDR",
         action="append",
         default=[],
-        help="let model providers be in this private network (may be given again)",
+        help="let model providers and tool servers be in this private network (may be given again)",
     )
     return found
 

@@ -12,7 +12,8 @@ CLUSTER = [sys.executable, str(ROOT / "hack" / "cluster")]
 MANIFEST = ROOT / "manifests" / "install.yaml"
 DEFAULT_PROVIDER = ROOT / "manifests" / "default-provider.yaml"
 RELEASED_IMAGE = "ghcr.io/agentsessions/agentsessions:0.1.0"
-ALLOWED_NETWORKS = re.compile(r'(?<=name: AGENTSESSIONS_ALLOWED_PROVIDER_NETWORKS\n)( +value: )""')
+ALLOWED_NETWORKS = re.compile(r'(name: AGENTSESSIONS_ALLOWED_(?:PROVIDER|TOOL|HTTP)_NETWORKS\n +value: )""')
+PLACES = 3
 SYSTEM = "agentsessions-system"
 
 
@@ -30,7 +31,8 @@ def install(kubectl: Kubectl, allowed_networks: Sequence[str] = ()) -> None:
 
     Args:
         kubectl: The cluster's.
-        allowed_networks: Networks (CIDR) that model providers may be in although they are private.
+        allowed_networks: Networks (CIDR) that model providers, tool servers and web servers may be in although they are
+            private.
     """
     with stage("2/5", "the product's image"):
         image = run([*CLUSTER, "image"], "the image was not built", capture=True).strip()
@@ -44,10 +46,10 @@ def install(kubectl: Kubectl, allowed_networks: Sequence[str] = ()) -> None:
 
 
 def adapt(manifest: str, image: str, allowed_networks: Sequence[str]) -> str:
-    """Return the released manifest with another image, and with networks that providers may be in."""
+    """Return the released manifest with another image, and with networks that providers and tools may be in."""
     if RELEASED_IMAGE not in manifest:
         raise StageFailed(f"{MANIFEST.name} does not name {RELEASED_IMAGE}; run `make generate`")
     manifest, places = ALLOWED_NETWORKS.subn(rf'\g<1>"{",".join(allowed_networks)}"', manifest)
-    if places != 1:
+    if places != PLACES:
         raise StageFailed(f"{MANIFEST.name} does not leave the gateway's allowed networks empty; run `make generate`")
     return manifest.replace(RELEASED_IMAGE, image)

@@ -37,7 +37,11 @@ metadata:
 """
 
 ARGO_CD: Final = ROOT / "manifests" / "argocd"
-HEALTH_CHECKS: Final = {"AgentSession": "agentsession.lua", "ModelProvider": "modelprovider.lua"}
+HEALTH_CHECKS: Final = {
+    "AgentSession": "agentsession.lua",
+    "ModelProvider": "modelprovider.lua",
+    "ToolServer": "toolserver.lua",
+}
 ARGO_CD_HEADER: Final = f"""\
 # Generated from the .lua files in this folder by hack/verify/manifests.py. Do not edit: run `{REPAIR}`.
 # kubectl patch configmap argocd-cm -n argocd --type merge --patch-file manifests/argocd/argocd-cm.yaml

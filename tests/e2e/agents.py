@@ -14,6 +14,7 @@ from tests.e2e.product import PATIENCE, Json, Product, cluster_says, read_events
 from tests.e2e.provider import run_shell, say
 
 DOCKERFILE = Path(__file__).parent / "foreign" / "Dockerfile"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "agent-image" / "Dockerfile"
 GATE = "/workspace/gate"
 HELD_ANSWERS = (run_shell("mkfifo gate; echo made"), run_shell("cat gate"), say("The gate was opened."))
 """Answers of a session whose second tool call waits until the gate is opened."""
@@ -110,3 +111,9 @@ def follow_log(product: Product, namespace: str, pod: str) -> Iterator[str]:
 def build_foreign_image() -> str:
     """Build the image of `foreign/`, bring it into the cluster and return its name."""
     return cluster_says("image", "--dockerfile", str(DOCKERFILE))
+
+
+@functools.cache
+def build_example_image() -> str:
+    """Build the documented image of an agent of one's own, bring it into the cluster and return its name."""
+    return cluster_says("image", "--dockerfile", str(EXAMPLE))

@@ -86,6 +86,16 @@ def an_agent(**fields: Any) -> list[Manifest]:
     return [{"name": "worker", **fields}]
 
 
+def a_tool_server(name: str = "refused", **spec: Any) -> Manifest:
+    """Return an MCP server, and what is given."""
+    return {
+        "apiVersion": "agentsessions.dev/v1alpha1",
+        "kind": "ToolServer",
+        "metadata": {"name": name},
+        "spec": {"url": "https://mcp.example.com/mcp", **spec},
+    }
+
+
 def a_provider(name: str = "refused", **spec: Any) -> Manifest:
     """Return a provider with one model, and what is given."""
     return {

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.integration.crds_cluster import ROOT, Manifest, a_provider, a_session, an_agent
+from tests.integration.crds_cluster import ROOT, Manifest, a_provider, a_session, a_tool_server, an_agent
 
 NO_CHANGE: Final = "cannot change after creation: create a new session"
 QUANTITY: Final = "must be a quantity such as 500m or 1Gi"
@@ -107,6 +107,11 @@ def _root(message: str, at: str, phase: str, change: Manifest, words: str = "") 
 def _offer(message: str, place: str = ".spec", at: str = "spec", **spec: Any) -> Row:
     """Return a provider that cannot be created."""
     return Row(Rule("ModelProvider", place, message), at, a_provider(**spec))
+
+
+def _tools(message: str, *tools: Manifest, place: str = ".spec.agents[].tools[]", at: str = "[0]") -> Row:
+    """Return a session whose agent cannot have such tools."""
+    return _new(place, message, f"spec.agents[0].tools{at}", agents=an_agent(tools=list(tools)))
 
 
 def _resources(**resources: Any) -> Manifest:
@@ -237,6 +242,33 @@ ROWS: Final[dict[str, Row]] = {
         _TAKEN,
         "spec.agents[0].env[0].name",
         agents=an_agent(env=[{"name": "PATH", "value": "/"}]),
+    ),
+    "a tool that is nothing": _tools("name either builtin or serverRef", {}),
+    "a server without its tools": _tools("serverRef needs allow, and builtin takes none", {"serverRef": {"name": "a"}}),
+    "a tool Http for no host": _tools(
+        "builtin Http needs allowHosts, and no other tool takes them", {"builtin": "Shell", "allowHosts": ["a.example"]}
+    ),
+    "methods for no tool Http": _tools(
+        "allowMethods is for builtin Http alone", {"builtin": "Shell", "allowMethods": ["GET"]}
+    ),
+    "a builtin twice": _tools(
+        "each builtin may stand once in tools",
+        {"builtin": "Shell"},
+        {"builtin": "Shell"},
+        place=".spec.agents[].tools",
+        at="",
+    ),
+    "a server twice": _tools(
+        "each serverRef may stand once in tools: name all of its tools in one allow",
+        {"serverRef": {"name": "a"}, "allow": ["b"]},
+        {"serverRef": {"name": "a"}, "allow": ["c"]},
+        place=".spec.agents[].tools",
+        at="",
+    ),
+    "a header of the protocol": Row(
+        Rule("ToolServer", ".spec.headers[].name", "this header belongs to the protocol: name another"),
+        "spec.headers[0].name",
+        a_tool_server(headers=[{"name": "Mcp-Session-Id", "secretKeyRef": {"name": "a", "key": "b"}}]),
     ),
     "another wait": _talked(
         f"spec.conversation.idleSeconds {NO_CHANGE}", "spec.conversation.idleSeconds", TALK, idleSeconds=31

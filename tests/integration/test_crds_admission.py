@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.integration.crds_chart import chart_objects, private_policies
-from tests.integration.crds_cluster import Kubectl, Manifest, a_provider, a_session, fresh_namespace
+from tests.integration.crds_cluster import (
+    Kubectl,
+    Manifest,
+    a_provider,
+    a_session,
+    a_tool_server,
+    an_agent,
+    fresh_namespace,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -72,7 +80,10 @@ def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
     kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
-    for role in ("member", "reader"):
+    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
+    keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
+    kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
+    for role in ("member", "reader", "maker", "caller"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
 
@@ -246,6 +257,18 @@ DENIALS = {
         "spec.monitors names sessions that mia may not read: name one of which you may get agentsessions and "
         "agentsessions/events, or ask for the right to get all of them in namespace {namespace}",
     ),
+    "a Secret of others for a header": Denial(
+        "agentsessions-tool-server-keys",
+        a_tool_server("denied", headers=[{"name": "X-Key", "secretKeyRef": {"name": "key", "key": "header"}}]),
+        "spec.headers names Secrets that mia may not read: name one that you may get, or ask for the right to get all "
+        "Secrets of namespace {namespace}",
+    ),
+    "a ToolServer of others": Denial(
+        "agentsessions-tool-servers",
+        a_session("denied", agents=an_agent(tools=[{"serverRef": {"name": "theirs"}, "allow": ["a"]}])),
+        "spec.agents names ToolServers that mia may not read: name one that you may get, or ask for the right to get "
+        "all ToolServers of namespace {namespace}",
+    ),
     "another owner": Denial(
         "agentsessions-owner",
         a_session("denied", owner="somebody"),
@@ -322,3 +345,30 @@ def test_a_namespace_goes_with_sessions_that_have_an_owner() -> None:
             doomed("delete", "namespace", doomed.namespace, "--timeout=90s")
         finally:
             doomed.run("delete", "--filename", "-", manifest=bundle)
+
+
+@pytest.mark.requirement("ID-5")
+def test_a_tool_servers_header_needs_the_right_to_read_its_secret(kubectl: Kubectl, member: Kubectl) -> None:
+    headers = [{"name": "Authorization", "secretKeyRef": {"name": "key", "key": "header"}}]
+    with_key = a_tool_server("keyed", headers=headers)
+    message = member.refusal("create", "--filename", "-", manifest=with_key)
+    assert "spec.headers names Secrets that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=with_key)
+    elsewhere = '{"spec": {"url": "https://mia.example.com/mcp"}}'
+    message = member.refusal("patch", "toolserver", "keyed", "--type=merge", "--patch", elsewhere)
+    assert "spec.headers names Secrets that mia may not read" in message
+    member("create", "--filename", "-", manifest=a_tool_server("open"))
+
+
+@pytest.mark.requirement("AG-2")
+def test_naming_a_tool_server_needs_the_right_to_read_it(kubectl: Kubectl, member: Kubectl) -> None:
+    def naming(*names: str) -> Manifest:
+        tools = [{"serverRef": {"name": name}, "allow": ["search"]} for name in names]
+        return a_session(f"calls-{'-'.join(names)}", agents=an_agent(tools=[*tools, {"builtin": "Shell"}]))
+
+    member("create", "--filename", "-", manifest=naming("mine"))
+    for names in (("other",), ("mine", "other")):
+        message = member.refusal("create", "--filename", "-", manifest=naming(*names))
+        assert "spec.agents names ToolServers that mia may not read: name one that you may get" in message
+    kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
+    member("create", "--filename", "-", manifest=a_session("calls-nobody", agents=an_agent()))

@@ -61,6 +61,7 @@ def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
 
 
 SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
+SERVERS = "toolservers.agentsessions.dev"
 QUOTAS = "sessionquotas.agentsessions.dev"
 
 OPERATOR = {
@@ -69,6 +70,8 @@ OPERATOR = {
     f"patch {SESSIONS}": False,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": False,
+    f"watch {SERVERS}": True,
+    f"patch {SERVERS}/status": False,
     f"watch {QUOTAS}": True,
     f"patch {QUOTAS}/status": True,
     f"patch {QUOTAS}": False,
@@ -88,6 +91,9 @@ GATEWAY = {
     f"patch {SESSIONS}": False,
     f"patch {SESSIONS}/status": False,
     f"patch {PROVIDERS}": False,
+    f"watch {SERVERS}": True,
+    f"patch {SERVERS}/status": True,
+    f"patch {SERVERS}": False,
     "create tokenreviews.authentication.k8s.io": True,
     "create subjectaccessreviews.authorization.k8s.io": True,
     "get configmaps": True,
@@ -110,6 +116,8 @@ VIEW = {
     f"patch {SESSIONS}": False,
     f"get {PROVIDERS}": True,
     f"patch {PROVIDERS}": False,
+    f"get {SERVERS}": True,
+    f"patch {SERVERS}": False,
     f"get {QUOTAS}": True,
     f"patch {QUOTAS}": False,
     f"own {SESSIONS}": False,
@@ -122,6 +130,8 @@ USER = VIEW | {
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": True,
+    f"patch {SERVERS}": True,
+    f"patch {SERVERS}/status": False,
     f"patch {SESSIONS}/status": False,
     "create pods": False,
     "get secrets": False,
@@ -131,6 +141,7 @@ SESSION_OPERATOR = USER | {
     f"create {SESSIONS}/import": True,
     f"list {SESSIONS}/audit": True,
     f"patch {PROVIDERS}": False,
+    f"patch {SERVERS}": False,
 }
 ADMIN = USER | {
     f"create {SESSIONS}/import": True,

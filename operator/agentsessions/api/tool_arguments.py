@@ -20,6 +20,8 @@ MAX_MESSAGE_CHARACTERS: Final = 1000
 """A complaint repeats the value, which may be long."""
 MAX_FAULTS: Final = 50
 """So many are looked at to find the one that says most."""
+MAX_CHECKS: Final = 1_000_000
+"""Characters of schema times values of arguments: what a check may take is in proportion."""
 
 _Validator: Final = extend(  # type: ignore[no-untyped-call]  # the library's stubs leave it open
     Draft202012Validator,
@@ -50,6 +52,11 @@ def read_arguments(name: str, parameters: Mapping[str, Any], arguments: str) -> 
         parsed = json.loads(arguments)
     except (ValueError, RecursionError) as error:
         raise BadArgumentsError(f"{name}: the arguments are not JSON: {error}") from error
+    size, values = len(json.dumps(parameters, default=str)), _count(parsed)
+    if size * values > max(MAX_CHECKS, 100 * size):
+        raise BadArgumentsError(
+            f"{name}: the arguments hold {values} values, too many to check against its schema; send fewer"
+        )
     try:
         wrong = _first_fault(parameters, parsed)
     except RecursionError as error:
@@ -60,6 +67,17 @@ def read_arguments(name: str, parameters: Mapping[str, Any], arguments: str) -> 
     if not isinstance(parsed, dict):
         raise BadArgumentsError(f"{name}: the arguments do not fit its schema: they are not an object")
     return parsed
+
+
+def _count(value: object) -> int:
+    """Return how many values a value holds, itself included."""
+    found, waiting = 0, [value]
+    while waiting:
+        one = waiting.pop()
+        found += 1
+        if isinstance(one, dict | list):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
+    return found
 
 
 def _first_fault(parameters: Mapping[str, Any], parsed: object) -> ValidationError | None:

@@ -28,6 +28,7 @@ from agentsessions.children.snapshot import (
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.providers import provider_problem
 from agentsessions.controller.store import Key, Providers, key_of
+from agentsessions.controller.tool_servers import ToolServers, tool_problem
 from agentsessions.controller.views import ProviderRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import AlreadyExists, Invalid, NotFound
@@ -54,6 +55,7 @@ class Acceptor:
         install_namespace: str,
         *,
         own_ids: OwnIds,
+        tool_servers: ToolServers,
         refresh_provider: Callable[[Key], Awaitable[bool]],
     ) -> None:
         self._client = client
@@ -61,6 +63,7 @@ class Acceptor:
         self._install_namespace = install_namespace
         self._refresh_provider = refresh_provider
         self._own_ids = own_ids
+        self._tool_servers = tool_servers
 
     async def accept(self, session: SessionView) -> Acceptance:
         """Return the session's frozen inputs, or its first problem.
@@ -77,6 +80,7 @@ class Acceptor:
             effective = resolve(session.spec)
             for agent in effective.agents:
                 await self._check_model(session.namespace, agent, effective.limits)
+                self._check_tools(session.namespace, agent)
             content = await self._freeze(session, wanted) if wanted else {}
         except RefusedError as refused:
             return Acceptance(reason=refused.reason, message=str(refused)[:1024])
@@ -128,6 +132,10 @@ class Acceptor:
                 Reason.PROVIDER_INVALID, f"{where} names ModelProvider {name!r}, which is not ready: {words}"
             )
         check_offer(agent, provider.spec, limits)
+
+    def _check_tools(self, namespace: str, agent: Agent) -> None:
+        if problem := tool_problem(self._tool_servers, namespace, agent):
+            raise RefusedError(*problem)
 
     async def _freeze(self, session: SessionView, wanted: Mapping[str, ConfigMapKeyRef]) -> dict[str, bytes]:
         """Return the frozen content: of the snapshot that is there, else of a new one."""

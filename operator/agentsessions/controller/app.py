@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -14,7 +14,7 @@ from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, TOOL_SERVERS
 from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
@@ -30,6 +30,7 @@ from agentsessions.controller.settings import Settings
 from agentsessions.controller.store import Key, Providers, Sessions, key_of
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.ties import KnownTies
+from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
 from agentsessions.controller.views import ProviderRecord, SessionRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
@@ -69,7 +70,7 @@ class Operator:
         self._settings = settings
         self._client = client
         self.metrics = Metrics()
-        self._session_store, self._provider_store = Sessions(), Providers()
+        self._session_store, self._provider_store, self._tool_server_store = Sessions(), Providers(), ToolServers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
@@ -85,13 +86,11 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
+        self.tool_servers = self._watch_tool_servers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
-        reconcile_provider = ProviderReconciler(client, self._provider_store, self.metrics, clock=clock).reconcile
-        self._provider_passes = Passes(
-            self._provider_queue, reconcile_provider, self.providers.refresh, self.metrics, clock=clock
-        )
+        self._provider_passes = self._build_provider_passes(clock)
         self._sweep = self._build_sweep()
         self.probes = Probes(
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
@@ -174,7 +173,7 @@ class Operator:
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds():
             while True:
                 try:
                     await kind.load()
@@ -195,7 +194,7 @@ class Operator:
         Raises:
             StreamMissingError: A kind is left out.
         """
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds():
             try:
                 await asyncio.wait_for(kind.is_streamed.wait(), seconds)
             except TimeoutError:
@@ -206,7 +205,7 @@ class Operator:
 
     def note_stream(self, path: str) -> None:
         """Take note that the API server answers a watch on `path`."""
-        for kind in (self.providers, self.quotas, self.sessions):
+        for kind in self._kinds():
             if path.endswith(collection_path(kind.resource, None)):  # the server's own address may have a path, too
                 kind.is_streamed.set()
 
@@ -235,6 +234,23 @@ class Operator:
             on_gone=self._forget_provider,
         )
 
+    def _watch_tool_servers(self) -> Watched[ToolServerRecord]:
+        return Watched(
+            self._client,
+            TOOL_SERVERS,
+            self._tool_server_store,
+            on_change=lambda _: self._mark_pending(),
+            on_gone=lambda _, __: self._mark_pending(),
+        )
+
+    def _kinds(self) -> tuple[Watched[Any], ...]:
+        """Return all kinds of ours, sessions last: whether one may start depends on the others."""
+        return (self.providers, self.tool_servers, self.quotas, self.sessions)
+
+    def _build_provider_passes(self, clock: Callable[[], datetime]) -> Passes:
+        reconcile = ProviderReconciler(self._client, self._provider_store, self.metrics, clock=clock).reconcile
+        return Passes(self._provider_queue, reconcile, self.providers.refresh, self.metrics, clock=clock)
+
     def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
         return Queues(
             self._client,
@@ -248,7 +264,7 @@ class Operator:
 
     def _build_sweep(self) -> Sweep:
         return Sweep(
-            (self.sessions, self.providers, self.quotas),
+            self._kinds(),
             self._namespaces,
             self._used_namespaces,
             self.metrics,
@@ -268,6 +284,7 @@ class Operator:
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
+                tool_servers=self._tool_server_store,
             ),
             admissions=self._queues.admissions,
             ties=self._ties,
@@ -312,6 +329,10 @@ class Operator:
         if self.role is Role.STANDBY:
             return
         self._provider_queue.add(key)
+        self._mark_pending()
+
+    def _mark_pending(self) -> None:
+        """Look at the sessions that may wait for something else than a place."""
         for pending in self._session_store.pending_keys():
             self._mark_session(pending)
 

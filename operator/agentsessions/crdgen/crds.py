@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1 import AgentSession, ModelProvider, SessionQuota
+from agentsessions.api.v1alpha1 import AgentSession, ModelProvider, SessionQuota, ToolServer
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.lint import lint
 from agentsessions.crdgen.rules import build_finished_rule, build_immutability, build_name_rule, build_phase_rules
@@ -124,6 +124,10 @@ def _refine_quota(schema: Json) -> None:
     _drop_defaults(schema)
 
 
+def _refine_tool_server(schema: Json) -> None:
+    _drop_defaults(schema["properties"]["status"])
+
+
 def _drop_defaults(node: Any, keep: frozenset[str] = frozenset()) -> None:
     """Remove the defaults of `node` and everything below it, but for its own properties named in `keep`."""
     node.pop("default", None)
@@ -185,6 +189,18 @@ KINDS: Final = (
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Tokens today", ".status.tokensToday", "integer", is_wide=True),
             Column("Cost today", ".status.costMicroUSDToday", "integer", is_wide=True),
+        ),
+    ),
+    Kind(
+        model=ToolServer,
+        plural="toolservers",
+        short_name="tsrv",
+        refine=_refine_tool_server,
+        columns=(
+            Column("Ready", f"{READY}.status"),
+            Column("Reason", f"{READY}.reason"),
+            Column("URL", ".spec.url"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     ),
 )

@@ -1,6 +1,7 @@
 """What an administrator sets: read once from the environment at start, checked at once, never again."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,8 @@ DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journa
 DATABASES: Final = ("sqlite+aiosqlite://", "postgresql://", "postgres://", "postgresql+psycopg://")
 DEFAULT_NAMESPACE: Final = "agentsessions-system"
 OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?")
+ANY_HOST: Final = "*"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -33,6 +36,12 @@ class Settings:
     """Name of this gateway among those of one journal; the pod's name. One is made up where it is empty."""
     allowed_provider_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks that model providers may be in although they are private, link-local or the cluster's."""
+    allowed_tool_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Likewise for ToolServers."""
+    allowed_http_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Likewise for the tool Http, whose hosts the authors of sessions choose."""
+    http_hosts: tuple[str, ...] = (ANY_HOST,)
+    """Hosts that sessions may allow their tool Http at most: `api.example.com`, `*.example.com`, or `*` for any."""
     kubeconfig: str | None = None
     """Credentials outside a cluster (variable KUBECONFIG); inside it the pod's service account."""
     host: str = ""
@@ -71,6 +80,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=_database_url(env),
         instance=env.get(f"{PREFIX}INSTANCE", ""),
         allowed_provider_networks=_networks(env, "ALLOWED_PROVIDER_NETWORKS"),
+        allowed_tool_networks=_networks(env, "ALLOWED_TOOL_NETWORKS"),
+        allowed_http_networks=_networks(env, "ALLOWED_HTTP_NETWORKS"),
+        http_hosts=_hosts(env, "HTTP_HOSTS"),
         kubeconfig=env.get("KUBECONFIG") or None,
         host=env.get(f"{PREFIX}HOST", ""),
         port=_integer(env, "PORT", Settings.port, lowest=0, highest=65_535),
@@ -112,6 +124,14 @@ def _span(env: Mapping[str, str], name: str) -> timedelta | None:
         return to_span(env.get(PREFIX + name, ""))
     except ValueError as error:
         raise SettingsError(f"{PREFIX}{name}: {error}") from error
+
+
+def _hosts(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip() for part in env.get(PREFIX + name, ANY_HOST).split(",") if part.strip())
+    for host in hosts:
+        if host != ANY_HOST and HOST.fullmatch(host) is None:
+            raise SettingsError(f"{PREFIX}{name} has {host!r}; write hosts such as api.example.com,*.example.com or *")
+    return hosts
 
 
 def _networks(env: Mapping[str, str], name: str) -> tuple[IPv4Network | IPv6Network, ...]:

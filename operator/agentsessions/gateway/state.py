@@ -72,7 +72,7 @@ class Gateway:
         if not self.watch.is_ready.is_set():
             return "waiting for the first list of AgentSessions"
         if self._proxy is None or not self._proxy.is_ready:
-            return "waiting for the first list of ModelProviders"
+            return "waiting for the first lists of ModelProviders and ToolServers"
         return None
 
     def session(self, uid: str) -> SessionView | None:

@@ -306,13 +306,13 @@ class Store:
         """
         return await self.write(lambda work: tools.begin(work, pod, begin))
 
-    async def settle_tool(self, pod: PodIdentity, settle: ToolSettle) -> None:
-        """Record a tool's result; the first report stands.
+    async def settle_tool(self, pod: PodIdentity, settle: ToolSettle, *, is_own: bool = False) -> None:
+        """Record a tool's result; the first report stands. `is_own`: the gateway itself ran it.
 
         Raises:
             StaleEpoch, NothingToPlay, UnknownCall.
         """
-        await self.write(lambda work: tools.settle(work, pod, settle))
+        await self.write(lambda work: tools.settle(work, pod, settle, is_own=is_own))
 
     # Reading.
 

@@ -294,11 +294,22 @@ tool_calls: Final = Table(
     Column("name", Text, nullable=False),
     Column("side_effect", String(16)),
     Column("begun_epoch", Integer),
+    Column("run_by", String(64)),
     Column("output", Text),
     Column("is_error", Boolean),
     Column("duration_milliseconds", BigInteger),
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
+
+tool_pins: Final = Table(
+    "tool_pins",
+    metadata,
+    _session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("server", String(253), primary_key=True),
+    Column("tools", JSON, nullable=False),
+)
+"""Tools of servers as an agent was first offered them."""
 
 spending: Final = Table(
     "spending",

@@ -38,14 +38,17 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
     return ToolVerdict(verdict=Verdict.RUN)
 
 
-def settle(work: Work, pod: PodIdentity, report: ToolSettle) -> None:
+def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = False) -> None:
     """Record a call's result. The first report stands, later ones change nothing.
+
+    With `is_own` the gateway ran it: what was done is kept, though the pod that asked need not be current any more.
 
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The agent was never asked for such a call, or its turn is closed without a result.
     """
-    fences.require_current(work, pod)
+    if not is_own:
+        fences.require_current(work, pod)
     call = _find(work, pod, report.call_id)
     if call is not None and call["output"] is not None:
         return

@@ -38,7 +38,7 @@ class Workspace:
                 return Shell(self._root, self._env)
             case Builtin.FILES:
                 return Files(self._root, hidden=PRIVATE_DIR)
-            case None:
+            case Builtin.HTTP | None:
                 return Proxied(offer)
 
     def copy_context(self, context_dir: Path) -> list[str]:

@@ -17,7 +17,7 @@ from agentsessions.api.names import TOKEN_AUDIENCE
 from agentsessions.engine.credentials import ClusterAccess
 
 GROUP_PATH = "/apis/agentsessions.dev/v1alpha1"
-KINDS = ("modelproviders", "agentsessions")
+KINDS = ("modelproviders", "toolservers", "agentsessions")
 
 
 class Cluster:
@@ -91,6 +91,15 @@ class Cluster:
             self._watches[kind].discard(queue)
         return response
 
+    async def _patch_status(self, request: web.Request) -> web.Response:
+        where = request.match_info["namespace"], request.match_info["name"]
+        body, found = await request.json(), self._objects["toolservers"][where]
+        if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
+            return web.json_response({"reason": "Conflict", "message": "it has changed"}, status=409)
+        status = {key: value for key, value in body["status"].items() if value is not None}
+        self.put("toolservers", *where, spec=found["spec"], status=status)
+        return web.json_response(self._objects["toolservers"][where])
+
     async def _secret(self, request: web.Request) -> web.Response:
         self.secret_reads += 1
         await self.may_read_secrets.wait()
@@ -127,6 +136,9 @@ class Cluster:
         app = web.Application()
         for kind in KINDS:
             app.router.add_get(f"{GROUP_PATH}/{kind}", self._list)
+        app.router.add_patch(
+            "/apis/agentsessions.dev/v1alpha1/namespaces/{namespace}/toolservers/{name}/status", self._patch_status
+        )
         app.router.add_get("/api/v1/namespaces", self._list)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
         app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review)

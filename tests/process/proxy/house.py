@@ -11,6 +11,7 @@ import httpx2
 
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec
 from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.toolserver import ToolServerSpec, ToolServerStatus
 from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
 from agentsessions.gateway.app import create_app
@@ -137,6 +138,20 @@ class House:
 
         await until(is_seen)
 
+    async def put_server(self, name: str, **spec: Any) -> ToolServerStatus:
+        """Show the gateway a ToolServer; return what it says of it."""
+        self.cluster.put("toolservers", "team", name, spec=spec)
+
+        def is_seen() -> bool:
+            found = self.gateway.proxy.servers.find("team", name)
+            wanted = ToolServerSpec.model_validate(spec)
+            return found is not None and found.spec == wanted and bool(found.status.conditions)
+
+        await until(is_seen)
+        found = self.gateway.proxy.servers.find("team", name)
+        assert found is not None
+        return found.status
+
     async def types(self, uid: str = "uid-team-s") -> list[str]:
         """Return the types of the session's entries, without those of the session itself."""
         own = {EntryType.SESSION_START, EntryType.STATE, EntryType.MESSAGE}
@@ -146,7 +161,10 @@ class House:
 @asynccontextmanager
 async def open_house(cluster: Cluster, database: str, port: int = 0, instance: str = "gateway") -> AsyncIterator[House]:
     """Start a gateway on a journal, and a port, that may have been used before."""
-    settings = Settings(allowed_provider_networks=(ip_network("127.0.0.0/8"),))
+    loopback = (ip_network("127.0.0.0/8"),)
+    settings = Settings(
+        allowed_provider_networks=loopback, allowed_tool_networks=loopback, allowed_http_networks=loopback
+    )
     client = Client(cluster.access(), field_manager="test")
     store = await Store.open(database, instance=instance)
     await store.recover()

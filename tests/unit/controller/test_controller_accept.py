@@ -10,6 +10,7 @@ from agentsessions.api.v1alpha1 import SessionSpec
 from agentsessions.controller.accept import Acceptor, RefusedError, check_spec
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.store import Providers, Sessions
+from agentsessions.controller.tool_servers import ToolServers
 from agentsessions.controller.views import to_session
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
@@ -26,14 +27,26 @@ def providers() -> Providers:
 
 
 @pytest.fixture
-async def acceptor(providers: Providers) -> AsyncIterator[Acceptor]:
+def tool_servers() -> ToolServers:
+    return ToolServers()
+
+
+@pytest.fixture
+async def acceptor(providers: Providers, tool_servers: ToolServers) -> AsyncIterator[Acceptor]:
     async def refresh(_key: str) -> bool:
         return False
 
     # Sessions without references need nothing of the API server.
     client = Client(ClusterAccess(server="http://127.0.0.1:9", ssl=False, token=lambda: ""), field_manager="test")
     own_ids = OwnIds(Sessions())
-    yield Acceptor(client, providers, "agentsessions-system", refresh_provider=refresh, own_ids=own_ids)
+    yield Acceptor(
+        client,
+        providers,
+        "agentsessions-system",
+        refresh_provider=refresh,
+        own_ids=own_ids,
+        tool_servers=tool_servers,
+    )
     await client.close()
 
 
@@ -105,3 +118,47 @@ def test_check_spec_refuses_a_session_with_nothing_to_do(conversation: dict[str,
 @pytest.mark.parametrize("spec", [{"conversation": {"open": True}}, {"goal": "g", "conversation": {"open": False}}])
 def test_check_spec_accepts_a_goal_or_an_open_conversation(spec: dict[str, Any]) -> None:
     check_spec(SessionSpec.model_validate(spec))
+
+
+def a_server(name: str, *tools: str, status: str = "True", generation: int = 1) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": status, "reason": "Accepted", "message": "no answer within 20 s"}
+    found = [{"name": tool, "sideEffect": "External", "digest": "d"} for tool in tools]
+    return {
+        "metadata": {"namespace": "team", "name": name, "uid": name, "generation": generation, "resourceVersion": "1"},
+        "spec": {"url": "https://mcp.example.com/mcp"},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [ready | {"lastTransitionTime": "2026-11-21T12:00:00Z"}],
+            "tools": found,
+        },
+    }
+
+
+@pytest.mark.requirement("AG-2")
+@pytest.mark.parametrize(
+    ("server", "reason", "said"),
+    [
+        pytest.param(a_server("other"), Reason.SERVER_NOT_FOUND, "which is not in namespace team", id="no such server"),
+        pytest.param(a_server("web", status="False"), Reason.SERVER_NOT_READY, "no answer", id="it is away"),
+        pytest.param(a_server("web", generation=2), Reason.SERVER_NOT_READY, "has not asked it yet", id="it is new"),
+        pytest.param(a_server("web", "fetch"), Reason.TOOL_NOT_FOUND, "which has fetch", id="it has no such tool"),
+        pytest.param(a_server("web", "search"), Reason.ACCEPTED, "", id="it has what is named"),
+    ],
+)
+async def test_accept_waits_for_the_tools_that_agents_name(
+    acceptor: Acceptor,
+    providers: Providers,
+    tool_servers: ToolServers,
+    server: dict[str, Any],
+    reason: Reason,
+    said: str,
+) -> None:
+    providers.put(a_raw_provider())
+    tool_servers.put(server)
+    tools = [{"serverRef": {"name": "web"}, "allow": ["search"]}]
+    session = to_session(a_raw_session(agents=[{"name": "a", "tools": tools}])).view
+
+    accepted = await acceptor.accept(session)
+
+    assert accepted.reason is reason
+    assert said in (accepted.message or "")

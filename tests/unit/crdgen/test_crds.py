@@ -10,7 +10,7 @@ from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.__main__ import FOLDERS, main
 from agentsessions.crdgen.crds import KINDS, SESSION_DEFAULTS, build_crd
 
-SESSION, PROVIDER, QUOTA = (build_crd(kind) for kind in KINDS)
+SESSION, PROVIDER, QUOTA, SERVER = (build_crd(kind) for kind in KINDS)
 
 
 def schema_of(crd: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,9 @@ def test_session_schema_defaults_four_fields_only() -> None:
 
 
 def test_status_is_never_defaulted() -> None:
-    assert not [path for crd in (PROVIDER, QUOTA) for path in defaults(schema_of(crd)) if path.startswith(".status")]
+    assert not [
+        path for crd in (PROVIDER, QUOTA, SERVER) for path in defaults(schema_of(crd)) if path.startswith(".status")
+    ]
 
 
 @pytest.mark.requirement("LIFE-2")

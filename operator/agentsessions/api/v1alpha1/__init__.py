@@ -4,6 +4,7 @@ from agentsessions.api.v1alpha1.provider import ModelProvider, ModelProviderSpec
 from agentsessions.api.v1alpha1.quota import SessionQuota, SessionQuotaSpec, SessionQuotaStatus
 from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.toolserver import ToolServer, ToolServerSpec, ToolServerStatus
 
 __all__ = [
     "AgentSession",
@@ -17,4 +18,7 @@ __all__ = [
     "SessionQuotaStatus",
     "SessionSpec",
     "SessionStatus",
+    "ToolServer",
+    "ToolServerSpec",
+    "ToolServerStatus",
 ]

@@ -3,12 +3,13 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import DEFAULT_PROVIDER, MAX_AGENT_NAME, RESERVED_ENV_NAMES, RESERVED_ENV_PREFIXES
 from agentsessions.api.v1alpha1.names import ObjectName
 from agentsessions.api.v1alpha1.script import cel
+from agentsessions.api.v1alpha1.toolserver import ToolName
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Quantity = Annotated[
@@ -39,10 +40,28 @@ Resources = Annotated[
 
 
 class Builtin(StrEnum):
-    """Tools that come with the runner."""
+    """Tools that need no server: Shell and Files are the runner's own, Http is the gateway's."""
 
     SHELL = "Shell"
     FILES = "Files"
+    HTTP = "Http"
+
+
+class HttpMethod(StrEnum):
+    """What the tool Http may do."""
+
+    GET = "GET"
+    HEAD = "HEAD"
+    POST = "POST"
+    PUT = "PUT"
+    PATCH = "PATCH"
+    DELETE = "DELETE"
+
+
+HostPattern = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$")
+]
+"""A host, `*.` before it for all below it, with its port where that is not the scheme's own."""
 
 
 class ProviderRef(ApiModel):
@@ -74,11 +93,60 @@ class AgentModel(ApiModel):
     """Sampling settings."""
 
 
-class AgentTool(ApiModel):
-    """A tool that the agent may use."""
+class ServerRef(ApiModel):
+    """A ToolServer of the session's namespace."""
 
-    builtin: Builtin
-    """Shell runs commands in the workspace; Files lists, reads and writes files there."""
+    name: ObjectName
+    """Name of the ToolServer."""
+
+
+class AgentTool(ApiModel):
+    """A tool that the agent may use, or tools of one server."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel("has(self.builtin) != has(self.serverRef)", "name either builtin or serverRef"),
+                cel("has(self.serverRef) == has(self.allow)", "serverRef needs allow, and builtin takes none"),
+                cel(
+                    "(has(self.builtin) && self.builtin == 'Http') == has(self.allowHosts)",
+                    "builtin Http needs allowHosts, and no other tool takes them",
+                ),
+                cel(
+                    "!has(self.allowMethods) || (has(self.builtin) && self.builtin == 'Http')",
+                    "allowMethods is for builtin Http alone",
+                ),
+            ]
+        }
+    )
+
+    builtin: Builtin | None = None
+    """Shell runs commands in the workspace; Files lists, reads and writes files there; Http asks web servers through
+    the gateway."""
+    server_ref: ServerRef | None = None
+    """A ToolServer whose tools in `allow` the agent may use."""
+    allow: (
+        Annotated[
+            list[ToolName], Field(min_length=1, max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
+        ]
+        | None
+    ) = None
+    """Names of the server's tools. No other can be called."""
+    allow_hosts: (
+        Annotated[
+            list[HostPattern], Field(min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
+        ]
+        | None
+    ) = None
+    """Hosts that Http may ask: `api.example.com`, `*.example.com`, `api.example.com:8443`. The administrator may
+    allow fewer."""
+    allow_methods: (
+        Annotated[
+            list[HttpMethod], Field(min_length=1, max_length=6, json_schema_extra={"x-kubernetes-list-type": "set"})
+        ]
+        | None
+    ) = None
+    """What Http may do; GET and HEAD when absent. All others act outside of the session."""
 
 
 class AgentResources(ApiModel):
@@ -130,7 +198,21 @@ class Agent(ApiModel):
             list[AgentTool],
             Field(
                 max_length=16,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["builtin"]},
+                json_schema_extra={
+                    "x-kubernetes-list-type": "atomic",
+                    "x-kubernetes-validations": [
+                        cel(
+                            "self.all(x, !has(x.builtin) || "
+                            "self.exists_one(y, has(y.builtin) && y.builtin == x.builtin))",
+                            "each builtin may stand once in tools",
+                        ),
+                        cel(
+                            "self.all(x, !has(x.serverRef) || "
+                            "self.exists_one(y, has(y.serverRef) && y.serverRef.name == x.serverRef.name))",
+                            "each serverRef may stand once in tools: name all of its tools in one allow",
+                        ),
+                    ],
+                },
             ),
         ]
         | None

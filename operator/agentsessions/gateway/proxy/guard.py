@@ -18,6 +18,7 @@ from agentsessions.gateway.proxy.faults import ModelFault
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+PROVIDERS_URL: Final = "The ModelProvider's url"
 NAT64: Final = ip_network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in the last 32 bits."""
 
@@ -46,8 +47,14 @@ def is_allowed(address: Address, networks: Iterable[Network]) -> bool:
 class GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Opens connections to allowed addresses only."""
 
-    def __init__(self, networks: Sequence[Network], *, own: frozenset[tuple[str, int]] = frozenset()) -> None:
-        """Allow public addresses and `networks`, and `own`: addresses with port that this process listens on."""
+    def __init__(
+        self, networks: Sequence[Network], *, own: frozenset[tuple[str, int]] = frozenset(), what: str = PROVIDERS_URL
+    ) -> None:
+        """Allow public addresses and `networks`, and `own`: addresses with port that this process listens on.
+
+        `what` names, in messages, what led to an address.
+        """
+        self._what = what
         self._networks = tuple(networks)
         self._own = own
         self._inner = httpcore2.AnyIOBackend()
@@ -80,19 +87,19 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
     async def _checked(self, host: str, port: int) -> list[Address]:
         if (host, port) in self._own:
             return [ip_address(host)]
-        addresses = await resolve(host, port)
+        addresses = await resolve(host, port, self._what)
         for address in addresses:
             # One bad address among good ones is refused as well: which one is dialled must not be a matter of luck.
             if not is_allowed(address, self._networks):
                 raise ModelFault(
                     ErrorCode.MODEL_ERROR,
-                    f"The ModelProvider's url leads to {host} ({address}), a loopback, link-local, private or cluster "
+                    f"{self._what} leads to {host} ({address}), a loopback, link-local, private or cluster "
                     "address. Use a public one, or ask the administrator to allow its network in the chart's values.",
                 )
         return addresses
 
 
-async def resolve(host: str, port: int) -> list[Address]:
+async def resolve(host: str, port: int, what: str) -> list[Address]:
     """Return the addresses of `host`, best first.
 
     Raises:
@@ -101,7 +108,7 @@ async def resolve(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        message = f"The ModelProvider's host {host} does not resolve: {error}. Check its url."
+        message = f"{what} names host {host}, which does not resolve: {error}."
         raise ModelFault(ErrorCode.NETWORK, message, is_retried=True) from error
     # A scope (%eth0) belongs to link-local addresses, which are refused in any case.
     return [ip_address(str(info[4][0]).partition("%")[0]) for info in found]

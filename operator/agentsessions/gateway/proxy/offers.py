@@ -62,5 +62,9 @@ def offers_of(agent: Agent, rules: Rules, proxied: Iterable[Offered] = ()) -> tu
         rules: Of the session's type and mode.
         proxied: Tools that the gateway runs for this agent, in their order.
     """
-    own = (RUN_BY_RUNNER[tool.builtin] for tool in agent.tools or () if tool.builtin in RUN_BY_RUNNER)
-    return tuple(offered for offered in (*own, *proxied) if offered.tool_class in rules.classes)
+    own = [RUN_BY_RUNNER[tool.builtin] for tool in agent.tools or () if tool.builtin and tool.builtin in RUN_BY_RUNNER]
+    by_name: dict[str, Offered] = {}
+    for offered in (*own, *proxied):
+        if offered.tool_class in rules.classes:
+            by_name.setdefault(offered.offer.name, offered)
+    return tuple(by_name.values())

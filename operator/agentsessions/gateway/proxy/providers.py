@@ -73,10 +73,11 @@ class ProviderDirectory:
 
 
 class KeyReader:
-    """Reads API keys from Secrets in their provider's namespace."""
+    """Reads keys from Secrets in the namespace of what names them."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, what: str = "The provider's API key") -> None:
         self._client = client
+        self._what = what
         self._keys: ExpiringCache[tuple[str, str, str], str] = ExpiringCache(lambda _: KEY_SECONDS)
 
     async def key(self, provider: Provider) -> str | None:
@@ -88,22 +89,46 @@ class KeyReader:
         ref = provider.spec.api_key_secret_ref
         if ref is None:
             return None
-        where = (provider.namespace, ref.name, ref.key)
-        return await self._keys.get(where, lambda: self._read(provider.namespace, ref))
+        return await self.value(provider.namespace, ref)
+
+    async def value(self, namespace: str, ref: SecretKeyRef) -> str:
+        """Return the value of a Secret's key.
+
+        Raises:
+            ModelFault: The Secret or its key is not there, or may not be read.
+        """
+        where = (namespace, ref.name, ref.key)
+        return await self._keys.get(where, lambda: self._read(namespace, ref))
 
     async def _read(self, namespace: str, ref: SecretKeyRef) -> str:
         try:
             secret = await self._client.get(resource_path(SECRET, namespace, ref.name))
         except NotFound as error:
-            raise _key_fault(namespace, ref, "the Secret does not exist; create it") from error
+            raise self._fault(namespace, ref, "the Secret does not exist; create it") from error
         except ApiError as error:
             if error.is_passing:
                 message = f"The API server cannot be asked for Secret {namespace}/{ref.name}: {error}."
                 raise ModelFault(ErrorCode.OVERLOADED, message, is_retried=True) from error
             # Invalid as well: a name that would lead to another path never leaves this process.
             remedy = f"the gateway may not read it ({error.reason}); bind its service account to a Role that may"
-            raise _key_fault(namespace, ref, remedy) from error
-        return _decode(secret.get("data") or {}, namespace, ref)
+            raise self._fault(namespace, ref, remedy) from error
+        return self._decode(secret.get("data") or {}, namespace, ref)
+
+    def _decode(self, data: Mapping[str, str], namespace: str, ref: SecretKeyRef) -> str:
+        if ref.key not in data:
+            raise self._fault(namespace, ref, f"the Secret has no key {ref.key!r}; add it")
+        try:
+            # Keys made by `echo` end in a newline, which no header may carry.
+            key = base64.b64decode(data[ref.key], validate=True).decode("ascii").strip()
+        except (binascii.Error, UnicodeDecodeError):
+            key = ""
+        if not key or not key.isprintable():
+            raise self._fault(namespace, ref, "its value is empty or not printable ASCII; put the key there")
+        return key
+
+    def _fault(self, namespace: str, ref: SecretKeyRef, problem: str) -> ModelFault:
+        message = f"{self._what} cannot be read from key {ref.key!r} of Secret {namespace}/{ref.name}: {problem}."
+        return ModelFault(ErrorCode.MODEL_ERROR, message)
 
 
 def to_provider(found: Mapping[str, Any]) -> Provider | Unreadable:
@@ -126,21 +151,3 @@ def _key_of(provider: Provider | Unreadable) -> str:
 def _ignore(old: Provider | Unreadable | None, new: Provider | Unreadable | None) -> None:
     """Do nothing: the directory is asked when a model is."""
     del old, new
-
-
-def _decode(data: Mapping[str, str], namespace: str, ref: SecretKeyRef) -> str:
-    if ref.key not in data:
-        raise _key_fault(namespace, ref, f"the Secret has no key {ref.key!r}; add it")
-    try:
-        # Keys made by `echo` end in a newline, which no header may carry.
-        key = base64.b64decode(data[ref.key], validate=True).decode("ascii").strip()
-    except (binascii.Error, UnicodeDecodeError):
-        key = ""
-    if not key or not key.isprintable():
-        raise _key_fault(namespace, ref, "its value is empty or not printable ASCII; put the provider's API key there")
-    return key
-
-
-def _key_fault(namespace: str, ref: SecretKeyRef, problem: str) -> ModelFault:
-    message = f"The provider's API key cannot be read from key {ref.key!r} of Secret {namespace}/{ref.name}: {problem}."
-    return ModelFault(ErrorCode.MODEL_ERROR, message)

@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 from agentsessions.gateway.auth import refuse_ended
 from agentsessions.gateway.deltas import teller
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
+from agentsessions.gateway.proxy.http_tool import HttpTool
+from agentsessions.gateway.proxy.mcp_client import McpClient
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchases import Purchases
 from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
+from agentsessions.gateway.proxy.server_tools import ServerTools
+from agentsessions.gateway.proxy.tool_directory import ToolDirectory
+from agentsessions.gateway.proxy.tool_status import ToolStatus, run_both
 from agentsessions.gateway.proxy.tools import Tools
 from agentsessions.gateway.proxy.upstream import Upstream
+from agentsessions.journal.store import utc_now
 
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
@@ -35,27 +41,36 @@ class ProxyState:
             Elsewhere(gateway.store, gateway.changes),
             refuse_ended=lambda pod: refuse_ended(pod, gateway.session(pod.session_uid)),
         )
-        self.tools = Tools(gateway.store, RoleTools(gateway.store, gateway.session))
+        self._mcp = McpClient(settings.allowed_tool_networks)
+        self._http = HttpTool(settings.allowed_http_networks, settings.http_hosts)
+        self._status = ToolStatus(gateway.client, utc_now)
+        self.servers = ToolDirectory(gateway.client, self._mcp, self._status.note)
+        servers = ServerTools(gateway.store, self.servers, self._mcp)
+        by_role = RoleTools(gateway.store, gateway.session)
+        self.tools = Tools(gateway.store, gateway.store.begin_tool, servers, self._http, by_role)
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)
         gateway.watch.before_end = self.purchases.ended
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     @property
     def is_ready(self) -> bool:
-        """Whether the providers are known, and stay known."""
-        return self.directory.informer.is_synced.is_set() and self._watch is not None and not self._watch.done()
+        """Whether providers and tool servers are known, and stay known."""
+        known = (self.directory.informer.is_synced, self.servers.informer.is_synced)
+        return all(one.is_set() for one in known) and not any(watch.done() for watch in self._watches)
 
     async def start(self) -> None:
-        """Watch providers, and serve their scripts."""
+        """Watch providers and tool servers, and serve the providers' scripts."""
         await self._scripted.start()
-        self._watch = asyncio.create_task(self.directory.informer.run(), name="model-providers")
+        self._watches = [
+            asyncio.create_task(self.directory.informer.run(), name="model-providers"),
+            asyncio.create_task(run_both(self.servers, self._status), name="tool-servers"),
+        ]
 
     async def watch(self) -> None:
-        """Wait as long as the watch of providers runs; raises what ends it."""
-        if self._watch is not None:
-            await self._watch
+        """Wait as long as providers and tool servers are watched; raises what ends it."""
+        await asyncio.gather(*self._watches)
 
     async def drain(self, seconds: float) -> int:
         """Sell nothing new, and wait for purchases and tools under way; return how many are left after `seconds`."""
@@ -65,12 +80,13 @@ class ProxyState:
         """Break off what is left, and close all connections."""
         await self.purchases.close()
         await self.tools.close()
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
             with suppress(asyncio.CancelledError):
-                await self._watch
+                await watch
         await self._scripted.close()
-        await self._upstream.close()
+        for part in (self._upstream, self._mcp, self._http):
+            await part.close()
 
 
 async def open_proxy(gateway: "Gateway") -> ProxyState:

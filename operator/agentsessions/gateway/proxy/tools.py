@@ -7,7 +7,9 @@ or is told what was recorded. What a tool cannot do is text for the model; nothi
 import asyncio
 import json
 import time
+import uuid
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,11 +21,14 @@ from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.roles import ROLES
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
-from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.agent import Agent, Builtin
 from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.proxy.http_tool import HttpTool
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
+from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.role_tools import RoleTools
-from agentsessions.journal.asked_calls import read_asked
+from agentsessions.gateway.proxy.server_tools import ServerTools
+from agentsessions.journal.asked_calls import claim, read_asked, read_output
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.store import Store
@@ -40,24 +45,42 @@ NOT_DONE: Final = (
 REFUSED: Final = (
     "[refused] This call was not done: a session of type {type} in mode {mode} may not act outside of itself."
 )
+IN_DOUBT: Final = (
+    "[in_doubt] This call was begun before, and nobody saw its end: whether it took effect is not known. It was not "
+    "made again."
+)
+LOOK_SECONDS: Final = 20
+"""How long the result of another gateway's call is waited for."""
 Key = tuple[str, str, str]
+Begin = Callable[[PodIdentity, wire.ToolBegin], Awaitable[wire.ToolVerdict]]
 
 
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(self, store: Store, by_role: RoleTools) -> None:
+    def __init__(self, store: Store, begin: Begin, servers: ServerTools, http: HttpTool, by_role: RoleTools) -> None:
+        """Run what `begin` says is to be run."""
         self._store = store
+        self._begin = begin
+        self._process = uuid.uuid4().hex
+        self._servers = servers
+        self._http = http
         self._by_role = by_role
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
 
     async def offers(self, session: SessionView, pod: PodIdentity, agent: Agent) -> tuple[Offered, ...]:
-        """Return what the agent is offered, the same in each turn of the session."""
-        del pod
+        """Return what the agent is offered, the same in each turn of the session.
+
+        Raises:
+            ProblemError: 503 when a server that has not been asked before cannot be asked.
+            Refusal: The pod does not speak for the agent.
+        """
         rules = rules_in(session)
-        return offers_of(agent, rules, self._by_role.offers(session, rules))
+        by_role = self._by_role.offers(session, rules)
+        http = [self._http.offer(tool, rules) for tool in agent.tools or () if tool.builtin is Builtin.HTTP]
+        return offers_of(agent, rules, [*http, *await self._servers.offers(pod, agent), *by_role])
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
         """Return what became of a call; it is run unless the journal has its result.
@@ -111,18 +134,21 @@ class Tools:
         offered = {one.offer.name: one for one in await self.offers(session, pod, agent)}.get(asked.name)
         effect = effect_of(offered, asked.arguments)
         begin = wire.ToolBegin(call_id=asked.call_id, name=asked.name, arguments=asked.arguments, side_effect=effect)
-        said = await self._store.begin_tool(pod, begin)
+        said = await self._begin(pod, begin)
         if said.verdict is not wire.Verdict.RUN:
             return wire.ToolAnswer(verdict=said.verdict, output=said.output or "")
         started = time.monotonic()
-        result = withheld(session, effect) or await self._run(offered, pod, asked)
+        result = withheld(session, effect)
+        if result is None and effect is wire.SideEffect.EXTERNAL:
+            result = await self._doubt(pod, asked)
+        result = result or await self._run(offered, pod, asked)
         settle = wire.ToolSettle(
             call_id=asked.call_id,
             output=shorten(result.output, MAX_TOOL_OUTPUT_BYTES),
             is_error=result.is_error,
             duration_milliseconds=int((time.monotonic() - started) * 1000),
         )
-        await self._store.settle_tool(pod, settle)
+        await until_journaled(lambda: self._store.settle_tool(pod, settle, is_own=True))
         log.info("tool ran", tool=asked.name, is_error=result.is_error, milliseconds=settle.duration_milliseconds)
         return wire.ToolAnswer(verdict=wire.Verdict.RUN, output=settle.output, is_error=settle.is_error)
 
@@ -131,6 +157,17 @@ class Tools:
         wrote = await self._store.read(read_asked, pod.session_uid, pod.agent, asked.call_id)
         if wrote is not None and wrote != asked.arguments:
             raise UnknownCall(f"call {asked.call_id} has other arguments in the model's answer")
+
+    async def _doubt(self, pod: PodIdentity, asked: wire.ToolCall) -> ToolResult | None:
+        """Return what to say of a call that was begun before, and may have been made; None: it is ours to make."""
+        if await self._store.write(lambda work: claim(work, pod, asked.call_id, self._process)):
+            return None
+        for _ in range(LOOK_SECONDS):
+            output = await self._store.read(read_output, pod.session_uid, pod.agent, asked.call_id)
+            if output is not None:
+                return ToolResult(output)  # settled already, so that this changes nothing
+            await asyncio.sleep(1)  # the other one is alive at best, and says nothing meanwhile
+        return ToolResult(IN_DOUBT, is_error=True)
 
     async def _run(self, offered: Offered | None, pod: PodIdentity, asked: wire.ToolCall) -> ToolResult:
         if offered is None or offered.run is None:

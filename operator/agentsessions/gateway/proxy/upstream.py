@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import httpcore2
 import httpx2
 import orjson
 
@@ -16,14 +15,12 @@ from agentsessions.gateway.proxy.answer import Accumulator, Answer, cut, malform
 from agentsessions.gateway.proxy.faults import ModelFault
 from agentsessions.gateway.proxy.guard import GuardedBackend, Network
 from agentsessions.gateway.proxy.refusal import to_fault
+from agentsessions.gateway.proxy.transport import GuardedTransport
 
 TIMEOUT: Final = httpx2.Timeout(connect=10.0, write=30.0, read=300.0, pool=30.0)
 """`read` is the longest silence: models that reason may think for minutes before the first token."""
 ANSWER_SECONDS: Final = 1800.0
 """For one try as a whole: a server that sends a comment now and then would else hold a session for ever."""
-MAX_CONNECTIONS: Final = 512
-KEPT_CONNECTIONS: Final = 32
-KEPT_SECONDS: Final = 30.0
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 MAX_REFUSAL_BYTES: Final = 65_536
 DONE: Final = "[DONE]"
@@ -47,7 +44,7 @@ class Upstream:
 
     def __init__(self, networks: Sequence[Network], *, own: frozenset[tuple[str, int]] = frozenset()) -> None:
         """Dial public addresses, `networks`, and `own` (host, port) pairs of this process."""
-        transport = _GuardedTransport(GuardedBackend(networks, own=own))
+        transport = GuardedTransport(GuardedBackend(networks, own=own))
         # Redirects are not followed: they would carry the key to an address nobody configured.
         self._client = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False)
 
@@ -103,21 +100,6 @@ class Upstream:
                 _refuse_error(chunk, endpoint, is_begun=collected.is_begun)
                 collected.add(chunk)
         return collected.finish()
-
-
-class _GuardedTransport(httpx2.AsyncHTTPTransport):
-    """httpx2's own transport over a pool that dials through the guard."""
-
-    def __init__(self, backend: GuardedBackend) -> None:
-        super().__init__(trust_env=False)
-        # The transport takes no network backend and its pool does; a test dials a refused address through it.
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(trust_env=False),
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=KEPT_CONNECTIONS,
-            keepalive_expiry=KEPT_SECONDS,
-            network_backend=backend,
-        )
 
 
 async def _chunks(response: httpx2.Response) -> AsyncIterator[Any]:

@@ -253,11 +253,21 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("side_effect", sa.String(length=16), nullable=True),
         sa.Column("begun_epoch", sa.Integer(), nullable=True),
+        sa.Column("run_by", sa.String(length=64), nullable=True),
         sa.Column("output", sa.Text(), nullable=True),
         sa.Column("is_error", sa.Boolean(), nullable=True),
         sa.Column("duration_milliseconds", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_tool_calls_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", "agent", "round", "call_id", name=op.f("pk_tool_calls")),
+    )
+    op.create_table(
+        "tool_pins",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("server", sa.String(length=253), nullable=False),
+        sa.Column("tools", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_tool_pins_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "server", name=op.f("pk_tool_pins")),
     )
     op.create_table(
         "turns",

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from agentsessions.api import wire
+from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.journal.rows import NewMessage
 from tests.process.proxy.house import House, until
@@ -225,3 +226,33 @@ async def test_hostile_observer_changes_nothing(house: House) -> None:
 
 def is_refused(answer: httpx2.Response) -> bool:
     return answer.status_code == 404 and answer.json()["code"] == "unknown_call"
+
+
+@pytest.mark.requirement("AG-4")
+async def test_call_of_a_pod_that_was_replaced_is_made_by_the_next_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_pod(house, "department-a", **SERVES)
+    turn = await a_pod(house, "boss", ("send_command", {"task": "count"}), role="Director")
+    find = vars(RoleTools)["_departments"]
+
+    async def replaced(*asked: Any) -> Any:
+        """Stand for the moment in which the call is under way, and another pod takes the place of its own."""
+        await house.store.fence("uid-team-boss", "agent", 2, "boss-2")
+        return await find(*asked)
+
+    monkeypatch.setattr(RoleTools, "_departments", replaced)
+    async with house.client("boss") as client:
+        body = {"model": turn.model, "messages": turn.history}
+        bought = (await client.post(f"{wire.OPENAI_PATH}/chat/completions", json=body)).json()
+        (asked,) = bought["choices"][0]["message"]["tool_calls"]
+        wanted = {"callId": asked["id"], **asked["function"]}
+        assert (await client.post(wire.TOOL_CALL_PATH, json=wanted)).status_code == 412
+    async with house.client("boss-2") as client:
+        assert (await client.get(wire.TURN_PATH)).status_code == 200
+        answer = wire.ToolAnswer.model_validate_json((await client.post(wire.TOOL_CALL_PATH, json=wanted)).content)
+        again = wire.ToolAnswer.model_validate_json((await client.post(wire.TOOL_CALL_PATH, json=wanted)).content)
+    assert told(answer)["to"] == "department-a"
+    assert (again.verdict, again.output) == (wire.Verdict.RECORDED, answer.output)
+    async with house.person() as person:
+        assert len((await person.get(f"{PREFIX}/department-a/mailbox")).json()["items"]) == 1

@@ -29,7 +29,7 @@ from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.proxy.server_tools import ServerTools
 from agentsessions.journal.asked_calls import claim, read_asked, read_output
-from agentsessions.journal.refusals import UnknownCall
+from agentsessions.journal.refusals import NothingToPlay, StaleEpoch, StoreUnavailable, UnknownCall
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
@@ -177,6 +177,8 @@ class Tools:
             arguments = await asyncio.to_thread(read_arguments, asked.name, offered.offer.parameters, asked.arguments)
             async with asyncio.timeout(LONGEST_RUN_SECONDS):
                 return await offered.run(CallContext(pod, asked.call_id), arguments)
+        except (StaleEpoch, NothingToPlay, StoreUnavailable):
+            raise  # of tools that only write the journal: nothing is done, and who asks again has it done
         except BadArgumentsError as error:
             return ToolResult(str(error), is_error=True)
         except TimeoutError:

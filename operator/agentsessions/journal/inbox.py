@@ -35,8 +35,8 @@ WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value, inbox.c.is_hel
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
 
-def put(work: Work, session_uid: str, message: NewMessage, *, is_bounded: bool = True) -> MessageRow:
-    """Store a message; the same again returns what is stored. Only with `is_bounded` may the inbox be too full for it.
+def put(work: Work, session_uid: str, message: NewMessage, *, is_awaited: bool = False) -> MessageRow:
+    """Store a message; the same again returns what is stored. For one that the session waits for there is always room.
 
     Raises:
         UnknownSession: There is no such session.
@@ -55,8 +55,8 @@ def put(work: Work, session_uid: str, message: NewMessage, *, is_bounded: bool =
                 "a new message needs a new key"
             )
         return _to_row(known)
-    _require_unfinished(work, session_uid)
-    if is_bounded:
+    _require_unfinished(work, session_uid, is_awaited=is_awaited)
+    if not is_awaited:
         _require_room(work, session_uid, message.role)
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
@@ -90,14 +90,14 @@ def _mail_of(message: NewMessage) -> dict[str, Any]:
     return {**given, "kind": mail.kind.value, "priority": mail.priority.value}
 
 
-def _require_unfinished(work: Work, session_uid: str) -> None:
+def _require_unfinished(work: Work, session_uid: str, *, is_awaited: bool) -> None:
     row = sessions.find_by_uid(work.conn, session_uid)
     if row is None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
     if row.deleted_at is not None:
         raise SessionFinished(f"session {row.namespace}/{row.name} was deleted: create a new session")
     is_over = row.phase in TERMINAL
-    if is_over or _is_done(work, row):
+    if is_over or _is_done(work, row, is_awaited=is_awaited):
         how = row.phase if is_over else "done"
         raise SessionFinished(f"session {row.namespace}/{row.name} is {how}, which is final: create a new session")
 
@@ -111,7 +111,7 @@ def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
         )
 
 
-def _is_done(work: Work, row: SessionRow) -> bool:
+def _is_done(work: Work, row: SessionRow, *, is_awaited: bool) -> bool:
     """Return whether nobody would take a message any more, although the phase does not say so yet."""
     outcomes = work.conn.scalars(
         select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.epoch)
@@ -119,7 +119,7 @@ def _is_done(work: Work, row: SessionRow) -> bool:
     if Outcome.FINAL.value in outcomes:
         return True
     talk = row.spec.get("conversation")
-    if talk is None or talk.get("open") or count_queued(work.conn, row.uid):
+    if is_awaited or talk is None or talk.get("open") or count_queued(work.conn, row.uid):
         return False
     # A person closed the conversation while nothing was to be done: the operator is about to complete it.
     return outcomes[-1] == Outcome.IDLE if outcomes else not row.goal

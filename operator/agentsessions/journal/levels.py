@@ -11,12 +11,14 @@ from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
+from agentsessions.journal.open_commands import open_commands
 from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
 from agentsessions.lifecycle.phases import TERMINAL
 
 _INBOX_PENDING: Final = (
     select(func.count()).where(inbox.c.session_uid == sessions.c.uid, *WAKING).correlate(sessions).scalar_subquery()
 )
+_OPEN_COMMANDS: Final = open_commands(inbox.c.sender_uid == sessions.c.uid).correlate(sessions).scalar_subquery()
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 
 
@@ -66,6 +68,7 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             epochs.c.retry_at,
             entries.c.body.label("result"),
             _INBOX_PENDING.label("inbox_pending"),
+            _OPEN_COMMANDS.label("open_commands"),
             *_ROUND,
         )
         .join(usage, usage.c.session_uid == sessions.c.uid)
@@ -96,6 +99,7 @@ def _to_level(row: Any) -> Level:
         turns=row["turns"],
         epoch_turns=row["epoch_turns"] or 0,
         inbox_pending=row["inbox_pending"],
+        open_commands=row["open_commands"],
         idle_seconds=row["idle_milliseconds"] // 1000,
         idle_since=row["idle_since"],
         round=_round(row),

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, func, select, update
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.journal import fences, inbox, sessions
+from agentsessions.journal.open_commands import count_open
 from agentsessions.journal.refusals import Refusal, SessionFinished, UnknownSession
 from agentsessions.journal.rows import Mail, MailKind, MailPriority, MessageRow, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import inbox as mail
@@ -133,7 +134,7 @@ def send_report(work: Work, pod: PodIdentity, call_id: str, text: str) -> list[s
     for place, command in enumerate(under_way):
         letter = _about(command, sender, MailKind.PROGRESS_REPORT, is_held=True)
         key = _key("report", pod, f"{place}/{call_id}")
-        _deliver(work, command.sender_uid, _letter(text, sender, letter, key), is_bounded=True)
+        _deliver(work, command.sender_uid, _letter(text, sender, letter, key), is_awaited=False)
     return [command.sender for command in under_way]
 
 
@@ -171,37 +172,18 @@ def is_over(row: SessionRow) -> bool:
     return row.deleted_at is not None or row.phase in TERMINAL
 
 
-def count_open(conn: Connection, director_uid: str) -> int:
-    """Return how many commands of a session wait for their last word."""
-    final = [phase.value for phase in TERMINAL]
-    query = (
-        select(func.count())
-        .select_from(mail)
-        .join(known, known.c.uid == mail.c.session_uid)
-        .where(
-            mail.c.sender_uid == director_uid,
-            mail.c.kind == MailKind.COMMAND.value,
-            mail.c.replied_at.is_(None),
-            # An imported session is history: what it was once told nobody answers.
-            known.c.deleted_at.is_(None),
-            or_(known.c.phase.is_(None), known.c.phase.not_in(final)),
-        )
-    )
-    return conn.scalar(query) or 0
-
-
 def _reply(work: Work, command: Any, sender: SessionRow, kind: MailKind, text: str) -> None:
     done = update(mail).where(mail.c.session_uid == command.session_uid, mail.c.ordinal == command.ordinal)
     work.conn.execute(done.values(replied_at=work.now))
     is_last = count_open(work.conn, command.sender_uid) == 0
     letter = _about(command, sender, kind, is_held=None if is_last or kind is MailKind.ERROR else True)
-    _deliver(work, command.sender_uid, _letter(text, sender, letter, None), is_bounded=False)
+    _deliver(work, command.sender_uid, _letter(text, sender, letter, None), is_awaited=True)
 
 
-def _deliver(work: Work, to: str, message: NewMessage, *, is_bounded: bool) -> None:
+def _deliver(work: Work, to: str, message: NewMessage, *, is_awaited: bool) -> None:
     """Store a message for a session, unless that is over: then there is nobody who waits for it."""
     try:
-        inbox.put(work, to, message, is_bounded=is_bounded)
+        inbox.put(work, to, message, is_awaited=is_awaited)
     except (SessionFinished, UnknownSession):
         return
 

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import RowMapping, select
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal import inbox, mailbox, rounds
+from agentsessions.journal import inbox, rounds
 from agentsessions.journal.ledger import Ledger
+from agentsessions.journal.open_commands import count_open
 from agentsessions.journal.refusals import GoalMissing
 from agentsessions.journal.rows import Course, PodIdentity, Schedule
 from agentsessions.journal.tables import sessions
@@ -108,4 +109,4 @@ def has_more(work: Work, pod: PodIdentity, course: Course) -> bool:
 
 
 def _awaits_departments(work: Work, pod: PodIdentity, course: Course) -> bool:
-    return course.delegates and mailbox.count_open(work.conn, pod.session_uid) > 0
+    return course.delegates and count_open(work.conn, pod.session_uid) > 0

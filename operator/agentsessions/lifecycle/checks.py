@@ -98,6 +98,8 @@ def is_conversation_closed(case: Situation) -> Outcome | None:
     is_left = case.facts.ties.director is DirectorState.ENDED
     if talk is None or (talk.open and not is_left) or case.is_inbox_unknown:
         return None
+    if level is not None and level.open_commands > 0:
+        return None
     # What nobody will give any more to do need not wait for it.
     is_waiting = is_left and case.phase is Phase.RUNNING and level is not None and level.idle_since is not None
     has_more = case.has_work if case.phase is Phase.IDLE else level is not None and level.inbox_pending > 0

@@ -196,6 +196,18 @@ async def test_director_waits_for_all_answers_and_is_woken_once(store: Store) ->
     assert (await director.commit(turn.k, Outcome.FINAL, DIRECTS)).is_last
 
 
+async def test_director_that_nobody_talks_with_any_more_still_gets_the_answer(store: Store) -> None:
+    director = await begun(store, spec={"goal": "x", "conversation": {"open": False}})
+    department = await a_department(store)
+    await send(director, "data")
+    assert (await director.level()).open_commands == 1
+    await director.ask(an_answer("I wait."), "d1")
+    await director.commit(1, Outcome.FINAL, DIRECTS)
+    await department.answer("42", SERVES)
+    assert [message.content for message in await mail_to(store, "boss")] == ["42"]
+    assert (await director.level()).open_commands == 0
+
+
 async def test_waiting_director_releases_its_pod(store: Store, clock: Clock) -> None:
     director = await begun(store)
     await a_department(store)

@@ -109,6 +109,13 @@ def test_department_whose_director_is_done_waits_for_no_message() -> None:
     assert decide(alone.facts(), T0).status.phase is Phase.RUNNING
 
 
+def test_director_whose_conversation_is_closed_waits_for_its_departments() -> None:
+    closed = a_director().with_spec(conversation={"open": False}).in_phase(Phase.IDLE).with_row(state="Ended")
+    waits = closed.with_idle_closing(open_commands=1)
+    assert decide(waits.facts(), T0).status.phase is Phase.IDLE
+    assert decide(closed.with_idle_closing().facts(), T0).status.phase is Phase.COMPLETED
+
+
 @pytest.mark.parametrize(
     ("director", "phase", "want"),
     [

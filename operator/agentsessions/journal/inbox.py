@@ -140,7 +140,7 @@ def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> N
         return
     of_session = inbox.c.session_uid == pod.session_uid
     queued = work.conn.execute(select(inbox).where(of_session, *QUEUED).order_by(inbox.c.ordinal)).all()
-    for row in choose(queued, may_begin=_begins_answer(work, ledger, pod)):
+    for row in choose(queued, may_begin=_begins_answer(work, ledger)):
         seq = ledger.append(EntryType.MESSAGE, body_of(row), Place(pod.agent, pod.epoch, round_))
         work.conn.execute(
             update(inbox)
@@ -149,11 +149,10 @@ def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> N
         )
 
 
-def _begins_answer(work: Work, ledger: Ledger, pod: PodIdentity) -> bool:
+def _begins_answer(work: Work, ledger: Ledger) -> bool:
     """Return whether the turn that comes next goes on with nothing: neither with tools, nor with the goal."""
-    of_agent = (turns.c.session_uid == pod.session_uid, turns.c.agent == pod.agent)
-    newest = select(turns.c.outcome).where(*of_agent).order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
-    found = work.conn.execute(newest).one_or_none()
+    newest = select(turns.c.outcome).where(turns.c.session_uid == ledger.session_uid)
+    found = work.conn.execute(newest.order_by(turns.c.history_seq.desc(), turns.c.k.desc()).limit(1)).one_or_none()
     return not ledger.has_goal if found is None else found.outcome in TEXT_OUTCOMES
 
 

@@ -202,10 +202,11 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
     text = _text_of(work, pod, place)
     if text is not None:
         ledger.mark_result(text.seq)
-    mailbox.answer(work, pod.session_uid, text.body["text"] if text and text.body else None)
     if course.schedule is not None and not inbox.count_queued(work.conn, pod.session_uid):
         rounds.complete(work, ledger, place, text.body["text"] if text and text.body else None, course.schedule)
-    return Outcome.IDLE if next_turn.has_more(work, pod, course) else Outcome.FINAL
+    outcome = Outcome.IDLE if next_turn.has_more(work, pod, course) else Outcome.FINAL
+    mailbox.answer(work, pod.session_uid, text.body["text"] if text and text.body else None)
+    return outcome
 
 
 def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def last_text(gateway: Forward, namespace: str, name: str) -> str:
 @pytest.mark.requirement("OBJ-4")
 def test_orchestration_works_is_observed_and_ends_departments_first(product: Product, namespace: str) -> None:
     product.kubectl("apply", "-n", namespace, "-f", str(SAMPLES / "lives" / "orchestration.yaml"))
+    product.wait_phase(namespace, DIRECTOR, "Starting", "Running", "Idle")  # the gateway knows it then
     with product.gateway() as gateway:
         done = "the director has all answers"
         until(lambda: last_text(gateway, namespace, DIRECTOR) == "Orchestration complete.", done)
@@ -105,6 +106,7 @@ def test_commands_are_delivered_once_in_order_though_pods_are_killed(product: Pr
     product.create_session(namespace, "boss", role="Director", goal="Go.", agents=an_agent("director"))
     for name in ("a", "b"):
         product.create_session(namespace, f"department-{name}", **serves)
+    product.wait_phase(namespace, "boss", "Running", "Idle")
     with product.gateway() as gateway:
         until(lambda: len(replied(gateway, namespace)) >= 1, "the first command is answered")
         for name in ("department-a", "boss"):

@@ -18,6 +18,7 @@ WITH_CLUSTER := PATH="$$($(CLUSTER) path):$$PATH"
 GENERATORS := \
 	-m\ agentsessions.crdgen \
 	hack/docs/states.py \
+	hack/docs/kinds.py \
 	hack/docs/reference.py \
 	hack/docs/api.py \
 	hack/docs/cli.py \
@@ -119,6 +120,10 @@ test-unit: $(STAMP) ## Run the tests that need no cluster and take seconds
 postgresql:
 	@$(PYTHON) hack/postgres install
 
+.PHONY: browser
+browser:
+	@$(PYTHON) hack/browser install
+
 .PHONY: test-process
 test-process: $(STAMP) postgresql ## Run the tests of whole processes and whole lives that need no cluster
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS)
@@ -136,7 +141,7 @@ test-fast: $(STAMP) postgresql ## Run both of these
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
 test-integration: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
-test-integration: $(STAMP) postgresql ## Run the tests that need an API server, on clusters of their own
+test-integration: $(STAMP) postgresql browser ## Run the tests that need an API server, on clusters of their own
 	nice $(CLUSTER) up
 	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
 		for name in it operators operators-faults; do $(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done; \
@@ -146,7 +151,7 @@ test-integration: $(STAMP) postgresql ## Run the tests that need an API server, 
 test-e2e: test-e2e-beside test-e2e-alone ## Run the tests that need the product on a cluster; installs it
 
 .PHONY: test-e2e-beside
-test-e2e-beside: $(STAMP) cluster-up
+test-e2e-beside: $(STAMP) browser cluster-up
 	$(WITH_CLUSTER) $(BIN)/pytest --quiet $(WAITING) -m "not slow and not alone" tests/e2e
 
 # Those that disturb what the others share.
@@ -215,6 +220,10 @@ install: ## Install the product, as built from this checkout, into the cluster
 demo: ## Show one session from nothing to its result
 	$(PYTHON) hack/product demo
 
+.PHONY: docs-pictures
+docs-pictures: $(STAMP) browser install ## Take the pictures of docs/page.md anew, from the product on the cluster
+	$(WITH_CLUSTER) $(IN_VENV) hack/pictures
+
 .PHONY: bench
-bench: $(STAMP) cluster-up ## Measure the product on the cluster
+bench: $(STAMP) browser cluster-up ## Measure the product on the cluster
 	$(WITH_CLUSTER) $(IN_VENV) hack/bench

@@ -34,7 +34,7 @@ def render() -> str:
         crd = build_crd(kind)
         schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         parts.append(f"\n## {kind.name}\n\n{schema['description']}\n\n{_facts(crd)}")
-        for top in ("spec", "status"):
+        for top in [part for part in ("spec", "status") if part in schema["properties"]]:
             parts += _tables(schema["properties"][top], top)
     return "\n".join(parts)
 

@@ -12,6 +12,7 @@ from shell import Kubectl, StageFailed, say, stage
 
 NAMESPACE = "demo"
 SESSION = "sales-analysis"
+ACCOUNT = "agentsessions-cli"
 SAMPLE = ROOT / "manifests" / "samples" / "sales"
 FINAL = {"Completed", "Failed", "Cancelled", "Expired"}
 PATIENCE_SECONDS = 180
@@ -23,6 +24,7 @@ def demo() -> bool:
     install(kubectl)
     start_session(kubectl)
     session = follow(kubectl)
+    let_speak(kubectl)
     report(kubectl, session)
     return session["status"]["phase"] == "Completed"
 
@@ -58,6 +60,20 @@ def follow(kubectl: Kubectl) -> dict:
             time.sleep(0.3)
 
 
+def let_speak(kubectl: Kubectl) -> None:
+    """Make the account that speaks at the gateway for who has a client certificate, as the local cluster's admin."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": ACCOUNT, "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
+    }
+    for thing in (account, binding):
+        kubectl("apply", "-f", "-", stdin=json.dumps(thing))
+
+
 def report(kubectl: Kubectl, session: dict) -> None:
     """Print the table, the steps, the result and what to try next."""
     print("\n$ kubectl get agentsessions -n demo")
@@ -76,4 +92,12 @@ def report(kubectl: Kubectl, session: dict) -> None:
         f"  kubectl apply -f manifests/samples/minimal.yaml && "
         f"kubectl wait --for=condition=Complete agentsession/hello --timeout=30s\n"
         f"\n  export PATH={kubectl.path}:$PATH KUBECONFIG={kubectl.kubeconfig}"
+    )
+    print(
+        f"\nthe page (python3 -m pip install '.[cli]' brings the command; Ctrl-C ends it):\n"
+        f"  kubectl agentsession ui {SESSION} -n {NAMESPACE}\n"
+        f"or, without the command, https://localhost:8443/ui after\n"
+        f"  kubectl port-forward -n {SYSTEM} service/agentsessions-gateway 8443:443 &\n"
+        f"with the token of\n"
+        f"  kubectl create token {ACCOUNT} -n {NAMESPACE}"
     )

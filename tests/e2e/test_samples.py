@@ -30,12 +30,16 @@ class Expected:
 
 
 EXPECTED = {
+    "audit.yaml": Expected("audit", "Violated by: person\ngrace\n[1 rows]", frozenset({"tool_result"})),
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
+    "query.yaml": Expected("query", "head,total\nGrace,1390\nAda,460\n[2 rows]", frozenset({"tool_result"})),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
+    "simulation.yaml": Expected("simulation", "today,then_\n4700,4739.0\n[1 rows]", frozenset({"tool_result"})),
+    "template.yaml": Expected("from-template", "English, info\nchair,750", frozenset({"tool_result"})),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),
     "with-workspace.yaml": Expected("with-workspace", "The disk is mine.", frozenset({"tool_result"})),
 }
@@ -89,7 +93,7 @@ def test_kubectl_shows_and_finds_sessions(product: Product, namespace: str) -> N
     product.wait_phase(namespace, "waits", "Paused")
     narrow, wide = table(product, namespace, "ags"), table(product, namespace, "ags", "-o", "wide")
     assert narrow[0] == ["NAME", "TYPE", "PHASE", "STEPS", "TOKENS", "REASON", "AGE"]
-    assert wide[0] == [*narrow[0], "ROLE", "READY", "COST", "RETRIES", "POD", "OWNER"]
+    assert wide[0] == [*narrow[0], "ROLE", "READY", "COST", "RETRIES", "POD", "OWNER", "TEMPLATE"]
     hello, tokens = narrow[1], int(narrow[1][4])
     assert hello[:4] == ["hello", "Custom", "Completed", "1"]
     assert tokens > 0

@@ -94,6 +94,8 @@ class Row:
     """`{namespace}` in a value is that of the session."""
     params: Mapping[str, str] = field(default_factory=dict)
     """Of the path, but for `session`."""
+    form: Mapping[str, str] | None = None
+    """A form that a page of ours sends."""
     fresh: bool = False
     """Each caller gets a session of its own to ask about: the route changes it."""
 
@@ -107,6 +109,8 @@ SAID = {"content": "hello"}
 TOOL_CALL = {"callId": "none", "name": "shell", "arguments": "{}", "sideEffect": "internal"}
 HAVE_RUN = {"callId": "none", "name": "web__search", "arguments": "{}"}
 TOOL_RESULT = {"callId": "none", "output": "", "durationMilliseconds": 1}
+PAGE = "/ui/sessions/{ns}/{session}"
+HERE = {"namespace": "{namespace}"}
 CHAT = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
 
 ROWS = (
@@ -150,6 +154,24 @@ ROWS = (
     Row("GET", "/api/v1/audit", SEE_AUDIT),
     Row("GET", "/api/v1/audit", IN_ALL_NAMESPACES, query={"namespace": "*"}),
     Row("GET", "/api/v1/audit/verify", IN_ALL_NAMESPACES),
+    Row("GET", "/ui", EVERYONE, ok=302),
+    Row("GET", "/ui/", EVERYONE, ok=302),
+    Row("GET", "/ui/static/{name}", EVERYONE, ok=404, params={"name": "none"}),
+    Row("GET", "/ui/signin", EVERYONE),
+    Row("POST", "/ui/signin", EVERYONE, ok=422, form={"token": ""}),
+    Row("POST", "/ui/signout", EVERYONE, ok=303, form={}),
+    Row("GET", "/ui/sessions", READ_SESSIONS, query=HERE),
+    Row("GET", "/ui/sessions", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
+    Row("GET", "/ui/compare", READ_CONTENT, query=BOTH),
+    Row("GET", PAGE, READ_CONTENT),
+    Row("GET", f"{PAGE}/json", READ_SESSIONS),
+    Row("GET", f"{PAGE}/events", READ_CONTENT),
+    Row("GET", f"{PAGE}/export", READ_CONTENT),
+    Row("POST", f"{PAGE}/pause", CHANGE_OWNED, ok=303, form={}, fresh=True),
+    Row("POST", f"{PAGE}/resume", CHANGE_OWNED, ok=303, form={}, fresh=True),
+    Row("POST", f"{PAGE}/cancel", CHANGE_OWNED, ok=303, form={"reason": "test"}, fresh=True),
+    Row("POST", f"{PAGE}/limits", CHANGE_OWNED, ok=303, form={"field": "maxSteps", "value": "20"}, fresh=True),
+    Row("POST", f"{PAGE}/messages", TALK, ok=303, form=SAID),
     Row("GET", LEVELS_PATH, OPERATOR_ALONE),
     Row("GET", f"{LEVELS_PATH}/{{uid}}", OPERATOR_ALONE, ok=404, params={"uid": "none"}),
     Row("GET", USAGE_PATH, OPERATOR_ALONE, query={"namespace": "default"}),

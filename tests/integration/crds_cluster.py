@@ -81,6 +81,16 @@ def a_session(name: str = "refused", **spec: Any) -> Manifest:
     }
 
 
+def a_template(name: str = "refused", **spec: Any) -> Manifest:
+    """Return a template that sets nothing but what is given."""
+    return {
+        "apiVersion": "agentsessions.dev/v1alpha1",
+        "kind": "AgentSessionTemplate",
+        "metadata": {"name": name},
+        "spec": {"session": {}, **spec},
+    }
+
+
 def an_agent(**fields: Any) -> list[Manifest]:
     """Return the agents of a session: one."""
     return [{"name": "worker", **fields}]

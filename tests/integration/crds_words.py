@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import yaml
 
-from tests.integration.crds_cluster import ROOT, Manifest, a_provider, a_session, a_tool_server, an_agent
+from tests.integration.crds_cluster import (
+    ROOT,
+    Manifest,
+    a_provider,
+    a_session,
+    a_template,
+    a_tool_server,
+    an_agent,
+)
 
 NO_CHANGE: Final = "cannot change after creation: create a new session"
 QUANTITY: Final = "must be a quantity such as 500m or 1Gi"
@@ -119,6 +127,7 @@ def _resources(**resources: Any) -> Manifest:
 
 
 _SPEC, _AGENT, _FILE = ".spec", ".spec.agents[]", {"configMapKeyRef": {"name": "a", "key": "b"}}
+_SOURCES: Final = [{"name": "a", "format": "CSV", "configMapKeyRef": {"name": "a", "key": "b"}}]
 _SCRIPT: Final = {"rules": [{"answer": {"text": "hello"}}]}
 _GIVE_ONE: Final = "give at most one of text, json and configMapKeyRef"
 _TAKEN: Final = (
@@ -160,7 +169,22 @@ ROWS: Final[dict[str, Row]] = {
         a_session(operatingMode="Cancelled"),
         change={"spec": {"operatingMode": "Running"}},
     ),
-    "nothing to do": _new(_SPEC, "give spec.goal, or set spec.conversation.open to true", "spec", goal=None),
+    "nothing to do": _new(
+        _SPEC,
+        "give spec.goal, or set spec.conversation.open to true, or name a template in spec.templateRef",
+        "spec",
+        goal=None,
+    ),
+    "an audit that talks": _new(
+        _SPEC,
+        "type Audit takes no spec.conversation: its journal is sealed after the last answer",
+        "spec",
+        type="Audit",
+        **TALK,
+    ),
+    "queries of nothing": _new(
+        _SPEC, "mode Query needs spec.dataSources: they are all that its agents can read", "spec", mode="Query"
+    ),
     "a conversation later": Row(
         Rule("AgentSession", _SPEC, _TOGETHER), "spec.conversation", a_session(), change={"spec": TALK}
     ),
@@ -199,6 +223,9 @@ ROWS: Final[dict[str, Row]] = {
     "another role": _held("role", "Director"),
     "another director": _held("directorRef", {"name": "other"}, before={"directorRef": {"name": "boss"}}),
     "another type": _held("type", "Custom", before=METRICS, schedule=None),
+    "another mode": _held("mode", "Analysis"),
+    "other data sources": _held("dataSources", _SOURCES),
+    "another template": _held("templateRef", {"name": "analyst"}),
     "another own id": _held("sessionId", "rows-2"),
     "another owner": _held("owner", "somebody"),
     "another goal": _held("goal", "another"),
@@ -304,3 +331,17 @@ ROWS: Final[dict[str, Row]] = {
         script={"rules": [{"answer": {"delayMilliseconds": 5}}]},
     ),
 }
+ROWS |= {
+    f"{name}, in a template": Row(
+        Rule("AgentSessionTemplate", row.rule.place.replace(_SPEC, ".spec.session", 1), row.rule.message),
+        row.at.replace("spec", "spec.session", 1),
+        a_template(session=row.begin["spec"]),
+    )
+    for name, row in list(ROWS.items())
+    if row.rule.kind == "AgentSession" and row.rule.place.startswith(f"{_SPEC}.") and not row.change
+}
+ROWS["a reserved variable, for all agents"] = Row(
+    Rule("AgentSessionTemplate", ".spec.env[].name", _TAKEN),
+    "spec.env[0].name",
+    a_template(env=[{"name": "PATH", "value": "/"}]),
+)

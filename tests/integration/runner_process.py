@@ -42,15 +42,17 @@ class RunnerProcess:
 
     async def start(self, url: str) -> asyncio.subprocess.Process:
         """Start a fresh runner."""
+        return await asyncio.create_subprocess_exec(*self.command(url), cwd=ROOT, env=self.environment())
+
+    def command(self, url: str) -> list[str]:
+        """Return the program with its arguments; it runs in `ROOT`."""
         given = [url, self._token, self._ca, self.workspace, self.dialled, self._patience_seconds]
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.integration.runner_process",
-            json.dumps([str(one) for one in given]),
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", **TRAPS},
-        )
+        return [sys.executable, "-m", "tests.integration.runner_process", json.dumps([str(one) for one in given])]
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """Return its environment."""
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}", **TRAPS}
 
     async def run(self, url: str) -> int:
         """Run a fresh runner to its end; return its exit code."""

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from agentsessions.gateway.app import create_app
 from agentsessions.gateway.audit import ACT
@@ -60,6 +60,7 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -187,7 +188,10 @@ def may_speak(pod: httpx2.Client) -> bool:
 def routes_of(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, BaseRoute]]:
     """Yield method, path and route of all that an app answers; a WebSocket's method is WS."""
     for route in routes:
-        if (included := getattr(route, "original_router", None)) is not None:
+        if isinstance(route, Mount):
+            for method, path, inner in routes_of(route.routes):
+                yield method, f"{route.path}{path}", inner
+        elif (included := getattr(route, "original_router", None)) is not None:
             yield from routes_of(included.routes)
         elif isinstance(route, WebSocketRoute):
             yield "WS", route.path, route
@@ -211,7 +215,7 @@ def test_each_route_by_which_people_change_something_declares_its_act() -> None:
     changing = [
         (f"{method} {path}", route)
         for method, path, route in app_routes()
-        if method in CHANGES and path.startswith("/api/")
+        if method in CHANGES and path.startswith(("/api/", "/ui/sessions/"))
     ]
     assert changing
     assert [name for name, route in changing if isinstance(route, APIRoute) and not _acts(route)] == []
@@ -240,19 +244,25 @@ def make_fresh(stage: Stage, row: Row, caller: Caller) -> str:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row}{'?' if row.query else ''}")
 def test_route_answers_as_tabled(stage: Stage, row: Row, caller: Caller) -> None:
     session = make_fresh(stage, row, caller) if row.fresh else "mine"
-    path = row.path.format(session=session, **row.params)
+    path = row.path.format(session=session, ns=stage.home.namespace, **row.params)
     query = {name: value.format(namespace=stage.home.namespace) for name, value in row.query.items()}
     want = row.cells[caller] or row.ok
     method, headers = ("GET", UPGRADE) if row.method == "WS" else (row.method, {})
+    if row.form is not None:
+        headers = OWN_PAGE
     with (
         stage.client(caller) as client,
-        client.stream(method, path, params=query, json=row.body, headers=headers) as response,
+        client.stream(method, path, params=query, json=row.body, data=row.form, headers=headers) as response,
     ):
         if response.is_error:
             response.read()
         assert response.status_code == want, response.text if response.is_error else response
         if row.cells[caller] is not IN:
-            assert response.json()["code"] == {401: "unauthenticated", 403: "forbidden", 425: "not_fenced"}[want]
+            code = {401: "unauthenticated", 403: "forbidden", 425: "not_fenced"}[want]
+            if path.startswith("/ui/"):
+                assert f"{want} {code}" in response.text
+            else:
+                assert response.json()["code"] == code
 
 
 def test_a_pod_reads_and_writes_its_own_session_alone(stage: Stage) -> None:

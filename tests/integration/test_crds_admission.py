@@ -17,6 +17,7 @@ from tests.integration.crds_cluster import (
     Manifest,
     a_provider,
     a_session,
+    a_template,
     a_tool_server,
     an_agent,
     fresh_namespace,
@@ -79,11 +80,13 @@ def operator(kubectl: Kubectl) -> Kubectl:
 def member(kubectl: Kubectl) -> Kubectl:
     """Return kubectl as somebody who may create sessions and providers, and read one ConfigMap, and no Secret."""
     kubectl("create", "role", "member", "--verb=create,get,patch,delete", "--resource=agentsessions,modelproviders")
+    kubectl("create", "role", "writer", "--verb=create,patch", "--resource=agentsessiontemplates")
+    kubectl("create", "role", "user", "--verb=get", "--resource=agentsessiontemplates", "--resource-name=for-all")
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
     kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
     keyed = ("--resource-name=keyed",)  # kubectl reads what it patches
     kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
-    for role in ("member", "reader", "maker", "caller"):
+    for role in ("member", "reader", "writer", "user", "maker", "caller"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
 
@@ -126,7 +129,7 @@ def test_a_reference_needs_the_right_to_read(kubectl: Kubectl, member: Kubectl) 
     member("create", "--filename", "-", manifest=naming("mine"))
     for names in (("other",), ("mine", "other")):
         message = member.refusal("create", "--filename", "-", manifest=naming(*names))
-        assert "spec.context names ConfigMaps that mia may not read: name one that you may get" in message
+        assert "context or dataSources name ConfigMaps that mia may not read: name one that you may get" in message
     kubectl("create", "--filename", "-", manifest=naming("mine", "other"))
     member("patch", "ags", "mine", "--type=merge", "--patch", '{"spec": {"operatingMode": "Paused"}}')
 
@@ -161,9 +164,29 @@ def test_a_department_needs_the_right_to_read_its_director(kubectl: Kubectl) -> 
     eve("create", "--filename", "-", manifest=a_session("d", directorRef={"name": "boss"}))
 
 
+@pytest.mark.requirement("OBJ-8")
+@pytest.mark.requirement("AG-6")
+def test_data_sources_and_templates_need_the_right_to_read_what_they_name(kubectl: Kubectl, member: Kubectl) -> None:
+    def source(name: str) -> list[Manifest]:
+        return [{"name": "t", "format": "CSV", "configMapKeyRef": {"name": name, "key": "k"}}]
+
+    member("create", "--filename", "-", manifest=a_session("queries-mine", dataSources=source("mine")))
+    refused = a_session("queries-other", dataSources=source("other"))
+    assert "may not read" in member.refusal("create", "--filename", "-", manifest=refused)
+    kubectl("create", "--filename", "-", manifest=a_template("for-all", session={"dataSources": source("other")}))
+    member("create", "--filename", "-", manifest=a_template("of-mia", session={"dataSources": source("mine")}))
+    elsewhere = json.dumps({"spec": {"session": {"context": {"configMapKeyRef": {"name": "other", "key": "k"}}}}})
+    message = member.refusal("patch", "agst", "of-mia", "--type=merge", "--patch", elsewhere)
+    assert "may not read" in message
+    member("create", "--filename", "-", manifest=a_session("from-all", templateRef={"name": "for-all"}))
+    message = member.refusal("create", "--filename", "-", manifest=a_session("stolen", templateRef={"name": "of-mia"}))
+    assert "spec.templateRef names an AgentSessionTemplate that mia may not read" in message
+
+
 def test_many_references_stay_within_the_budget(kubectl: Kubectl) -> None:
     files = [{"path": f"f{n}", "configMapKeyRef": {"name": f"m{n}", "key": "k"}} for n in range(64)]
-    kubectl("create", "--filename", "-", manifest=a_session("many", context={"files": files}))
+    sources = [{"name": f"t{n}", "format": "CSV", "configMapKeyRef": {"name": f"d{n}", "key": "k"}} for n in range(16)]
+    kubectl("create", "--filename", "-", manifest=a_session("many", context={"files": files}, dataSources=sources))
 
 
 @pytest.mark.requirement("ID-5")
@@ -237,8 +260,14 @@ DENIALS = {
     "a ConfigMap of others": Denial(
         "agentsessions-context",
         a_session("denied", context={"files": FILES}),
-        "spec.context names ConfigMaps that mia may not read: name one that you may get, or ask for the right to get "
-        "all ConfigMaps of namespace {namespace}",
+        "context or dataSources name ConfigMaps that mia may not read: name one that you may get, or ask for the right "
+        "to get all ConfigMaps of namespace {namespace}",
+    ),
+    "a template of others": Denial(
+        "agentsessions-templates",
+        a_session("denied", templateRef={"name": "hidden"}),
+        "spec.templateRef names an AgentSessionTemplate that mia may not read: ask for the right to get hidden in "
+        "namespace {namespace}",
     ),
     "a Secret of others": Denial(
         "agentsessions-provider-keys",

@@ -63,6 +63,7 @@ def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
 SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
 SERVERS = "toolservers.agentsessions.dev"
 QUOTAS = "sessionquotas.agentsessions.dev"
+TEMPLATES, REVISIONS = "agentsessiontemplates.agentsessions.dev", "controllerrevisions.apps"
 
 OPERATOR = {
     f"watch {SESSIONS}": True,
@@ -75,6 +76,11 @@ OPERATOR = {
     f"watch {QUOTAS}": True,
     f"patch {QUOTAS}/status": True,
     f"patch {QUOTAS}": False,
+    f"watch {TEMPLATES}": True,
+    f"patch {TEMPLATES}": False,
+    f"create {REVISIONS}": True,
+    f"delete {REVISIONS}": True,
+    f"patch {REVISIONS}": False,
     "create pods": True,
     "delete pods": True,
     "create pods/exec": False,
@@ -98,6 +104,8 @@ GATEWAY = {
     "create subjectaccessreviews.authorization.k8s.io": True,
     "get configmaps": True,
     "list configmaps": False,
+    f"get {REVISIONS}": True,
+    f"list {REVISIONS}": False,
     "get secrets": False,
     "list secrets": False,
     "get pods": False,
@@ -120,6 +128,8 @@ VIEW = {
     f"patch {SERVERS}": False,
     f"get {QUOTAS}": True,
     f"patch {QUOTAS}": False,
+    f"get {TEMPLATES}": True,
+    f"patch {TEMPLATES}": False,
     f"own {SESSIONS}": False,
 }
 USER = VIEW | {
@@ -130,6 +140,7 @@ USER = VIEW | {
     f"patch {SESSIONS}": True,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": True,
+    f"patch {TEMPLATES}": True,
     f"patch {SERVERS}": True,
     f"patch {SERVERS}/status": False,
     f"patch {SESSIONS}/status": False,
@@ -141,6 +152,7 @@ SESSION_OPERATOR = USER | {
     f"create {SESSIONS}/import": True,
     f"list {SESSIONS}/audit": True,
     f"patch {PROVIDERS}": False,
+    f"patch {TEMPLATES}": False,
     f"patch {SERVERS}": False,
 }
 ADMIN = USER | {

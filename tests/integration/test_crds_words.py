@@ -16,7 +16,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 WHY = re.compile(r'^(Forbidden|Invalid value: "\w*"): ')
 """What the API server writes in front of a rule's words."""
-PLURALS = {"AgentSession": "agentsessions", "ModelProvider": "modelproviders", "ToolServer": "toolservers"}
+PLURALS = {
+    "AgentSession": "agentsessions",
+    "AgentSessionTemplate": "agentsessiontemplates",
+    "ModelProvider": "modelproviders",
+    "ToolServer": "toolservers",
+}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from . import commits, conversation, idle, latency, lists, many, proxy, scale, viewers, writes
+from . import commits, conversation, idle, latency, lists, many, page, proxy, scale, viewers, writes
 from .machine import describe_machine
 
 BENCHES = {
@@ -14,6 +14,7 @@ BENCHES = {
     "conversation": conversation,
     "commits": commits,
     "list": lists,
+    "page": page,
     "proxy": proxy,
     "viewers": viewers,
     "writes": writes,

@@ -6,6 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from agentsessions.api.v1alpha1.agent import Builtin
 from agentsessions.api.v1alpha1.session import SessionMode, SessionType
 
 
@@ -39,20 +40,76 @@ class Rules:
 
     classes: frozenset[ToolClass] = frozenset(ToolClass)
     external: ExternalEffects = ExternalEffects.DO
+    tool_rounds: int | None = None
+    """Answers with tool calls after a message of a person; then the agent is offered no tools. None: any number."""
+    is_sealed: bool = False
+    """Whether the journal is verified and sealed with the last answer, before the session is Completed."""
+    max_steps: int | None = None
+    """Default of limits.maxSteps; None: the product's."""
+    brief: tuple[str, ...] = ()
+    """Told to each agent after its own instructions."""
 
     def and_(self, other: "Rules") -> "Rules":
         """Return what both allow."""
         order = list(ExternalEffects)
-        return Rules(self.classes & other.classes, max(self.external, other.external, key=order.index))
+        return Rules(
+            self.classes & other.classes,
+            max(self.external, other.external, key=order.index),
+            tool_rounds=_least(self.tool_rounds, other.tool_rounds),
+            is_sealed=self.is_sealed or other.is_sealed,
+            max_steps=_least(self.max_steps, other.max_steps),
+            brief=self.brief + other.brief,
+        )
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether there is any class of tools that it does not allow."""
+        return self.classes != frozenset(ToolClass)
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((number for number in (one, other) if number is not None), default=None)
+
+
+READ_ONLY: Final = frozenset({ToolClass.QUERY, ToolClass.READ})
 
 TYPES: Final[Mapping[SessionType, Rules]] = MappingProxyType({
     SessionType.CUSTOM: Rules(),
     SessionType.METRICS: Rules(),
+    SessionType.SIMULATION: Rules(
+        external=ExternalEffects.RECORD,
+        brief=("This is a simulation: what reaches outside of the session is recorded, and not done.",),
+    ),
+    SessionType.AUDIT: Rules(
+        READ_ONLY,
+        ExternalEffects.REFUSE,
+        is_sealed=True,
+        brief=("This is an audit: you read and report, and change nothing.",),
+    ),
 })  # fmt: skip
 MODES: Final[Mapping[SessionMode, Rules]] = MappingProxyType({
     SessionMode.FULL_AUTONOMY: Rules(),
+    SessionMode.ANALYSIS: Rules(READ_ONLY, ExternalEffects.REFUSE),
+    SessionMode.QUERY: Rules(
+        frozenset({ToolClass.QUERY}),
+        ExternalEffects.REFUSE,
+        tool_rounds=1,
+        max_steps=4,
+        brief=("You may query the data sources once, with as many queries as you need in one answer; then answer.",),
+    ),
+    SessionMode.SCRIPT: Rules(
+        READ_ONLY,
+        ExternalEffects.REFUSE,
+        brief=("Your last answer is a script, and nothing else. It is not run.",),
+    ),
 })  # fmt: skip
+BUILTINS: Final[Mapping[Builtin, frozenset[ToolClass]]] = MappingProxyType({
+    Builtin.SHELL: frozenset({ToolClass.EXECUTE}),
+    Builtin.FILES: frozenset({ToolClass.READ, ToolClass.WRITE}),
+    Builtin.SQL: frozenset({ToolClass.QUERY}),
+    Builtin.HTTP: frozenset({ToolClass.READ, ToolClass.EXTERNAL}),
+})  # fmt: skip
+"""What each built-in tool does; Http reads with GET and HEAD. Where only some is allowed, that part is offered."""
 
 
 def rules_of(kind: SessionType, mode: SessionMode) -> Rules:

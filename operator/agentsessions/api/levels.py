@@ -37,6 +37,19 @@ class Closing(ApiModel):
     """With error: time before which the model's provider does not want to be asked again (UTC)."""
 
 
+class Seal(ApiModel):
+    """What the gateway found when it verified a session's journal after the last answer."""
+
+    head: int
+    """The newest entry then."""
+    digest: str
+    """Its hash."""
+    sealed_at: datetime
+    """When (UTC)."""
+    problem: str = ""
+    """What does not fit; empty when the chain is sound."""
+
+
 class Level(ApiModel):
     """How one session stands in the journal."""
 
@@ -67,6 +80,8 @@ class Level(ApiModel):
     """When the present gap began (UTC); None while there is something to do."""
     round: RoundStatus | None = None
     """For type Metrics: the rounds so far."""
+    seal: Seal | None = None
+    """For a type whose journal is sealed, once the last answer is there."""
     turns: int = 0
     """Turns committed, over all epochs."""
     epoch_turns: int = 0

@@ -26,6 +26,8 @@ RUN_DIR: Final = "/var/run/agentsessions"
 TOKEN_PATH: Final = f"{RUN_DIR}/token/token"
 CA_PATH: Final = f"{RUN_DIR}/ca/ca.crt"
 CONTEXT_DIR: Final = f"{RUN_DIR}/context"
+DATA_DIR: Final = f"{RUN_DIR}/data"
+"""Data sources, as `name.format`: `sales.csv`."""
 WORKSPACE_DIR: Final = "/workspace"
 
 # Environment of an agent pod.

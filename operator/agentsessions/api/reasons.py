@@ -44,6 +44,7 @@ class StopReason(StrEnum):
     START_FAILED = "StartFailed"
     IN_DOUBT = "InDoubt"
     QUOTA_PREEMPTED = "QuotaPreempted"
+    JOURNAL_INVALID = "JournalInvalid"
 
 
 class ConditionType(StrEnum):
@@ -56,6 +57,7 @@ class ConditionType(StrEnum):
     PAUSED = "Paused"
     COMPLETE = "Complete"
     BUDGET_AVAILABLE = "BudgetAvailable"
+    TEMPLATE_CURRENT = "TemplateCurrent"
 
 
 class Reason(StrEnum):
@@ -72,6 +74,13 @@ class Reason(StrEnum):
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     CONFIG_MAP_KEY_NOT_FOUND = "ConfigMapKeyNotFound"
     CONTEXT_TOO_LARGE = "ContextTooLarge"
+    DATA_SOURCE_INVALID = "DataSourceInvalid"
+    TEMPLATE_NOT_FOUND = "TemplateNotFound"
+    TEMPLATE_INVALID = "TemplateInvalid"
+    OVERRIDE_NOT_ALLOWED = "OverrideNotAllowed"
+    NEWER_TEMPLATE = "NewerTemplate"
+    REVISION_LOST = "RevisionLost"
+    AWAITING_SEAL = "AwaitingSeal"
     GATEWAY_NOT_READY = "GatewayNotReady"
     AWAITING_JOURNAL = "AwaitingJournal"
     AWAITING_POD = "AwaitingPod"

@@ -51,6 +51,10 @@ class SideEffect(StrEnum):
     EXTERNAL = "external"
 
 
+READING_OPERATIONS: Final = frozenset({"list", "read"})
+"""Operations of the built-in tool Files that change nothing."""
+
+
 class ToolOffer(ApiModel):
     """A tool that the model may ask for."""
 
@@ -65,6 +69,8 @@ class ToolOffer(ApiModel):
     """JSON schema of the arguments."""
     side_effect: SideEffect
     """How far its effect reaches, at most."""
+    is_read_only: bool = False
+    """Whether only the part of a built-in tool that changes nothing is on offer: of Files, list and read."""
 
 
 class Turn(ApiModel):

@@ -13,6 +13,7 @@ from agentsessions.api.wire import OPENAI_PATH
 from agentsessions.children.names import claim_name, context_name, pod_name
 from agentsessions.children.owner import child_labels, owner_reference
 from agentsessions.children.quantity import to_number
+from agentsessions.children.snapshot import data_key
 from agentsessions.lifecycle.facts import SessionView
 
 CONTAINER: Final = "agent"
@@ -140,6 +141,8 @@ def _build_mounts(session: SessionView) -> list[dict[str, Any]]:
     ]
     if _has_files(session):
         mounts.append({"name": "context", "mountPath": names.CONTEXT_DIR, "readOnly": True})
+    if session.spec.data_sources:
+        mounts.append({"name": "data", "mountPath": names.DATA_DIR, "readOnly": True})
     return mounts
 
 
@@ -154,6 +157,8 @@ def _build_volumes(session: SessionView, agent: Agent) -> list[dict[str, Any]]:
     ]
     if _has_files(session):
         volumes.append({"name": "context", "configMap": _build_context(session)})
+    if session.spec.data_sources:
+        volumes.append({"name": "data", "configMap": _build_data(session)})
     return volumes
 
 
@@ -169,6 +174,18 @@ def _build_context(session: SessionView) -> dict[str, Any]:
     return {
         "name": context_name(session.name, session.uid),
         "items": [{"key": f"file-{number}", "path": file.path} for number, file in enumerate(files)],
+    }
+
+
+def _build_data(session: SessionView) -> dict[str, Any]:
+    """Return where data sources are found: their names are identifiers, and so no paths."""
+    sources = session.spec.data_sources or []
+    return {
+        "name": context_name(session.name, session.uid),
+        "items": [
+            {"key": data_key(number), "path": f"{source.name}.{source.format.lower()}"}
+            for number, source in enumerate(sources)
+        ],
     }
 
 

@@ -1,7 +1,7 @@
 """The frozen context: what a session's ConfigMaps held when it was accepted, in one immutable ConfigMap of its own.
 
-Keys `file-0` … `file-n` follow `spec.context.files`, which is immutable; key `context` holds what
-`spec.context.configMapKeyRef` named and is read by the gateway, never mounted.
+Keys `file-0` … `file-n` follow `spec.context.files` and `data-0` … `data-n` `spec.dataSources`, which are immutable;
+key `context` holds what `spec.context.configMapKeyRef` named and is read by the gateway, never mounted.
 """
 
 import base64
@@ -20,13 +20,19 @@ CONTEXT_KEY: Final = "context"
 
 def wanted_content(spec: SessionSpec) -> dict[str, ConfigMapKeyRef]:
     """Return what is to be frozen: the snapshot's keys, and where the content of each comes from."""
+    wanted = {data_key(number): source.config_map_key_ref for number, source in enumerate(spec.data_sources or ())}
     context = spec.context
     if context is None:
-        return {}
-    wanted = {f"file-{number}": file.config_map_key_ref for number, file in enumerate(context.files or ())}
+        return wanted
+    wanted |= {f"file-{number}": file.config_map_key_ref for number, file in enumerate(context.files or ())}
     if context.config_map_key_ref is not None:
         wanted[CONTEXT_KEY] = context.config_map_key_ref
     return wanted
+
+
+def data_key(number: int) -> str:
+    """Return the snapshot's key of a data source by its place in the spec."""
+    return f"data-{number}"
 
 
 def field_of(spec: SessionSpec, key: str) -> str:
@@ -35,6 +41,9 @@ def field_of(spec: SessionSpec, key: str) -> str:
     for number, file in enumerate(files):
         if key == f"file-{number}":
             return f"spec.context.files[{file.path}]"
+    for number, source in enumerate(spec.data_sources or ()):
+        if key == data_key(number):
+            return f"spec.dataSources[{source.name}]"
     return "spec.context.configMapKeyRef"
 
 

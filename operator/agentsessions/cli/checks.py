@@ -16,7 +16,7 @@ OLDEST_MINOR: Final = 32
 CRDS: Final = Kind("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
 CLAIMS: Final = Kind("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 DAEMONS: Final = Kind("/apis/apps/v1", "daemonsets", "DaemonSet")
-OWN_KINDS: Final = ("agentsessions", "modelproviders", "sessionquotas", "toolservers")
+OWN_KINDS: Final = ("agentsessions", "agentsessiontemplates", "modelproviders", "sessionquotas", "toolservers")
 RIGHTS: Final = (
     ("create", "agentsessions", ""),
     ("patch", "agentsessions", ""),

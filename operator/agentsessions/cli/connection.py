@@ -1,9 +1,12 @@
 """What a verb works with: the cluster that the user means, its gateway, and the session that they name."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
+
+import httpx2
 
 from agentsessions.api.names import CA_CONFIG_MAP
 from agentsessions.cli.failures import Failure
@@ -18,6 +21,8 @@ PREFIX: Final = "agentsession/"
 """In front of names that `-o name` prints."""
 SYSTEM_NAMESPACE: Final = "agentsessions-system"
 RETRY_SECONDS: Final = 20.0
+FORWARDED: Final = "https://localhost"
+"""The gateway at the end of a port-forward; its port is found for each request."""
 
 
 @dataclass(slots=True)
@@ -67,18 +72,28 @@ class Connection:
     @cached_property
     def gateway(self) -> Client:
         """The gateway."""
-        token = token_source(self.kube, self.namespace, self.given.as_account)
-        trust = self._trust()
-        if self.given.gateway:
-            return Client(self.given.gateway, token, namespace=self.namespace, ca=trust, retry_seconds=RETRY_SECONDS)
-        self._forward = Forward(self.system_namespace, self.given.for_kubectl())
+        url, trust = self.given.gateway, self._trust()
+        if url:
+            return Client(url, self.token, namespace=self.namespace, ca=trust, retry_seconds=RETRY_SECONDS)
         return Client(
-            "https://localhost",
-            token,
+            FORWARDED,
+            self.token,
             namespace=self.namespace,
             retry_seconds=RETRY_SECONDS,
-            transport=ForwardTransport(self._forward, trust),
+            transport=self._forwarding(trust),
         )
+
+    @cached_property
+    def token(self) -> Callable[[], str]:
+        """What returns the bearer token for the gateway."""
+        return token_source(self.kube, self.namespace, self.given.as_account)
+
+    def http(self) -> httpx2.Client:
+        """Return a client for what is no call of the API; it sends no token."""
+        url, trust = self.given.gateway, self._trust()
+        if url:
+            return httpx2.Client(base_url=url, verify=trust)
+        return httpx2.Client(base_url=FORWARDED, transport=self._forwarding(trust), trust_env=False)
 
     def name_of(self, session: str) -> str:
         """Return the name that the user means: `@latest` is the newest session of the namespace.
@@ -116,6 +131,10 @@ class Connection:
                 getattr(self, part).close()
         if self._forward is not None:
             self._forward.stop()
+
+    def _forwarding(self, trust: ssl.SSLContext) -> ForwardTransport:
+        self._forward = self._forward or Forward(self.system_namespace, self.given.for_kubectl())
+        return ForwardTransport(self._forward, trust)
 
     def _trust(self) -> ssl.SSLContext:
         if self.given.gateway_ca:

@@ -19,6 +19,7 @@ SLUG: Final = 30
 _OTHER: Final = re.compile(r"[^a-z0-9]+")
 
 NameOption = Annotated[str | None, typer.Option("--name", help="Name; by default one that follows from the goal.")]
+TemplateOption = Annotated[str | None, typer.Option("--template", help="AgentSessionTemplate to start from.")]
 TitleOption = Annotated[str | None, typer.Option("--title", help="Title for people.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Model; by default the provider's first.")]
 ProviderOption = Annotated[str | None, typer.Option("--provider", help="ModelProvider; `default` by default.")]
@@ -43,6 +44,7 @@ def build_spec(  # noqa: PLR0913  # one for each flag
     max_tokens: int | None = None,
     max_seconds: int | None = None,
     is_open: bool = False,
+    template: str | None = None,
 ) -> Json:
     """Return a spec that says only what was given."""
     agent = _given(
@@ -50,6 +52,7 @@ def build_spec(  # noqa: PLR0913  # one for each flag
         model=_given(name=model, providerRef=_given(name=provider)),
     )
     return _given(
+        templateRef=_given(name=template),
         goal=goal,
         title=title,
         context=_given(text=read_text(context_text)),
@@ -111,5 +114,7 @@ def build_manifest(name: str | None, spec: Json, base: Json | None = None) -> Js
     if name:
         metadata["name"] = name
     if not metadata.get("name") and not metadata.get("generateName"):
-        metadata["name"] = name_from(spec.get("title") or spec.get("goal") or "session")
+        metadata["name"] = name_from(
+            spec.get("title") or spec.get("goal") or spec.get("templateRef", {}).get("name") or "session"
+        )
     return {**manifest, "metadata": metadata, "spec": {**(manifest.get("spec") or {}), **spec}}

@@ -17,7 +17,7 @@ class Verb:
 
 SECTIONS: Final[dict[str, tuple[Verb, ...]]] = {
     "Begin": (
-        Verb("create", "create:create", "Create a session, from flags or a file."),
+        Verb("create", "create:create", "Create a session, from flags, a template or a file."),
         Verb("run", "run:run", "Create a session for a goal; with --follow see it through."),
         Verb("chat", "chat:chat", "Talk with a session, a new one or one that is there."),
     ),
@@ -26,6 +26,7 @@ SECTIONS: Final[dict[str, tuple[Verb, ...]]] = {
         Verb("get", "get:get", "Show one session: where it is, why, and what to do next."),
         Verb("watch", "watch:watch", "Show sessions as they change, until Ctrl-C."),
         Verb("top", "top:top", "Show sessions, tokens, cost and queue, full screen."),
+        Verb("ui", "ui:ui", "Open the web page in a browser, with your own rights, until Ctrl-C."),
         Verb("stats", "stats:stats", "Show totals by phase, type and role, and figures over a period."),
     ),
     "See what it did": (

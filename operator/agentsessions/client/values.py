@@ -38,6 +38,7 @@ class _Known:
     name: str
     session_id: str | None = None
     owner: str | None = None
+    template: str | None = None
     type: str
     mode: str
     role: str

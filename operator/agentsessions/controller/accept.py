@@ -4,16 +4,19 @@ Looked up while a session is Pending, never later: from then on the snapshot is 
 taken as it is, so a pass that was cut off between freezing and its status write changes nothing.
 """
 
+import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from agentsessions.api.datasets import BadDataError, read_table
 from agentsessions.api.names import DEFAULT_PROVIDER, MAX_CONTEXT_BYTES, MAX_FILES_BYTES
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec
 from agentsessions.api.v1alpha1.session import ConfigMapKeyRef, SessionSpec
-from agentsessions.api.v1alpha1.status import EffectiveLimits
+from agentsessions.api.v1alpha1.status import DataSourceStatus, EffectiveLimits
 from agentsessions.children.names import context_name
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.quantity import to_number
@@ -21,28 +24,23 @@ from agentsessions.children.snapshot import (
     CONTEXT_KEY,
     build_snapshot,
     content_digest,
+    data_key,
     field_of,
     read_key,
     wanted_content,
 )
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.providers import provider_problem
+from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.store import Key, Providers, key_of
 from agentsessions.controller.tool_servers import ToolServers, tool_problem
 from agentsessions.controller.views import ProviderRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import AlreadyExists, Invalid, NotFound
 from agentsessions.engine.resources import CONFIG_MAP, resource_path
+from agentsessions.lifecycle.coherence import find_contradiction
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import Acceptance, SessionView
-
-
-class RefusedError(Exception):
-    """A reference is wrong: the fault of whoever wrote the session, told in its status."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Acceptor:
@@ -82,9 +80,12 @@ class Acceptor:
                 await self._check_model(session.namespace, agent, effective.limits)
                 self._check_tools(session.namespace, agent)
             content = await self._freeze(session, wanted) if wanted else {}
+            sources = await asyncio.to_thread(read_sources, session.spec, content)
         except RefusedError as refused:
             return Acceptance(reason=refused.reason, message=str(refused)[:1024])
-        return Acceptance(context_digest=content_digest(content), has_snapshot=bool(wanted))
+        return Acceptance(
+            context_digest=content_digest(content), has_snapshot=bool(wanted), data_sources=tuple(sources)
+        )
 
     def find_provider(self, namespace: str, name: str) -> ProviderRecord | None:
         """Return the provider of that name: the namespace's own, else a shared one of the installation."""
@@ -197,14 +198,11 @@ def check_spec(spec: SessionSpec) -> None:
     """Refuse what neither the schema nor its rules can see.
 
     Raises:
-        RefusedError: There is nothing to do, a context is too large, or resources contradict each other.
+        RefusedError: It contradicts its type or mode, a context is too large, or resources contradict each other.
     """
-    if spec.goal is None and not (spec.conversation and spec.conversation.open):
-        raise RefusedError(
-            Reason.INVALID_SPEC,
-            "spec.goal is not set and spec.conversation.open is not true: there is nothing to do; create the session "
-            "with one of them",
-        )
+    problem = find_contradiction(spec)
+    if problem is not None:
+        raise RefusedError(Reason.INVALID_SPEC, problem)
     value = spec.context.json_value if spec.context else None
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) if value is not None else 0
     if size > MAX_CONTEXT_BYTES:
@@ -249,6 +247,27 @@ def check_sizes(spec: SessionSpec, content: Mapping[str, bytes]) -> None:
     total = sum(len(value) for value in content.values())
     if total > MAX_FILES_BYTES:
         raise _too_large("what spec.context names, together,", total, MAX_FILES_BYTES)
+
+
+def read_sources(spec: SessionSpec, content: Mapping[str, bytes]) -> list[DataSourceStatus]:
+    """Return what is pinned of each data source.
+
+    Raises:
+        RefusedError: One is no table; the text says where.
+    """
+    found = []
+    for number, source in enumerate(spec.data_sources or ()):
+        data = content[data_key(number)]
+        try:
+            table = read_table(data, source.format)
+        except BadDataError as bad:
+            raise RefusedError(
+                Reason.DATA_SOURCE_INVALID,
+                f"spec.dataSources[{source.name}] ({source.format}, {bad.problem}): {bad}",
+            ) from None
+        digest = hashlib.sha256(data).hexdigest()
+        found.append(DataSourceStatus(name=source.name, digest=digest, rows=len(table.rows)))
+    return found
 
 
 def _check_resources(agent: Agent) -> None:

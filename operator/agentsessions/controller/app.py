@@ -14,7 +14,7 @@ from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, TOOL_SERVERS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_TEMPLATES, TOOL_SERVERS
 from agentsessions.controller.leadership import Leadership, Role
 from agentsessions.controller.levels import LevelFeed
 from agentsessions.controller.metrics import Metrics
@@ -26,12 +26,13 @@ from agentsessions.controller.probes import Probes
 from agentsessions.controller.providers import ProviderReconciler
 from agentsessions.controller.queues import Queues
 from agentsessions.controller.reconcile import Parts, Reconciler
+from agentsessions.controller.revisions import Revisions
 from agentsessions.controller.settings import Settings
-from agentsessions.controller.store import Key, Providers, Sessions, key_of
+from agentsessions.controller.store import Key, Providers, Sessions, Templates, key_of
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
-from agentsessions.controller.views import ProviderRecord, SessionRecord
+from agentsessions.controller.views import ProviderRecord, SessionRecord, TemplateRecord
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -86,6 +87,8 @@ class Operator:
         """Whether a part broke that should not."""
         self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
+        self.templates = self._watch_templates()
+        self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
         self.tool_servers = self._watch_tool_servers()
         self._passes = Passes(
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
@@ -173,7 +176,7 @@ class Operator:
         Raises:
             ApiError: The API server refuses: no right, or the CRDs are not installed.
         """
-        for kind in self._kinds():
+        for kind in self._kinds:
             while True:
                 try:
                     await kind.load()
@@ -194,7 +197,7 @@ class Operator:
         Raises:
             StreamMissingError: A kind is left out.
         """
-        for kind in self._kinds():
+        for kind in self._kinds:
             try:
                 await asyncio.wait_for(kind.is_streamed.wait(), seconds)
             except TimeoutError:
@@ -205,7 +208,7 @@ class Operator:
 
     def note_stream(self, path: str) -> None:
         """Take note that the API server answers a watch on `path`."""
-        for kind in self._kinds():
+        for kind in self._kinds:
             if path.endswith(collection_path(kind.resource, None)):  # the server's own address may have a path, too
                 kind.is_streamed.set()
 
@@ -215,6 +218,11 @@ class Operator:
             self._new_ca.clear()
             log.info("gateway's CA is new; copying it")
             await self._namespaces.heal(self._used_namespaces())
+
+    @property
+    def _kinds(self) -> tuple[Watched[Any], ...]:
+        """All kinds that kopf streams, in the order in which they are listed."""
+        return (self.providers, self.templates, self.tool_servers, self.quotas, self.sessions)
 
     def _watch_sessions(self) -> Watched[SessionRecord]:
         return Watched(
@@ -243,13 +251,18 @@ class Operator:
             on_gone=lambda _, __: self._mark_pending(),
         )
 
-    def _kinds(self) -> tuple[Watched[Any], ...]:
-        """Return all kinds of ours, sessions last: whether one may start depends on the others."""
-        return (self.providers, self.tool_servers, self.quotas, self.sessions)
-
     def _build_provider_passes(self, clock: Callable[[], datetime]) -> Passes:
         reconcile = ProviderReconciler(self._client, self._provider_store, self.metrics, clock=clock).reconcile
         return Passes(self._provider_queue, reconcile, self.providers.refresh, self.metrics, clock=clock)
+
+    def _watch_templates(self) -> Watched[TemplateRecord]:
+        return Watched(
+            self._client,
+            SESSION_TEMPLATES,
+            Templates(),
+            on_change=self._mark_template,
+            on_gone=lambda key, _record: self._mark_template(key),
+        )
 
     def _build_queues(self, clock: Callable[[], datetime]) -> Queues:
         return Queues(
@@ -264,11 +277,12 @@ class Operator:
 
     def _build_sweep(self) -> Sweep:
         return Sweep(
-            self._kinds(),
+            self._kinds,
             self._namespaces,
             self._used_namespaces,
             self.metrics,
             pause_seconds=self._settings.sweep_seconds,
+            also=self._revisions.sweep,
         )
 
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
@@ -286,6 +300,7 @@ class Operator:
                 own_ids=self._own_ids,
                 tool_servers=self._tool_server_store,
             ),
+            revisions=self._revisions,
             admissions=self._queues.admissions,
             ties=self._ties,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
@@ -335,6 +350,11 @@ class Operator:
         """Look at the sessions that may wait for something else than a place."""
         for pending in self._session_store.pending_keys():
             self._mark_session(pending)
+
+    def _mark_template(self, key: Key) -> None:
+        """Look at the sessions that start from the template, or wait for it."""
+        for named in self._session_store.keys_with_template(key):
+            self._mark_session(named)
 
     def _note_session(self, key: Key) -> None:
         self._queues.admissions.note_session(key)

@@ -23,6 +23,8 @@ from agentsessions.controller.levels import GatewayAwayError, LevelFeed
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.pods import Pods
+from agentsessions.controller.refusals import RefusedError
+from agentsessions.controller.revisions import RevisionLostError, Revisions
 from agentsessions.controller.skew import mark_unreadable, skew_message
 from agentsessions.controller.store import Key, Sessions, key_of
 from agentsessions.controller.ties import KnownTies
@@ -31,7 +33,15 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
-from agentsessions.lifecycle.facts import Acceptance, Deadlines, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.facts import (
+    Acceptance,
+    Deadlines,
+    Facts,
+    JournalView,
+    PodView,
+    SessionView,
+    TemplateView,
+)
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.situation import EpochState
 from agentsessions.lifecycle.waits import explain_refusal
@@ -57,6 +67,7 @@ class Parts:
     pods: Pods
     feed: LevelFeed
     acceptor: Acceptor
+    revisions: Revisions
     admissions: Admissions
     ties: KnownTies
     children: Children
@@ -84,8 +95,12 @@ class Reconciler:
         if record.problem and record.view.status.phase not in PENDING:
             await self._mark_unreadable(record)
             return None
-        with self._parts.admissions.during(record.view.uid):
-            return await self._step(record)
+        try:
+            with self._parts.admissions.during(record.view.uid):
+                return await self._step(record)
+        except RevisionLostError as error:
+            await self._mark_unreadable(replace(record, problem=str(error)))
+            return None
 
     async def _step(self, record: SessionRecord) -> datetime | None:
         """Decide on a session, and do what was decided."""
@@ -103,14 +118,11 @@ class Reconciler:
 
     async def _observe(self, record: SessionRecord) -> Facts:
         """Gather everything that a decision may depend on."""
-        session, parts = record.view, self._parts
-        acceptance = Acceptance(has_snapshot=bool(wanted_content(session.spec)))
-        if record.problem:
-            acceptance = Acceptance(Reason.INVALID_SPEC, skew_message(record.problem))
-        elif session.status.phase in PENDING and not session.is_deleting:
-            acceptance = parts.ties.refuse(session) or await parts.acceptor.accept(session)
+        parts = self._parts
+        session, template, acceptance = await self._accept(record)
         return Facts(
             session=session,
+            template=template,
             pods=await self._pods_of(session),
             acceptance=acceptance,
             journal=self._journal_of(session),
@@ -119,6 +131,20 @@ class Reconciler:
             ties=parts.ties.of(session),
             jitter=draw_jitter(session),
         )
+
+    async def _accept(self, record: SessionRecord) -> tuple[SessionView, TemplateView, Acceptance]:
+        """Return the session as it means itself, with its template, and whether what it names is there."""
+        session, template = record.view, TemplateView()
+        if record.problem:
+            return session, template, Acceptance(Reason.INVALID_SPEC, skew_message(record.problem))
+        try:
+            session, template = await self._parts.revisions.resolve(session)
+        except RefusedError as refused:
+            return session, template, Acceptance(refused.reason, str(refused)[:1024])
+        if session.status.phase in PENDING and not session.is_deleting:
+            missing = self._parts.ties.refuse(session)
+            return session, template, missing or await self._parts.acceptor.accept(session)
+        return session, template, Acceptance(has_snapshot=bool(wanted_content(session.spec)))
 
     async def _pods_of(self, session: SessionView) -> tuple[PodView, ...]:
         """Return the session's pods. One that status names and the informer does not have is asked for.

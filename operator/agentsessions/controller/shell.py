@@ -13,7 +13,13 @@ import kopf
 import structlog
 
 from agentsessions.controller.app import Operator
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_QUOTAS, TOOL_SERVERS
+from agentsessions.controller.kinds import (
+    AGENT_SESSIONS,
+    MODEL_PROVIDERS,
+    SESSION_QUOTAS,
+    SESSION_TEMPLATES,
+    TOOL_SERVERS,
+)
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.credentials import ClusterAccess
 from agentsessions.engine.resources import Resource
@@ -105,6 +111,7 @@ def build_registry(operator: Operator, access: ClusterAccess, stop: asyncio.Even
     kopf.on.event(*_selector(AGENT_SESSIONS), registry=registry, id="session")(_noting(operator.sessions))
     kopf.on.event(*_selector(MODEL_PROVIDERS), registry=registry, id="provider")(_noting(operator.providers))
     kopf.on.event(*_selector(SESSION_QUOTAS), registry=registry, id="quota")(_noting(operator.quotas))
+    kopf.on.event(*_selector(SESSION_TEMPLATES), registry=registry, id="template")(_noting(operator.templates))
     kopf.on.event(*_selector(TOOL_SERVERS), registry=registry, id="tool-server")(_noting(operator.tool_servers))
     return registry
 

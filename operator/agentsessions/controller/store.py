@@ -13,9 +13,11 @@ from agentsessions.controller.views import (
     QuotaRecord,
     Raw,
     SessionRecord,
+    TemplateRecord,
     to_provider,
     to_quota,
     to_session,
+    to_template,
 )
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
@@ -174,6 +176,15 @@ class Sessions(Records[SessionRecord]):
         waiting = (None, Phase.PENDING)
         return [key for key, record in self.items() if record.view.status.phase in waiting]
 
+    def keys_with_template(self, template: Key) -> list[Key]:
+        """Return the keys of sessions that are not final and name a template."""
+        found = []
+        for key, record in self.items():
+            named = record.view.spec.template_ref
+            if named is not None and key_of(record.view.namespace, named.name) == template:
+                found.append(key)
+        return [key for key in found if self._records[key].view.status.phase not in TERMINAL]
+
     def _drop(self, session: SessionView) -> None:
         self._keys.pop(session.uid, None)
         director = director_key(session)
@@ -193,6 +204,13 @@ class Providers(Records[ProviderRecord]):
 
     def __init__(self) -> None:
         super().__init__(to_provider, lambda record: record)
+
+
+class Templates(Records[TemplateRecord]):
+    """AgentSessionTemplates by key."""
+
+    def __init__(self) -> None:
+        super().__init__(to_template, lambda record: record)
 
 
 class Quotas(Records[QuotaRecord]):

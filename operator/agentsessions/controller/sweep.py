@@ -1,7 +1,7 @@
 """Every few minutes: find what kopf's streams missed (it loses deletions over a 410), and heal namespaces."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -25,12 +25,14 @@ class Sweep:
         metrics: Metrics,
         *,
         pause_seconds: float,
+        also: Callable[[], Awaitable[None]],
     ) -> None:
         self._kinds = kinds
         self._namespaces = namespaces
         self._used_namespaces = used_namespaces
         self._metrics = metrics
         self._pause_seconds = pause_seconds
+        self._also = also
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -50,3 +52,4 @@ class Sweep:
                 self._metrics.missed.labels(kind.resource.kind).inc(missed)
                 log.info("sweep found changes", kind=kind.resource.plural, missed=missed)
         await self._namespaces.heal(self._used_namespaces())
+        await self._also()

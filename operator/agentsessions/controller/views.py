@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from agentsessions.api import names
 from agentsessions.api.v1alpha1 import (
+    AgentSessionTemplateSpec,
     ModelProviderSpec,
     ModelProviderStatus,
     SessionQuotaSpec,
@@ -58,6 +59,20 @@ class ProviderRecord:
     problem: str
     """Why the spec does not parse; empty when it does."""
     status: ModelProviderStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRecord:
+    """An AgentSessionTemplate as last seen."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    spec: AgentSessionTemplateSpec | None
+    problem: str
+    """Why the spec does not parse; empty when it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,24 @@ def to_provider(raw: Raw) -> ProviderRecord:
         spec=spec,
         problem=problem,
         status=status,
+    )
+
+
+def to_template(raw: Raw) -> TemplateRecord:
+    """Read an AgentSessionTemplate."""
+    meta, spec, problem = raw["metadata"], None, ""
+    try:
+        spec = AgentSessionTemplateSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        problem = describe(error)
+    return TemplateRecord(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        spec=spec,
+        problem=problem,
     )
 
 

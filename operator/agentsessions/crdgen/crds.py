@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1 import AgentSession, ModelProvider, SessionQuota, ToolServer
+from agentsessions.api.v1alpha1 import AgentSession, AgentSessionTemplate, ModelProvider, SessionQuota, ToolServer
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.lint import lint
 from agentsessions.crdgen.rules import build_finished_rule, build_immutability, build_name_rule, build_phase_rules
@@ -120,6 +120,10 @@ def _refine_provider(schema: Json) -> None:
     _drop_defaults(schema["properties"]["status"])
 
 
+def _refine_template(schema: Json) -> None:
+    _drop_defaults(schema)
+
+
 def _refine_quota(schema: Json) -> None:
     _drop_defaults(schema)
 
@@ -160,6 +164,7 @@ KINDS: Final = (
             Column("Retries", ".status.retries", "integer", is_wide=True),
             Column("Pod", ".status.agents[0].podName", is_wide=True),
             Column("Owner", ".spec.owner", is_wide=True),
+            Column("Template", ".spec.templateRef.name", is_wide=True),
         ),
     ),
     Kind(
@@ -172,6 +177,17 @@ KINDS: Final = (
             Column("Shared", ".spec.shared", "boolean"),
             Column("Ready", f"{READY}.status"),
             Column("URL", ".spec.url"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    ),
+    Kind(
+        model=AgentSessionTemplate,
+        plural="agentsessiontemplates",
+        short_name="agst",
+        refine=_refine_template,
+        columns=(
+            Column("Title", ".spec.session.title"),
+            Column("Overridable", ".spec.overridable"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     ),

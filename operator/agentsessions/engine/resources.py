@@ -26,6 +26,7 @@ class Resource:
 
 
 CONFIG_MAP: Final = Resource("", "v1", "configmaps", "ConfigMap")
+CONTROLLER_REVISION: Final = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 EVENT: Final = Resource("events.k8s.io", "v1", "events", "Event")
 LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NAMESPACE: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from agentsessions.gateway import metrics, openapi, problems
 from agentsessions.gateway.bodies import BodyLimit
+from agentsessions.gateway.pages.routes import create_pages, go_home
 from agentsessions.gateway.proxy.routes import router as runner_router
 from agentsessions.gateway.requests import RequestContext
 from agentsessions.gateway.routes import (
@@ -41,6 +42,8 @@ def create_app(gateway: Gateway) -> FastAPI:
     """Return the API of a gateway."""
     app = create_api()
     app.state.gateway = gateway
+    app.add_route("/ui", go_home)
+    app.mount("/ui", create_pages(gateway))
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
     app.add_middleware(RequestContext)

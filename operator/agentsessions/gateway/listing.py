@@ -33,6 +33,8 @@ class SessionItem(ApiModel):
     """An id of its owner's own."""
     owner: str | None = None
     """User name of the owner."""
+    template: str | None = None
+    """Template that it starts from."""
     type: str
     """Kind of session."""
     mode: str
@@ -103,6 +105,7 @@ def to_item(row: ListedSession) -> SessionItem:
         name=row.name,
         session_id=row.session_id or None,
         owner=row.owner or None,
+        template=row.template or None,
         type=row.type,
         mode=row.mode,
         role=row.role,

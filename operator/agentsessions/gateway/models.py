@@ -52,6 +52,8 @@ class SessionDetail(ApiModel):
     """An id of its owner's own."""
     owner: str | None = None
     """User name of the owner."""
+    template: str | None = None
+    """Template that it starts from."""
     title: str | None = None
     """Title for people."""
     description: str | None = None
@@ -202,6 +204,7 @@ def to_detail(row: SessionRow) -> SessionDetail:
         role=row.role,
         session_id=row.session_id or None,
         owner=row.owner or None,
+        template=row.template or None,
         title=row.title or None,
         description=row.description or None,
         metadata=row.metadata or None,

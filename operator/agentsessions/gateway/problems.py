@@ -5,7 +5,7 @@ that fail validation, unknown routes, faults of the API server and our own bugs 
 clients call carry the same facts under `error`, and `x-should-retry: false` where asking again cannot help.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -114,48 +114,66 @@ def answer(request: Request, problem: ProblemError) -> Response:
     return problem.to_response(openai=is_openai, request_id=request_id_of(request))
 
 
-def install(app: FastAPI) -> None:
-    """Let `app` answer every error as a problem."""
-    app.add_exception_handler(ProblemError, _on_problem)
-    app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(StoreUnavailable, _on_store_away)
-    app.add_exception_handler(StoreClosed, _on_store_away)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_bug)
+Answer = Callable[[Request, ProblemError], Response]
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101 - registered for this class
-    return answer(request, error)
+def install(app: FastAPI, answer_with: Answer = answer) -> None:
+    """Let `app` answer every error as a problem, in the form that `answer_with` gives it."""
+    for kind, to_problem in _PROBLEMS.items():
+        app.add_exception_handler(kind, _handler(to_problem, answer_with))
 
 
-async def _on_api_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, ApiError) and error.is_passing:
-        return answer(request, unavailable(f"The Kubernetes API server does not answer now: {error}. Try again."))
-    return await _on_bug(request, error)
+def _handler(
+    to_problem: Callable[[Request, Any], ProblemError], answer_with: Answer
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        return answer_with(request, to_problem(request, error))
+
+    return handle
 
 
-async def _on_store_away(request: Request, error: Exception) -> Response:
-    return answer(request, unavailable(f"{error}."))
+def _itself(request: Request, error: ProblemError) -> ProblemError:
+    del request
+    return error
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+def _of_api_error(request: Request, error: ApiError) -> ProblemError:
+    if error.is_passing:
+        return unavailable(f"The Kubernetes API server does not answer now: {error}. Try again.")
+    return _of_bug(request, error)
+
+
+def _of_store_away(request: Request, error: Exception) -> ProblemError:
+    del request
+    return unavailable(f"{error}.")
+
+
+def _of_invalid(request: Request, error: RequestValidationError) -> ProblemError:
+    del request
     found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
     detail = f"The request is not valid: {'; '.join(found)}. /api/v1/openapi.json describes what is allowed."
     detail = detail.encode(errors="replace").decode()  # names of fields may hold half characters, as JSON can write
-    return answer(request, ProblemError(ProblemCode.INVALID_REQUEST, detail))
+    return ProblemError(ProblemCode.INVALID_REQUEST, detail)
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+def _of_http(request: Request, error: HTTPException) -> ProblemError:
     code = FRAMEWORK.get(error.status_code, ProblemCode.BAD_REQUEST)
     detail = f"{request.method} {request.url.path}: {error.detail}. /api/v1/openapi.json lists what there is."
-    return answer(request, ProblemError(code, detail, status=error.status_code, headers=error.headers))
+    return ProblemError(code, detail, status=error.status_code, headers=error.headers)
 
 
-async def _on_bug(request: Request, error: Exception) -> Response:
+def _of_bug(request: Request, error: Exception) -> ProblemError:
     log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
     detail = f"{request.method} {request.url.path} failed in the gateway; its log has the cause. Try again later."
-    return answer(request, ProblemError(ProblemCode.INTERNAL, detail))
+    return ProblemError(ProblemCode.INTERNAL, detail)
+
+
+_PROBLEMS: Final[Mapping[type[Exception], Callable[[Request, Any], ProblemError]]] = {
+    ProblemError: _itself,
+    ApiError: _of_api_error,
+    StoreUnavailable: _of_store_away,
+    StoreClosed: _of_store_away,
+    RequestValidationError: _of_invalid,
+    HTTPException: _of_http,
+    Exception: _of_bug,
+}

@@ -23,7 +23,7 @@ HEADER: Final = "X-Request-Id"
 SANE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}", re.ASCII)
 """What is taken over from a client: it ends up in logs and in the audit."""
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-PEOPLE: Final = "/api/"
+PEOPLE: Final = ("/api/", "/ui/")
 """Agent pods commit hundreds of turns a second; of them only those that are not let in are told."""
 NOT_LET_IN: Final = frozenset({401, 403})
 LOWEST_REFUSAL: Final = 400

@@ -76,8 +76,9 @@ class Gateway:
         return None
 
     def session(self, uid: str) -> SessionView | None:
-        """Return a session as the watch knows it; None when it was deleted."""
-        return self.watch.sessions.get(uid)
+        """Return a session as the watch knows it, over its template; None when it was deleted."""
+        view = self.watch.sessions.get(uid)
+        return view and (self.watch.merger.find(view) or view)
 
 
 def gateway_of(request: Request) -> Gateway:

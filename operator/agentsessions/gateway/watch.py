@@ -26,6 +26,7 @@ from agentsessions.engine.resources import NAMESPACE, Resource, resource_path
 from agentsessions.gateway import metrics
 from agentsessions.gateway.manifests import ManifestActs
 from agentsessions.gateway.retention import ANNOTATION
+from agentsessions.gateway.templates import Merger
 from agentsessions.journal import lists
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
@@ -67,6 +68,8 @@ class SessionWatch:
         """Waited for before a session's end is journaled: what it still spends belongs before its `done`."""
         self.is_ready = asyncio.Event()
         """Set once the sessions of the first full list stand in the journal, but for those that cannot be written."""
+        self.merger = Merger(client)
+        """Puts sessions over their templates."""
         self.acts = ManifestActs(store, clock, self.namespace_uid)
         """Changes of sessions that are not the gateway's own, on their way to the audit."""
         self.sessions: Informer[SessionView] = Informer(
@@ -157,7 +160,7 @@ class SessionWatch:
             self._written.pop(uid, None)
             self._fenced.pop(uid, None)
             return
-        row = to_row(view, await self._namespace_uid_of(view))
+        row = to_row(await self.merger.merge(view), await self._namespace_uid_of(view))
         if self._written.get(uid) != row:
             await self._put(row)
             self._written[uid] = row
@@ -168,7 +171,7 @@ class SessionWatch:
         known = self.sessions.get(view.uid)
         if known is not None and int(known.resource_version) > int(view.resource_version):
             view = known
-        await self._put(to_row(view, await self._namespace_uid_of(view)))
+        await self._put(to_row(await self.merger.merge(view), await self._namespace_uid_of(view)))
 
     async def _put(self, row: SessionRow) -> None:
         if row.phase in TERMINAL:
@@ -236,6 +239,7 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         namespace_uid=namespace_uid,
         generation=view.generation,
         resource_version=int(view.resource_version) if view.resource_version.isdecimal() else None,
+        template=spec.template_ref.name if spec.template_ref else "",
         type=spec.type,
         role=spec.role,
         mode=spec.mode,

@@ -32,12 +32,12 @@ from agentsessions.journal.entries import ChainCheck
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.refusals import Refusal
 from agentsessions.journal.rows import SessionRow
-from agentsessions.journal.tables import entries, inbox, rounds, session_labels, sessions, turns, usage
+from agentsessions.journal.tables import entries, inbox, rounds, seals, session_labels, sessions, turns, usage
 from agentsessions.journal.writer import Work
 
 FORMAT: Final = "agentsessions-journal"
 VERSION: Final = 1
-TABLES: Final = (usage, entries, inbox, turns, rounds)
+TABLES: Final = (usage, entries, inbox, turns, rounds, seals)
 """What is in a file, in this order."""
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 PAGE: Final = 100

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from agentsessions.api.levels import Closing, Level
+from agentsessions.api.levels import Closing, Level, Seal
 from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.v1alpha1.status import RoundStatus
@@ -12,7 +12,7 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.open_commands import open_commands
-from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, sessions, usage
+from agentsessions.journal.tables import entries, epochs, inbox, model_calls, rounds, seals, sessions, usage
 from agentsessions.lifecycle.phases import TERMINAL
 
 _INBOX_PENDING: Final = (
@@ -20,6 +20,7 @@ _INBOX_PENDING: Final = (
 )
 _OPEN_COMMANDS: Final = open_commands(inbox.c.sender_uid == sessions.c.uid).correlate(sessions).scalar_subquery()
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
+_SEAL: Final = tuple(seals.c[name].label(f"seal_{name}") for name in ("head", "digest", "sealed_at", "problem"))
 
 
 def read_level(conn: Connection, uid: str) -> Level | None:
@@ -70,12 +71,14 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             _INBOX_PENDING.label("inbox_pending"),
             _OPEN_COMMANDS.label("open_commands"),
             *_ROUND,
+            *_SEAL,
         )
         .join(usage, usage.c.session_uid == sessions.c.uid)
         .outerjoin(newest, newest.c.session_uid == sessions.c.uid)
         .outerjoin(epochs, and_(epochs.c.session_uid == sessions.c.uid, epochs.c.epoch == newest.c.epoch))
         .outerjoin(entries, and_(entries.c.session_uid == sessions.c.uid, entries.c.seq == usage.c.result_seq))
         .outerjoin(rounds, rounds.c.session_uid == sessions.c.uid)
+        .outerjoin(seals, seals.c.session_uid == sessions.c.uid)
         .where(condition)
         .order_by(sessions.c.uid)
     )
@@ -103,6 +106,7 @@ def _to_level(row: Any) -> Level:
         idle_seconds=row["idle_milliseconds"] // 1000,
         idle_since=row["idle_since"],
         round=_round(row),
+        seal=_seal(row),
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
         closing=_closing(row),
@@ -119,6 +123,14 @@ def _round(row: Any) -> RoundStatus | None:
         completed=row["round_completed"],
         missed=row["round_missed"],
         next_at=row["round_next_at"],
+    )
+
+
+def _seal(row: Any) -> Seal | None:
+    if row["seal_head"] is None:
+        return None
+    return Seal(
+        head=row["seal_head"], digest=row["seal_digest"], sealed_at=row["seal_sealed_at"], problem=row["seal_problem"]
     )
 
 

@@ -46,7 +46,20 @@ _SORT_COLUMNS: Final[dict[SessionSort, ColumnElement[Any]]] = {
     SessionSort.PHASE: sessions.c.phase,
 }
 _SHOWN: Final = (
-    *("uid", "namespace", "name", "session_id", "owner", "type", "role", "mode", "title", "phase", "reason"),
+    *(
+        "uid",
+        "namespace",
+        "name",
+        "session_id",
+        "owner",
+        "template",
+        "type",
+        "role",
+        "mode",
+        "title",
+        "phase",
+        "reason",
+    ),
     *("stop_reason", "created_at", "updated_at", "started_at", "finished_at", "deleted_at"),
 )
 _SPENT: Final = ("last_at", "steps", "input_tokens", "output_tokens", "cost_micro_usd", "limit_reached")
@@ -75,6 +88,7 @@ class SessionQuery:
     """Any of these."""
     owner: str | None = None
     session_id: str | None = None
+    template: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     """All of these."""
     text: str | None = None
@@ -104,6 +118,7 @@ class ListedSession:
     name: str
     session_id: str
     owner: str
+    template: str
     type: str
     role: str
     mode: str
@@ -227,6 +242,7 @@ def conditions(query: SessionQuery, *, walks: bool = False) -> list[ColumnElemen
         (sessions.c.mode, query.mode),
         (sessions.c.owner, query.owner),
         (sessions.c.session_id, query.session_id),
+        (sessions.c.template, query.template),
     )
     found: list[ColumnElement[bool]] = [column == value for column, value in asked if value is not None]
     if not query.include_deleted:

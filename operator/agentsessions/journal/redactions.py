@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import and_, func, null, select, update
 
-from agentsessions.journal import mailbox, sessions
+from agentsessions.journal import mailbox, seals, sessions
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.inbox import QUEUED, TEXT_OUTCOMES
 from agentsessions.journal.ledger import Ledger, to_entry
@@ -94,7 +94,7 @@ def clear(work: Work, session_uid: str, actor: str) -> Cleared:
 
 
 class _Conversation:
-    """The entries of one session that are messages, held for the length of one job."""
+    """The entries of one session that are messages, held for the length of one job. A sealed session has none."""
 
     def __init__(self, work: Work, session_uid: str) -> None:
         row = sessions.find_by_uid(work.conn, session_uid)
@@ -103,6 +103,10 @@ class _Conversation:
         self._work = work
         self._uid = session_uid
         self._name = f"{row.namespace}/{row.name}"
+        if (sealed := seals.find_seal(work.conn, session_uid)) is not None:
+            raise MessageFixed(
+                f"the journal of session {self._name} was sealed at entry {sealed}: nothing in it changes any more"
+            )
         self._is_over = row.deleted_at is not None or row.phase in TERMINAL
         self._revisions = read_revisions(work.conn, session_uid)
         self._settled: dict[str, int | None] = {}

@@ -37,6 +37,8 @@ class SessionRow:
     generation: int = 1
     resource_version: int | None = None
     """Of two views of a session the later one has the higher; None where versions are no numbers."""
+    template: str = ""
+    """Name of the template that it starts from."""
     type: str = "Custom"
     role: str = "Worker"
     mode: str = "FullAutonomy"

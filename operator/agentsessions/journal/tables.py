@@ -47,6 +47,7 @@ sessions: Final = Table(
     Column("namespace_uid", String(64), nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("resource_version", BigInteger),
+    Column("template", String(63), nullable=False),
     Column("type", String(63), nullable=False),
     Column("role", String(63), nullable=False),
     Column("mode", String(63), nullable=False),
@@ -81,7 +82,7 @@ is the journal's head as the session's status last told it."""
 
 _LISTED: Final = (
     *("namespace", "deleted_at", "created_at", "uid", "type", "role", "mode", "phase", "owner", "session_id"),
-    *("started_at", "finished_at", "updated_at", "name", "namespace_uid", "search"),
+    *("template", "started_at", "finished_at", "updated_at", "name", "namespace_uid", "search"),
 )
 Index("ix_sessions_list", *(sessions.c[name] for name in _LISTED))
 """All that lists filter and sort by: they scan this, a tenth of the table, and read rows of one page alone."""
@@ -301,6 +302,16 @@ tool_calls: Final = Table(
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
 
+seals: Final = Table(
+    "seals",
+    metadata,
+    _session_key(primary_key=True),
+    Column("head", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("sealed_at", UtcDateTime, nullable=False),
+)
+"""What was verified of a session whose type asks for it, once, with its last answer; `problem` is what did not fit."""
 tool_pins: Final = Table(
     "tool_pins",
     metadata,

@@ -18,6 +18,7 @@ from agentsessions.lifecycle.limits import is_over_limit
 from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.pauses import is_pause_requested
 from agentsessions.lifecycle.phases import TERMINAL, can_move
+from agentsessions.lifecycle.seals import is_not_sealed
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.ties import DirectorState
 
@@ -25,7 +26,8 @@ LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
 ARRIVAL_RECHECK: Final = timedelta(seconds=1)
 MAY_ARRIVE: Final = frozenset({
-    Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID, Reason.DIRECTOR_NOT_FOUND,
+    Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID, Reason.TEMPLATE_NOT_FOUND,
+    Reason.DIRECTOR_NOT_FOUND,
 })  # fmt: skip
 """Problems that end by themselves when the rest of the same apply arrives."""
 
@@ -82,6 +84,8 @@ def is_goal_reached(case: Situation) -> Outcome | None:
     )
     if not (is_closed or is_foreign_done):
         return None
+    if (unsealed := is_not_sealed(case)) is not None:
+        return unsealed
     return Outcome(
         Phase.COMPLETED,
         StopReason.GOAL_REACHED,

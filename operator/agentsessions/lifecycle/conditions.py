@@ -6,17 +6,24 @@ from typing import Final, Literal
 
 from agentsessions.api.reasons import ConditionType, Phase, Reason
 from agentsessions.api.v1alpha1.status import Condition
-from agentsessions.lifecycle.facts import Acceptance
+from agentsessions.lifecycle.facts import Acceptance, TemplateView
 from agentsessions.lifecycle.limits import LIMIT_STOPS
 from agentsessions.lifecycle.outcome import Outcome
+from agentsessions.lifecycle.phases import TERMINAL
 
 READY: Final = frozenset({Phase.RUNNING, Phase.IDLE, Phase.PAUSED, Phase.COMPLETED, Phase.CANCELLED})
 RECONCILING: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.PAUSING, Phase.CANCELLING})
 STALLED: Final = frozenset({Phase.FAILED, Phase.EXPIRED})
+NO_TEMPLATE: Final = TemplateView()
 
 
 def build_conditions(
-    outcome: Outcome, acceptance: Acceptance, before: Sequence[Condition], now: datetime
+    outcome: Outcome,
+    acceptance: Acceptance,
+    before: Sequence[Condition],
+    now: datetime,
+    *,
+    template: TemplateView = NO_TEMPLATE,
 ) -> list[Condition]:
     """Return the conditions of a session that goes where `outcome` says.
 
@@ -39,7 +46,27 @@ def build_conditions(
         _condition(ConditionType.BUDGET_AVAILABLE, is_true=not is_spent, reason=spent_why, message=spent_message),
     ]
     known = {condition.type: condition for condition in before}
+    if phase in TERMINAL:  # what becomes of the template afterwards is no news of a session that is over
+        wanted += [condition for kind, condition in known.items() if kind == ConditionType.TEMPLATE_CURRENT]
+    elif template.revision:
+        wanted.append(_followed(template))
     return [_dated(condition, known.get(condition.type), now) for condition in wanted]
+
+
+def _followed(template: TemplateView) -> Condition:
+    """Say how the template stands to the revision that the session keeps to."""
+    kind, kept = ConditionType.TEMPLATE_CURRENT, f"the session keeps to revision {template.revision}"
+    what = f"AgentSessionTemplate {template.name}"
+    if template.not_allowed:
+        fields = ", ".join(f"spec.{field}" for field in template.not_allowed)
+        message = f"{what} does not let sessions override {fields}: its own hold; {kept}"
+        return _condition(kind, is_true=False, reason=Reason.OVERRIDE_NOT_ALLOWED, message=message)
+    if not template.newest:
+        return _condition(kind, is_true=False, reason=Reason.TEMPLATE_NOT_FOUND, message=f"{what} was deleted; {kept}")
+    if template.newest != template.revision:
+        message = f"{what} has changed since, {kept}; create a new session to use revision {template.newest}"
+        return _condition(kind, is_true=False, reason=Reason.NEWER_TEMPLATE, message=message)
+    return _condition(kind, is_true=True, reason=Reason.SETTLED, message="")
 
 
 def _accepted(phase: Phase, acceptance: Acceptance) -> tuple[str, str]:

@@ -1,6 +1,7 @@
-"""What a session really runs with: its spec, and product defaults where the spec is silent.
+"""What a session really runs with: its spec, then its type and mode, then product defaults.
 
-The schema defaults almost nothing, so that absent stays distinguishable from chosen; this one merge does the rest.
+The schema defaults almost nothing, so that absent stays distinguishable from chosen; this one merge does the rest. What
+a template says is in the spec already (`lifecycle.templates`).
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from agentsessions.api.kinds import BUILTINS, Rules, rules_of
 from agentsessions.api.names import DEFAULT_AGENT
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel, AgentTool, Builtin, ProviderRef
 from agentsessions.api.v1alpha1.life import Limits, OnLimit, PauseBoundary
@@ -22,7 +24,8 @@ DEFAULT_LIMITS: Final = EffectiveLimits(
 DEFAULT_MAX_RETRIES: Final = 3
 DEFAULT_INITIAL_BACKOFF_SECONDS: Final = 4
 DEFAULT_MAX_BACKOFF_SECONDS: Final = 60
-DEFAULT_TOOLS: Final = (AgentTool(builtin=Builtin.SHELL), AgentTool(builtin=Builtin.FILES))
+DEFAULT_TOOLS: Final = (Builtin.SHELL, Builtin.FILES, Builtin.SQL)
+"""As far as type and mode allow them; Sql where there are data sources."""
 
 DEFAULT_PAUSE_GRACE_SECONDS: Final = 60
 DEFAULT_SHUTDOWN_GRACE_SECONDS: Final = 30
@@ -67,6 +70,8 @@ class Effective:
     max_backoff: timedelta
     agents: tuple[Agent, ...]
     """Each with its model's provider and its tools filled in."""
+    rules: Rules
+    """What its type and mode allow."""
 
 
 def resolve(spec: SessionSpec) -> Effective:
@@ -75,8 +80,10 @@ def resolve(spec: SessionSpec) -> Effective:
     initial = retry.initial_backoff_seconds if retry else None
     longest = retry.max_backoff_seconds if retry else None
     wanted = retry.max_retries if retry else None
+    rules = rules_of(spec.type, spec.mode)
+    tools = _default_tools(spec, rules)
     return Effective(
-        limits=_resolve_limits(spec.limits),
+        limits=_resolve_limits(spec.limits, rules),
         on_limit=_resolve_actions(spec.limits),
         pauses_at_once=pause is not None and pause.boundary is PauseBoundary.IMMEDIATE,
         pause_grace=_seconds(pause.grace_period_seconds if pause else None, DEFAULT_PAUSE_GRACE_SECONDS),
@@ -86,7 +93,8 @@ def resolve(spec: SessionSpec) -> Effective:
         max_retries=DEFAULT_MAX_RETRIES if wanted is None else wanted,
         initial_backoff=timedelta(seconds=initial or DEFAULT_INITIAL_BACKOFF_SECONDS),
         max_backoff=timedelta(seconds=longest or DEFAULT_MAX_BACKOFF_SECONDS),
-        agents=tuple(_resolve_agent(agent) for agent in spec.agents or [Agent(name=DEFAULT_AGENT)]),
+        agents=tuple(_resolve_agent(agent, tools) for agent in spec.agents or [Agent(name=DEFAULT_AGENT)]),
+        rules=rules,
     )
 
 
@@ -103,9 +111,16 @@ def spec_digest(spec: SessionSpec, context_digest: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _resolve_limits(limits: Limits | None) -> EffectiveLimits:
+def _resolve_limits(limits: Limits | None, rules: Rules) -> EffectiveLimits:
     chosen = limits.model_dump(exclude_none=True, exclude={"on_limit"}) if limits else {}
-    return DEFAULT_LIMITS.model_copy(update=chosen)
+    of_kind = {} if rules.max_steps is None else {"max_steps": rules.max_steps}
+    return DEFAULT_LIMITS.model_copy(update=of_kind | chosen)
+
+
+def _default_tools(spec: SessionSpec, rules: Rules) -> list[AgentTool]:
+    """Return the tools of an agent that names none."""
+    there = (tool for tool in DEFAULT_TOOLS if tool is not Builtin.SQL or spec.data_sources)
+    return [AgentTool(builtin=tool) for tool in there if BUILTINS[tool] & rules.classes]
 
 
 def _resolve_actions(limits: Limits | None) -> LimitPolicy:
@@ -120,11 +135,11 @@ def _seconds(chosen: int | None, default: int) -> timedelta:
     return timedelta(seconds=default if chosen is None else chosen)
 
 
-def _resolve_agent(agent: Agent) -> Agent:
+def _resolve_agent(agent: Agent, default_tools: list[AgentTool]) -> Agent:
     model = agent.model or AgentModel()
     return agent.model_copy(
         update={
             "model": model.model_copy(update={"provider_ref": model.provider_ref or ProviderRef()}),
-            "tools": list(DEFAULT_TOOLS) if agent.tools is None else agent.tools,
+            "tools": default_tools if agent.tools is None else agent.tools,
         }
     )

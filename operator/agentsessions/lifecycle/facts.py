@@ -8,7 +8,7 @@ from typing import Final
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1.session import SessionSpec
-from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.status import DataSourceStatus, SessionStatus
 from agentsessions.lifecycle.ties import NO_TIES, Ties
 
 
@@ -62,6 +62,20 @@ class PodView:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateView:
+    """What is known of the template that a session names."""
+
+    name: str = ""
+    """Empty: the session names none."""
+    revision: str = ""
+    """The revision that the session keeps to; empty until it is known."""
+    newest: str = ""
+    """The revision that a session of now would get; empty when the template is gone."""
+    not_allowed: tuple[str, ...] = ()
+    """Fields of the spec that the template does not let it override."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """What looking up the session's references gave: frozen inputs, or the first problem."""
 
@@ -71,6 +85,8 @@ class Acceptance:
     """SHA-256 (hex) of the referenced content."""
     has_snapshot: bool = False
     """Whether the session names ConfigMaps and so owns a frozen copy."""
+    data_sources: tuple[DataSourceStatus, ...] = ()
+    """The data sources as they were frozen."""
 
     @property
     def is_accepted(self) -> bool:
@@ -136,6 +152,7 @@ class Facts:
     pods: tuple[PodView, ...]
     acceptance: Acceptance
     journal: JournalView
+    template: TemplateView = field(default_factory=TemplateView)
     deadlines: Deadlines = field(default=DEFAULT_DEADLINES)
     refusal: str = ""
     """The API server's words on refusing the pod that this pass asked for; empty when it did not."""

@@ -65,7 +65,8 @@ def is_over_limit(case: Situation) -> Outcome | None:
     if reached is None or reached.action is OnLimit.PAUSE:
         return None
     pods = unwanted(case.remaining_pods)
-    if reached.action is OnLimit.COMPLETE and can_move(case.phase, Phase.COMPLETED):
+    may_complete = not case.effective.rules.is_sealed  # there is no last answer to seal
+    if reached.action is OnLimit.COMPLETE and may_complete and can_move(case.phase, Phase.COMPLETED):
         return Outcome(
             Phase.COMPLETED,
             reached.stop_reason,

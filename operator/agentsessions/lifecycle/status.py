@@ -8,6 +8,7 @@ from agentsessions.api.v1alpha1.status import (
     AgentStatus,
     EffectiveLimits,
     JournalPosition,
+    JournalSeal,
     Remaining,
     RoundStatus,
     SessionError,
@@ -38,9 +39,13 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         phase=phase,
         phase_started_at=now if is_new_phase else old.phase_started_at,
         observed_generation=session.generation,
-        conditions=build_conditions(outcome, case.facts.acceptance, old.conditions or [], case.now),
+        conditions=build_conditions(
+            outcome, case.facts.acceptance, old.conditions or [], case.now, template=case.facts.template
+        ),
         effective=case.effective.limits if is_accepted else old.effective,
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
+        data_sources=old.data_sources or (list(case.facts.acceptance.data_sources) or None if is_accepted else None),
+        template_revision=old.template_revision or (case.facts.template.revision or None if is_accepted else None),
         agents=_agents(old.agents, outcome.row),
         round=_round(case, is_new_phase=is_new_phase) or old.round,
         retries=old.retries if outcome.retries is None else outcome.retries,
@@ -55,6 +60,7 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         pods_remaining=outcome.pods_remaining if is_cancel else None,
         started_at=_once(old.started_at, now, is_due=phase is Phase.RUNNING),
         finished_at=_once(old.finished_at, now, is_due=phase in TERMINAL),
+        seal=old.seal or (_seal(case.level) if phase is Phase.COMPLETED else None),
         journal=_journal(case, is_new_phase=is_new_phase or usage != old.usage),
     )
 
@@ -126,6 +132,11 @@ def _result(level: Level | None, old: SessionStatus) -> tuple[str, bool] | None:
     if level is not None and level.result is not None:
         return level.result, level.result_truncated
     return (old.result, bool(old.result_truncated)) if old.result is not None else None
+
+
+def _seal(level: Level | None) -> JournalSeal | None:
+    seal = level.seal if level is not None else None
+    return JournalSeal(head=seal.head, digest=seal.digest, sealed_at=seal.sealed_at) if seal is not None else None
 
 
 def _round(case: Situation, *, is_new_phase: bool) -> RoundStatus | None:

@@ -12,6 +12,9 @@ from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.phases import TERMINAL
 
+LONGEST_GRACE: Final = timedelta(hours=1)
+"""The most that `shutdown.gracePeriodSeconds` may be."""
+
 
 class DirectorState(StrEnum):
     """What became of the director that a session names."""
@@ -73,5 +76,10 @@ def gather_departments(members: Collection[Member]) -> Ties:
     return Ties(
         departments=tuple(sorted(member.name for member in left)),
         departments_ended_at=max(ended, default=None),
-        longest_grace=max((resolve(member.spec).shutdown_grace for member in left), default=timedelta(0)),
+        longest_grace=max((_grace_of(member.spec) for member in left), default=timedelta(0)),
     )
+
+
+def _grace_of(spec: SessionSpec) -> timedelta:
+    """Return the longest time that a session gives its agents; what its template says of it is not seen here."""
+    return resolve(spec).shutdown_grace if spec.template_ref is None else LONGEST_GRACE

@@ -47,7 +47,7 @@ async def play(settings: Settings) -> ExitCode:
 
 async def play_to_end(settings: Settings) -> ExitCode:
     """Play until there are no more turns."""
-    workspace = Workspace(settings.workspace_dir, to_child_env(os.environ))
+    workspace = Workspace(settings.workspace_dir, to_child_env(os.environ), settings.data_dir)
     copied = workspace.copy_context(settings.context_dir)
     log.info("started", gateway=settings.gateway_url, files_copied=len(copied))
     token = Token(settings.token_path)

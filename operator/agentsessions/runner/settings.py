@@ -28,6 +28,7 @@ class Settings:
     token_path: Path = Path(names.TOKEN_PATH)
     ca_path: Path = Path(names.CA_PATH)
     context_dir: Path = Path(names.CONTEXT_DIR)
+    data_dir: Path = Path(names.DATA_DIR)
     workspace_dir: Path = Path(names.WORKSPACE_DIR)
     patience: Patience = field(default_factory=Patience)
 

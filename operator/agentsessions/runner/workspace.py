@@ -12,6 +12,7 @@ from agentsessions.runner.tools.files import Files
 from agentsessions.runner.tools.proxied import Proxied
 from agentsessions.runner.tools.results import Results
 from agentsessions.runner.tools.shell import Shell
+from agentsessions.runner.tools.sql import Database, Sql
 from agentsessions.runner.tools.tool import Tool
 
 PRIVATE_DIR: Final = ".agentsessions"
@@ -23,9 +24,11 @@ KUBELET_PREFIX: Final = ".."
 class Workspace:
     """A workspace folder and what the runner does there."""
 
-    def __init__(self, root: Path, child_env: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, child_env: Mapping[str, str], data_dir: Path | None = None) -> None:
         self._root = root
         self._env = dict(child_env)
+        self._data_dir = data_dir or root / PRIVATE_DIR / "data"
+        self._database: Database | None = None
         self.results = Results(root / PRIVATE_DIR / "results")
 
     def tools(self, offers: Sequence[ToolOffer]) -> tuple[Tool | Proxied, ...]:
@@ -37,7 +40,10 @@ class Workspace:
             case Builtin.SHELL:
                 return Shell(self._root, self._env)
             case Builtin.FILES:
-                return Files(self._root, hidden=PRIVATE_DIR)
+                return Files(self._root, hidden=PRIVATE_DIR, is_read_only=offer.is_read_only)
+            case Builtin.SQL:
+                self._database = self._database or Database(self._data_dir)  # once: the files are frozen
+                return Sql(self._database)
             case Builtin.HTTP | None:
                 return Proxied(offer)
 

@@ -32,6 +32,8 @@ class Cluster:
         self._version = 1
         self._objects: dict[str, dict[tuple[str, str], Any]] = {"namespaces": {}, **{kind: {} for kind in KINDS}}
         self._secrets: dict[tuple[str, str], dict[str, str]] = {}
+        self.revisions: dict[tuple[str, str], dict[str, Any]] = {}
+        """ControllerRevisions by namespace and name."""
         self._watches: dict[str, set[asyncio.Queue[dict[str, Any] | None]]] = {kind: set() for kind in self._objects}
 
     def access(self) -> ClusterAccess:
@@ -108,6 +110,12 @@ class Cluster:
             return web.json_response({"reason": "NotFound", "message": "not found"}, status=404)
         return web.json_response({"data": data})
 
+    async def _revision(self, request: web.Request) -> web.Response:
+        found = self.revisions.get((request.match_info["namespace"], request.match_info["name"]))
+        if found is None:
+            return web.json_response({"reason": "NotFound", "message": "not found"}, status=404)
+        return web.json_response(found)
+
     async def _review(self, request: web.Request) -> web.Response:
         spec = (await request.json())["spec"]
         if spec["token"].startswith("user-") and not spec.get("audiences"):
@@ -141,6 +149,7 @@ class Cluster:
         )
         app.router.add_get("/api/v1/namespaces", self._list)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
+        app.router.add_get("/apis/apps/v1/namespaces/{namespace}/controllerrevisions/{name}", self._revision)
         app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review)
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._access)
         runner = web.AppRunner(app, access_log=None)

@@ -59,7 +59,7 @@ def told(answer: wire.ToolAnswer) -> Any:
     [
         pytest.param({"role": "Director"}, ["shell", "files", "send_command", "find_departments"], id="a director"),
         pytest.param(SERVES, ["shell", "files", "report_progress"], id="a department"),
-        pytest.param(WATCHES, ["observe"], id="an observer reads, and runs nothing"),
+        pytest.param(WATCHES, ["files", "observe"], id="an observer reads, and runs nothing"),
         pytest.param({}, ["shell", "files"], id="a worker"),
         pytest.param(
             {"directorRef": {"name": "boss"}}, ["shell", "files", "report_progress"], id="a director's worker"

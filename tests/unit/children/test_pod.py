@@ -22,6 +22,10 @@ CASES: dict[str, dict[str, Any]] = {
     "pod-plain": {},
     "pod-full": {
         "context": {"files": FILES},
+        "dataSources": [
+            {"name": "sales", "format": "CSV", "configMapKeyRef": {"name": "sales", "key": "sales.csv"}},
+            {"name": "people", "format": "JSON", "configMapKeyRef": {"name": "people", "key": "all"}},
+        ],
         "workspace": {"size": "1Gi"},
         "agents": [
             {

@@ -185,6 +185,9 @@ def test_answer_in_pieces_is_printed_once(capsys: pytest.CaptureFixture[str]) ->
 
 def test_flags_say_only_what_was_given() -> None:
     assert newsession.build_spec(goal="Go.") == {"goal": "Go."}
+    from_template = newsession.build_spec(template="analyst")
+    assert from_template == {"templateRef": {"name": "analyst"}}
+    assert newsession.build_manifest(None, from_template)["metadata"]["name"].startswith("analyst-")
     spec = newsession.build_spec(goal="Go.", model="m", provider="p", max_steps=3, context_text="c", is_open=True)
     assert spec == {
         "goal": "Go.",

@@ -7,7 +7,8 @@ import pytest
 
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1 import SessionSpec
-from agentsessions.controller.accept import Acceptor, RefusedError, check_spec
+from agentsessions.children.snapshot import wanted_content
+from agentsessions.controller.accept import Acceptor, RefusedError, check_spec, read_sources
 from agentsessions.controller.ownids import OwnIds
 from agentsessions.controller.store import Providers, Sessions
 from agentsessions.controller.tool_servers import ToolServers
@@ -118,6 +119,37 @@ def test_check_spec_refuses_a_session_with_nothing_to_do(conversation: dict[str,
 @pytest.mark.parametrize("spec", [{"conversation": {"open": True}}, {"goal": "g", "conversation": {"open": False}}])
 def test_check_spec_accepts_a_goal_or_an_open_conversation(spec: dict[str, Any]) -> None:
     check_spec(SessionSpec.model_validate(spec))
+
+
+SOURCES = [
+    {"name": "sales", "format": "CSV", "configMapKeyRef": {"name": "sales", "key": "a"}},
+    {"name": "people", "format": "JSON", "configMapKeyRef": {"name": "sales", "key": "b"}},
+]
+
+
+@pytest.mark.requirement("OBJ-8")
+def test_data_sources_are_pinned_with_digest_and_rows() -> None:
+    spec = SessionSpec.model_validate({"goal": "g", "dataSources": SOURCES})
+    assert wanted_content(spec).keys() == {"data-0", "data-1"}
+    found = read_sources(spec, {"data-0": b"a\n1\n2\n", "data-1": b'[{"a": 1}]'})
+    assert [(one.name, one.rows, len(one.digest)) for one in found] == [("sales", 2, 64), ("people", 1, 64)]
+
+
+@pytest.mark.requirement("OBJ-8")
+def test_a_data_source_that_is_no_table_is_told_by_name_format_and_problem() -> None:
+    spec = SessionSpec.model_validate({"goal": "g", "dataSources": SOURCES})
+    with pytest.raises(RefusedError, match=r"spec\.dataSources\[people\] \(JSON, NotJSON\): it is not JSON") as refused:
+        read_sources(spec, {"data-0": b"a\n1\n", "data-1": b"["})
+    assert refused.value.reason is Reason.DATA_SOURCE_INVALID
+
+
+@pytest.mark.requirement("OBJ-3")
+async def test_accept_refuses_a_tool_that_the_mode_does_not_allow(acceptor: Acceptor, providers: Providers) -> None:
+    providers.put(a_raw_provider())
+    agents = [{"name": "a", "tools": [{"builtin": "Shell"}]}]
+    reason, message = await reason_of(acceptor, mode="Analysis", agents=agents)
+    assert reason is Reason.INVALID_SPEC
+    assert "tool Shell is not one that mode Analysis allows" in message
 
 
 def a_server(name: str, *tools: str, status: str = "True", generation: int = 1) -> dict[str, Any]:

@@ -32,7 +32,13 @@ async def test_only_event_handlers_are_registered(operator: Operator) -> None:
     writing = (registry._changing, registry._spawning, registry._indexing, registry._webhooks)  # noqa: SLF001  # kopf has no public list
     assert [list(group.get_all_handlers()) for group in writing] == [[], [], [], []]
     watching = list(registry._watching.get_all_handlers())  # noqa: SLF001  # likewise
-    assert sorted(str(handler.id) for handler in watching) == ["provider", "quota", "session", "tool-server"]
+    assert sorted(str(handler.id) for handler in watching) == [
+        "provider",
+        "quota",
+        "session",
+        "template",
+        "tool-server",
+    ]
 
 
 def test_kopf_keeps_no_state_and_posts_nothing() -> None:
@@ -97,6 +103,7 @@ async def test_an_operator_acts_only_once_kopf_streams_every_kind(operator: Oper
             for kind, query in (
                 ("agentsessions", "watch=true"),
                 ("modelproviders", "watch=true"),
+                ("agentsessiontemplates", "watch=true"),
                 ("toolservers", "watch=true"),
                 ("sessionquotas", "limit=500"),
                 ("sessionquotas", "watch=true"),

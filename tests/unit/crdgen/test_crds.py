@@ -10,7 +10,7 @@ from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.__main__ import FOLDERS, main
 from agentsessions.crdgen.crds import KINDS, SESSION_DEFAULTS, build_crd
 
-SESSION, PROVIDER, QUOTA, SERVER = (build_crd(kind) for kind in KINDS)
+SESSION, PROVIDER, TEMPLATE, QUOTA, SERVER = (build_crd(kind) for kind in KINDS)
 
 
 def schema_of(crd: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,14 @@ HOUR = timedelta(hours=1)
 LONG_AGO: dict[str, Any] = {"namespace_uid": "n0"}
 ROWS: list[dict[str, Any]] = [
     {"uid": "a", "title": "Sales report", "owner": "alice", "labels": {"team": "x", "tier": "1"}, "mode": "Query"},
-    {"uid": "b", "phase": Phase.RUNNING, "goal": "reach 100% of it", "session_id": "mine", "labels": {"team": "y"}},
+    {
+        "uid": "b",
+        "phase": Phase.RUNNING,
+        "goal": "reach 100% of it",
+        "session_id": "mine",
+        "template": "t",
+        "labels": {"team": "y"},
+    },
     {"uid": "c", "goal": "find lost sales", "namespace": "x", "finished_at": T0 + 5 * HOUR, "phase": Phase.FAILED},
     {"uid": "d", "description": "Größe", "labels": {"team": "x"}},
     {"uid": "e", "phase": None, "phase_started_at": None},
@@ -55,6 +62,7 @@ async def fill(store: Store, clock: Clock) -> None:
         pytest.param({"mode": "Query"}, "a", id="of a mode"),
         pytest.param({"owner": "alice"}, "a", id="of an owner"),
         pytest.param({"session_id": "mine"}, "b", id="by their own id"),
+        pytest.param({"template": "t"}, "b", id="by their template"),
         pytest.param({"labels": (("team", "x"),)}, "a", id="by a label"),
         pytest.param({"labels": (("team", "x"),), "include_deleted": True}, "da", id="by a label, deleted ones too"),
         pytest.param({"labels": (("team", "x"), ("tier", "2"))}, "", id="all labels must match"),

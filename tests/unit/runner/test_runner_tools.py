@@ -229,3 +229,13 @@ def read(path: Path) -> str:
 
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.mark.requirement("OBJ-3")
+async def test_files_that_only_read_are_offered_without_the_rest(folder: Path) -> None:
+    reading = Files(folder, hidden=".agentsessions", is_read_only=True)
+    assert reading.parameters["properties"]["operation"]["enum"] == ["list", "read"]
+    assert "content" not in reading.parameters["properties"]
+    assert "write" not in reading.description
+    (folder / "a.txt").write_text("there")
+    assert await reading.run({"operation": "read", "path": "a.txt"}) == "there"

@@ -4,10 +4,13 @@ from agentsessions.api.v1alpha1.provider import ModelProvider, ModelProviderSpec
 from agentsessions.api.v1alpha1.quota import SessionQuota, SessionQuotaSpec, SessionQuotaStatus
 from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.template import AgentSessionTemplate, AgentSessionTemplateSpec
 from agentsessions.api.v1alpha1.toolserver import ToolServer, ToolServerSpec, ToolServerStatus
 
 __all__ = [
     "AgentSession",
+    "AgentSessionTemplate",
+    "AgentSessionTemplateSpec",
     "ModelProvider",
     "ModelProviderSpec",
     "ModelProviderStatus",

@@ -44,6 +44,7 @@ class Builtin(StrEnum):
 
     SHELL = "Shell"
     FILES = "Files"
+    SQL = "Sql"
     HTTP = "Http"
 
 
@@ -121,8 +122,8 @@ class AgentTool(ApiModel):
     )
 
     builtin: Builtin | None = None
-    """Shell runs commands in the workspace; Files lists, reads and writes files there; Http asks web servers through
-    the gateway."""
+    """Shell runs commands in the workspace; Files lists, reads and writes files there; Sql queries the session's data
+    sources; Http asks web servers through the gateway."""
     server_ref: ServerRef | None = None
     """A ToolServer whose tools in `allow` the agent may use."""
     allow: (
@@ -217,7 +218,8 @@ class Agent(ApiModel):
         ]
         | None
     ) = None
-    """Tools it may use; Shell and Files when absent, none when empty."""
+    """Tools it may use, none when empty. When absent: Shell, Files, and with data sources Sql, as far as the session's
+    type and mode allow them."""
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Container image other than the runner's: it gets an OpenAI-compatible endpoint in OPENAI_BASE_URL and is
     limited and journaled alike."""

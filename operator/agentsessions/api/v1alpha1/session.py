@@ -37,12 +37,17 @@ class SessionType(StrEnum):
 
     CUSTOM = "Custom"
     METRICS = "Metrics"
+    SIMULATION = "Simulation"
+    AUDIT = "Audit"
 
 
 class SessionMode(StrEnum):
     """Which classes of tools agents may use."""
 
     FULL_AUTONOMY = "FullAutonomy"
+    ANALYSIS = "Analysis"
+    QUERY = "Query"
+    SCRIPT = "Script"
 
 
 class OperatingMode(StrEnum):
@@ -121,6 +126,31 @@ class SessionContext(ApiModel):
     """Files put into the workspace before the first step. Together at most 1 MB."""
 
 
+class DataFormat(StrEnum):
+    """How the content of a data source is to be read."""
+
+    CSV = "CSV"
+    JSON = "JSON"
+
+
+class DataSource(ApiModel):
+    """A table that agents may query with the tool Sql."""
+
+    name: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+    """Name of the table."""
+    config_map_key_ref: ConfigMapKeyRef
+    """Where its content comes from; frozen when the session is accepted."""
+    format: DataFormat
+    """CSV: a line with the names of the columns, then a line for each row. JSON: a list of flat objects."""
+
+
+class TemplateRef(ApiModel):
+    """An AgentSessionTemplate of the session's namespace."""
+
+    name: Annotated[ObjectName, Field(max_length=63)]
+    """Name of the AgentSessionTemplate."""
+
+
 class WhenDeleted(StrEnum):
     """What becomes of the workspace's claim when the session is deleted."""
 
@@ -150,8 +180,9 @@ class SessionSpec(ApiModel):
                     STAYS_CANCELLED,
                 ),
                 cel(
-                    "has(self.goal) || (has(self.conversation) && has(self.conversation.open))",
-                    "give spec.goal, or set spec.conversation.open to true",
+                    "has(self.goal) || has(self.templateRef) || "
+                    "(has(self.conversation) && has(self.conversation.open))",
+                    "give spec.goal, or set spec.conversation.open to true, or name a template in spec.templateRef",
                 ),
                 cel(
                     "has(self.conversation) == has(oldSelf.conversation)",
@@ -163,10 +194,18 @@ class SessionSpec(ApiModel):
                     "spec.schedule belongs to type Metrics, and type Metrics needs it",
                 ),
                 cel(
-                    "self.type != 'Metrics' || (has(self.goal) && !has(self.conversation))",
+                    "self.type != 'Metrics' || ((has(self.goal) || has(self.templateRef)) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
                 ),
                 *ROLE_RULES,
+                cel(
+                    "self.type != 'Audit' || !has(self.conversation)",
+                    "type Audit takes no spec.conversation: its journal is sealed after the last answer",
+                ),
+                cel(
+                    "self.mode != 'Query' || has(self.dataSources) || has(self.templateRef)",
+                    "mode Query needs spec.dataSources: they are all that its agents can read",
+                ),
             ]
         }
     )
@@ -202,6 +241,21 @@ class SessionSpec(ApiModel):
     """What the agents are to reach: the first message of the conversation."""
     context: SessionContext | None = None
     """What they are given besides."""
+    data_sources: (
+        Annotated[
+            list[DataSource],
+            Field(
+                min_length=1,
+                max_length=16,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = None
+    """Tables that they may query with the tool Sql. Together with the files of the context at most 1 MB."""
+    template_ref: TemplateRef | None = None
+    """A template to start from: it says what this spec leaves open. Its revision is pinned when the session is
+    accepted."""
     agents: (
         Annotated[
             list[Agent],

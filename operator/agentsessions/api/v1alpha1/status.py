@@ -114,6 +114,28 @@ class JournalPosition(ApiModel):
     """Hash of that entry (SHA-256, hex): anchors the whole chain."""
 
 
+class DataSourceStatus(ApiModel):
+    """A data source as it was frozen."""
+
+    name: Annotated[str, Field(max_length=32)]
+    """Name of the table."""
+    digest: Annotated[str, Field(max_length=64)]
+    """SHA-256 (hex) of its content."""
+    rows: Count
+    """Rows of the table."""
+
+
+class JournalSeal(ApiModel):
+    """For type Audit: what was verified before the session was completed."""
+
+    head: Count
+    """Sequence number of the last entry under the seal."""
+    digest: Annotated[str, Field(max_length=64)]
+    """Hash of that entry (SHA-256, hex): stands for all entries up to it."""
+    sealed_at: datetime
+    """When the chain was verified and sealed (UTC)."""
+
+
 class RoundStatus(ApiModel):
     """Where a session of type Metrics is in its schedule."""
 
@@ -145,6 +167,13 @@ class SessionStatus(ApiModel):
     """Limits in force after defaults."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 (hex) of what the session runs with: its spec after defaults, and the content of its context."""
+    data_sources: Annotated[list[DataSourceStatus], Field(max_length=16)] | None = Field(
+        default=None,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Data sources as they were frozen when the session was accepted."""
+    template_revision: Annotated[str, Field(max_length=253)] | None = None
+    """ControllerRevision that holds the template as it was when the session was accepted."""
     agents: Annotated[list[AgentStatus], Field(max_length=16)] | None = Field(
         default=None,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
@@ -178,3 +207,5 @@ class SessionStatus(ApiModel):
     """When it reached a final phase (UTC)."""
     journal: JournalPosition | None = None
     """Where the journal stood."""
+    seal: JournalSeal | None = None
+    """For type Audit: the journal as it was verified and sealed."""

@@ -16,6 +16,7 @@ from agentsessions.cli.newsession import (
     ProviderOption,
     SecondsOption,
     StepsOption,
+    TemplateOption,
     TitleOption,
     TokensOption,
 )
@@ -33,6 +34,7 @@ def create(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes th
         str | None, typer.Option("-f", "--file", help="Manifest of one AgentSession, - is standard input; flags win.")
     ] = None,
     is_open: Annotated[bool, typer.Option("--open", help="A conversation: it stays open for messages.")] = False,
+    template: TemplateOption = None,
     title: TitleOption = None,
     model: ModelOption = None,
     provider: ProviderOption = None,
@@ -44,12 +46,12 @@ def create(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes th
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the manifest and create nothing.")] = False,
     output: OutputOption = None,
 ) -> None:
-    """Create a session, from flags or a file.
+    """Create a session, from flags, a template or a file.
 
     Prints the command that follows it.
     """
-    if file is None and goal is None and not is_open:
-        raise UsageFailure("a session needs a goal: give --goal TEXT, --open for a conversation, or -f FILE")
+    if not (file or goal or template or is_open):
+        raise UsageFailure("a session needs one of --goal TEXT, --open for a conversation, --template NAME and -f FILE")
     spec = newsession.build_spec(
         goal=newsession.read_text(goal),
         title=title,
@@ -61,15 +63,16 @@ def create(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes th
         max_tokens=max_tokens,
         max_seconds=max_seconds,
         is_open=is_open,
+        template=template,
     )
     manifest = newsession.build_manifest(name, spec, newsession.read_manifest(file) if file else None)
+    _send(ctx, manifest, output, is_dry=is_dry)
+
+
+def _send(ctx: typer.Context, manifest: Json, output: Output | None, *, is_dry: bool) -> None:
     if is_dry:
         print_object(manifest, output or Output.YAML)
-    else:
-        _send(ctx, manifest, output)
-
-
-def _send(ctx: typer.Context, manifest: Json, output: Output | None) -> None:
+        return
     made = create_object(connect(ctx), manifest)
     print_object(made, output)
     if output is None:

@@ -50,8 +50,22 @@ RUN_BY_RUNNER: Final[Mapping[Builtin, Offered]] = MappingProxyType({
     Builtin.FILES: Offered(
         wire.ToolOffer(name="files", builtin=Builtin.FILES, side_effect=wire.SideEffect.INTERNAL), ToolClass.WRITE
     ),
+    Builtin.SQL: Offered(
+        wire.ToolOffer(name="sql", builtin=Builtin.SQL, side_effect=wire.SideEffect.NONE), ToolClass.QUERY
+    ),
 })  # fmt: skip
 """Tools of the runner. Their description and parameters are its own."""
+READING_PART: Final[Mapping[Builtin, Offered]] = MappingProxyType({
+    Builtin.FILES: Offered(
+        wire.ToolOffer(
+            name="files", builtin=Builtin.FILES, side_effect=wire.SideEffect.NONE, is_read_only=True
+        ),
+        ToolClass.READ,
+    ),
+})  # fmt: skip
+"""What is offered of a tool where all of it is not allowed."""
+_SENT: Final = "sent_"
+"""How ids of calls begin that people sent together with their result."""
 
 
 def offers_of(agent: Agent, rules: Rules, proxied: Iterable[Offered] = ()) -> tuple[Offered, ...]:
@@ -62,9 +76,29 @@ def offers_of(agent: Agent, rules: Rules, proxied: Iterable[Offered] = ()) -> tu
         rules: Of the session's type and mode.
         proxied: Tools that the gateway runs for this agent, in their order.
     """
-    own = [RUN_BY_RUNNER[tool.builtin] for tool in agent.tools or () if tool.builtin and tool.builtin in RUN_BY_RUNNER]
+    named = [tool.builtin for tool in agent.tools or () if tool.builtin and tool.builtin in RUN_BY_RUNNER]
+    wholes = [RUN_BY_RUNNER[name] for name in named]
+    own = [
+        whole if whole.tool_class in rules.classes else READING_PART.get(name, whole)
+        for name, whole in zip(named, wholes, strict=True)
+    ]
     by_name: dict[str, Offered] = {}
     for offered in (*own, *proxied):
         if offered.tool_class in rules.classes:
             by_name.setdefault(offered.offer.name, offered)
     return tuple(by_name.values())
+
+
+def are_spent(rules: Rules, history: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether an agent has had all the rounds of tools that it may have after a message of a person."""
+    if rules.tool_rounds is None:
+        return False
+    rounds, was_call = 0, False
+    for item in history:
+        is_call = item.get("type") == "function_call" and not str(item["call_id"]).startswith(_SENT)
+        if item.get("role") == "user":
+            rounds = 0
+        elif is_call and not was_call:
+            rounds += 1
+        was_call = is_call
+    return rounds >= rules.tool_rounds

@@ -9,10 +9,12 @@ from agentsessions.gateway import genai
 from agentsessions.gateway.auth import current_pod
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.proxy.checks import find_model, read_request
+from agentsessions.gateway.proxy.held import hold_to_offers
 from agentsessions.gateway.proxy.purchase import Wanted
 from agentsessions.gateway.proxy.refused import RefusalRoute
 from agentsessions.gateway.proxy.relay import relay
 from agentsessions.gateway.proxy.turns import agent_of, course_of, find_provider, next_turn, session_of
+from agentsessions.gateway.seals import ensure_seal
 from agentsessions.gateway.state import Gateway, gateway_of
 from agentsessions.gateway.tracing import TRACEPARENT, tracing
 from agentsessions.journal.refusals import AgentDone
@@ -38,12 +40,16 @@ async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
     result = await gateway.store.commit_turn(pod, commit, course_of(session_of(gateway, pod).spec))
     error = {genai.ERROR: commit.error.code.value} if commit.error is not None else {}
     tracing().end_turn(pod, {genai.OUTCOME: commit.outcome.value, **error})
-    return Response(status_code=204) if result.is_last else await _answer(gateway, pod)
+    if result.is_last:
+        await ensure_seal(gateway.store, pod.session_uid)
+        return Response(status_code=204)
+    return await _answer(gateway, pod)
 
 
 @router.post(wire.TOOL_BEGIN_PATH)
 async def begin_tool(gateway: Here, pod: Pod, begin: wire.ToolBegin) -> Response:
     """Say whether a tool call is to be run."""
+    await hold_to_offers(gateway, session_of(gateway, pod), pod, begin)
     return _json(await gateway.store.begin_tool(pod, begin))
 
 

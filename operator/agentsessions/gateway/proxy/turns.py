@@ -11,7 +11,9 @@ from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
+from agentsessions.gateway.proxy.offers import are_spent
 from agentsessions.gateway.proxy.providers import Provider
+from agentsessions.gateway.proxy.tools import rules_in
 from agentsessions.journal.refusals import AgentIdle, NothingYet
 from agentsessions.journal.rows import Course, PinnedTurn, PodIdentity, Schedule, TurnKind
 from agentsessions.lifecycle.effective import resolve
@@ -63,7 +65,8 @@ async def _pin(gateway: "Gateway", pod: PodIdentity, session: SessionView, contr
     history = await gateway.store.history(pinned, course.max_history)
     agent = agent_of(session, pod)
     provider = find_provider(gateway, pod, agent)
-    offers = () if pinned.kind is TurnKind.COMPACT else await gateway.proxy.tools.offers(session, pod, agent)
+    is_text_only = pinned.kind is TurnKind.COMPACT or are_spent(rules_in(session), history)
+    offers = () if is_text_only else await gateway.proxy.tools.offers(session, pod, agent)
     tools = tuple(offered.offer for offered in offers)
     return build_turn(session, pod, pinned, history, control=control, provider=provider, tools=tools)
 
@@ -98,6 +101,11 @@ def session_of(gateway: "Gateway", pod: PodIdentity) -> SessionView:
     if session is None:
         detail = f"Session {pod.namespace}/{pod.name} was deleted; its pod must end."
         raise ProblemError(RefusalCode.SESSION_FINISHED, detail)
+    if gateway.watch.merger.find(session) is None:
+        raise unavailable(
+            f"Revision {session.status.template_revision} of the template of session {pod.namespace}/{pod.name} is not "
+            "read yet."
+        )
     return session
 
 
@@ -166,7 +174,7 @@ def build_turn(
         epoch=pod.epoch,
         session=f"{pod.namespace}/{pod.name}",
         control=control,
-        instructions=agent.instructions,
+        instructions="\n\n".join(part for part in (agent.instructions, *rules_in(session).brief) if part) or None,
         model=model.name or provider.spec.models[0].name,
         settings=model.settings or ModelSettings(),
         max_output_tokens=resolve(session.spec).limits.max_output_tokens,

@@ -10,6 +10,7 @@ from agentsessions.gateway.levels import MEDIA_TYPE, stream_levels
 from agentsessions.gateway.lookup import TheGateway
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import not_found
+from agentsessions.gateway.seals import ensure_seal
 from agentsessions.gateway.streams import LiveResponse
 
 
@@ -29,7 +30,8 @@ async def stream(gateway: TheGateway) -> Response:
 
 @router.get("/{uid}", response_model_exclude_none=True)
 async def get_level(gateway: TheGateway, uid: Annotated[str, Path(max_length=64)]) -> Level:
-    """Read one level from the journal as it is at this moment."""
+    """Read one level from the journal as it is at this moment; what is to be sealed is sealed first."""
+    await ensure_seal(gateway.store, uid)
     level = await gateway.store.level(uid)
     if level is None:
         raise not_found(f"Session {uid!r} is not in the journal yet.")

@@ -39,6 +39,9 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
     session_id: Annotated[
         str | None, Query(alias="sessionId", max_length=253, pattern=WORD, description="An id of the owner's own.")
     ] = None,
+    template: Annotated[
+        str | None, Query(max_length=63, pattern=WORD, description="Template that it starts from.")
+    ] = None,
     label: Annotated[list[Label] | None, Query(max_length=16, description="All of these, as `key=value`.")] = None,
     text: Annotated[
         str | None, Query(max_length=256, pattern=WORD, description="Part of name, own id, title, description or goal.")
@@ -53,6 +56,7 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
         phases=tuple(phase or ()),
         owner=owner,
         session_id=session_id,
+        template=template,
         labels=tuple((key, value) for key, _, value in (one.partition("=") for one in label or ())),
         text=text,
         include_deleted=deleted,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from agentsessions.api.wire import SideEffect
+from agentsessions.api.wire import READING_OPERATIONS, SideEffect
 from agentsessions.runner.tools.confined import Confined
 from agentsessions.runner.tools.durable import DEFAULT_MODE, write_durably
 from agentsessions.runner.tools.tool import ToolFailedError
@@ -19,31 +19,54 @@ MAX_WRITE_CHARACTERS: Final = 200_000
 MAX_ENTRIES: Final = 500
 
 
+DESCRIPTION: Final = (
+    "List, read, write or delete files in the workspace. Paths are relative to it. "
+    "list: the entries of a folder. read: text of a file, at most 60000 bytes from offset on. "
+    "write: replace a file with content; missing folders are made. delete: remove a file or an empty folder."
+)
+READING_DESCRIPTION: Final = (
+    "List or read files in the workspace. Paths are relative to it. "
+    "list: the entries of a folder. read: text of a file, at most 60000 bytes from offset on."
+)
+PATH: Final = {"type": "string", "maxLength": 1024, "description": "Relative path; '.' is the workspace itself."}
+OFFSET: Final = {"type": "integer", "minimum": 0, "description": "For read: where to begin, in bytes."}
+PARAMETERS: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "operation": {"type": "string", "enum": ["list", "read", "write", "delete"]},
+        "path": PATH,
+        "content": {"type": "string", "maxLength": MAX_WRITE_CHARACTERS, "description": "For write: the new text."},
+        "offset": OFFSET,
+    },
+    "required": ["operation", "path"],
+    "additionalProperties": False,
+}
+READING_PARAMETERS: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "operation": {"type": "string", "enum": sorted(READING_OPERATIONS)},
+        "path": PATH,
+        "offset": OFFSET,
+    },
+    "required": ["operation", "path"],
+    "additionalProperties": False,
+}
+
+
 class Files:
-    """Works on files below a folder, and nowhere else."""
+    """Works on files below a folder, and nowhere else.
+
+    A read-only one lists and reads: its parameters, which calls are checked against before it runs, say no more.
+    """
 
     name: Final = "files"
-    description: Final = (
-        "List, read, write or delete files in the workspace. Paths are relative to it. "
-        "list: the entries of a folder. read: text of a file, at most 60000 bytes from offset on. "
-        "write: replace a file with content; missing folders are made. delete: remove a file or an empty folder."
-    )
-    parameters: Final[Mapping[str, Any]] = {
-        "type": "object",
-        "properties": {
-            "operation": {"type": "string", "enum": ["list", "read", "write", "delete"]},
-            "path": {"type": "string", "maxLength": 1024, "description": "Relative path; '.' is the workspace itself."},
-            "content": {"type": "string", "maxLength": MAX_WRITE_CHARACTERS, "description": "For write: the new text."},
-            "offset": {"type": "integer", "minimum": 0, "description": "For read: where to begin, in bytes."},
-        },
-        "required": ["operation", "path"],
-        "additionalProperties": False,
-    }
-    side_effect: Final = SideEffect.INTERNAL
 
-    def __init__(self, root: Path, *, hidden: str) -> None:
+    def __init__(self, root: Path, *, hidden: str, is_read_only: bool = False) -> None:
         self._confined = Confined(root, hidden=hidden)
         self._hidden = hidden
+        self.description = READING_DESCRIPTION if is_read_only else DESCRIPTION
+        self.parameters = READING_PARAMETERS if is_read_only else PARAMETERS
+        self.side_effect = SideEffect.NONE if is_read_only else SideEffect.INTERNAL
 
     async def run(self, arguments: Mapping[str, Any]) -> str:
         """Do one operation."""

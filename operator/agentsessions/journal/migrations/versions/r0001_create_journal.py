@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("namespace_uid", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("resource_version", sa.BigInteger(), nullable=True),
+        sa.Column("template", sa.String(length=63), nullable=False),
         sa.Column("type", sa.String(length=63), nullable=False),
         sa.Column("role", sa.String(length=63), nullable=False),
         sa.Column("mode", sa.String(length=63), nullable=False),
@@ -50,7 +51,7 @@ def upgrade() -> None:
     )
     listed = (
         "namespace deleted_at created_at uid type role mode phase owner session_id "
-        "started_at finished_at updated_at name namespace_uid search"
+        "template started_at finished_at updated_at name namespace_uid search"
     )
     op.create_index("ix_sessions_list", "sessions", listed.split(), unique=False)
     op.create_index(
@@ -66,6 +67,16 @@ def upgrade() -> None:
     )
     op.create_index(
         op.f("ix_session_labels_key_value_session_uid"), "session_labels", ["key", "value", "session_uid"], unique=False
+    )
+    op.create_table(
+        "seals",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("head", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("sealed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_seals_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", name=op.f("pk_seals")),
     )
     op.create_table(
         "spending",

@@ -318,7 +318,7 @@ class Operator:
         self.metrics.leading.set_function(lambda: float(self.role is Role.LEADING))
         if self._leadership is not None:
             self.metrics.lease_age_seconds.set_function(self._leadership.age)
-        self._queues.admissions.wake = self._mark_session
+        self._queues.admissions.wake = self._ties.wake = self._mark_session
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.queued.set_function(lambda: len(self.queue))
         self.metrics.watch_age_seconds.set_function(lambda: time.monotonic() - self._pods.informer.last_heard_at)
@@ -360,11 +360,7 @@ class Operator:
         self._queues.admissions.note_session(key)
         self._mark_session(key)
         if (record := self._session_store.get(key)) is not None:
-            self._mark_tied(record)
-
-    def _mark_tied(self, record: SessionRecord) -> None:
-        for other in self._ties.affected(record):
-            self._mark_session(other)
+            self._ties.tell(record)
 
     def _note_pod(self, session_uid: str) -> None:
         self._queues.admissions.note(session_uid)
@@ -374,7 +370,7 @@ class Operator:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
         self._queues.admissions.note_session(key)
-        self._mark_tied(record)
+        self._ties.tell(record)
         for other in self._own_ids.release(record.view):
             self._mark_session(key_of(other.namespace, other.name))
 

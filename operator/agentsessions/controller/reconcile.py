@@ -253,7 +253,8 @@ class Reconciler:
         answer = await self._parts.client.merge_patch(
             AGENT_SESSIONS, session.namespace, session.name, body, subresource="status"
         )
-        self._parts.sessions.put(answer)
+        record, _ = self._parts.sessions.put(answer)
+        self._parts.ties.tell(record)
         self._parts.metrics.writes.labels("status").inc()
         return True
 

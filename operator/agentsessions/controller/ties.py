@@ -1,5 +1,7 @@
 """Who belongs to a director: found by an index, so that a pass over any other session costs nothing."""
 
+from collections.abc import Callable
+
 from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode
@@ -15,6 +17,8 @@ class KnownTies:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self.wake: Callable[[Key], None] = lambda _key: None
+        """Called with the key of a session to look at because another one changed."""
 
     def of(self, session: SessionView) -> Ties:
         """Return what the session's end depends on."""
@@ -45,6 +49,14 @@ class KnownTies:
             f"spec.directorRef names session {ref.name!r} of namespace {session.namespace}, which {what}: create it "
             "with role Director and the same owner, or create this session with another name there",
         )
+
+    def tell(self, record: SessionRecord) -> None:
+        """Wake the sessions that a change of this one concerns.
+
+        Also for our own writes: of what their answer has shown the stream is no news any more.
+        """
+        for key in self.affected(record):
+            self.wake(key)
 
     def affected(self, record: SessionRecord) -> list[Key]:
         """Return the keys of sessions to look at because this one changed, or went."""

@@ -47,6 +47,17 @@ def test_only_a_director_that_is_being_cancelled_hears_of_its_departments() -> N
     assert ties.of(data.view).director is DirectorState.CANCELLED
 
 
+@pytest.mark.requirement("LIFE-7")
+def test_end_of_the_last_department_wakes_its_director() -> None:
+    sessions, woken = Sessions(), list[str]()
+    ties = KnownTies(sessions)
+    ties.wake = woken.append
+    boss = put(sessions, "boss", role="Director", operatingMode="Cancelled")
+    ties.tell(put(sessions, "data", phase="Cancelled", **SERVES))
+    assert woken == ["team/boss"]
+    assert ties.of(boss.view).departments == ()
+
+
 def test_new_department_waits_for_its_director() -> None:
     sessions = Sessions()
     ties = KnownTies(sessions)

@@ -13,6 +13,7 @@ from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus, Usage
 from agentsessions.api.wire import Outcome
 from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
+from agentsessions.lifecycle.ties import NO_TIES, Ties
 
 T0 = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 SESSION_UID = "5e551011-0000-4000-8000-000000000001"
@@ -37,6 +38,7 @@ class SessionBuilder:
     refusal: str = ""
     admission: Admission | None = field(default_factory=lambda: Admission(is_admitted=True))
     hold: str = ""
+    ties: Ties = NO_TIES
     age: timedelta = timedelta(minutes=1)
 
     # --- what people ask
@@ -163,6 +165,9 @@ class SessionBuilder:
     def held(self, message: str = "SessionQuota stop holds this namespace") -> SessionBuilder:
         return replace(self, hold=message)
 
+    def tied(self, **what: Any) -> SessionBuilder:
+        return replace(self, ties=Ties(**what))
+
     def without_gateway(self, *, away: timedelta = timedelta(0)) -> SessionBuilder:
         return replace(self, journal=JournalView(is_reachable=False, level=self.journal.level, away=away))
 
@@ -186,6 +191,7 @@ class SessionBuilder:
             refusal=self.refusal,
             admission=self.admission,
             hold=self.hold,
+            ties=self.ties,
             jitter=0.0,
         )
 

@@ -143,6 +143,7 @@ ROWS = (
     Row("GET", f"{SESSION}/messages/recent", READ_CONTENT),
     Row("GET", f"{SESSION}/messages/count", READ_CONTENT),
     Row("GET", f"{SESSION}/messages/{{message}}", READ_CONTENT, ok=404, params=NO_MESSAGE),
+    Row("GET", f"{SESSION}/mailbox", READ_CONTENT),
     Row("POST", f"{SESSION}/messages", TALK, ok=201, body=SAID),
     Row("PATCH", f"{SESSION}/messages/{{message}}", TALK, ok=404, params=NO_MESSAGE, body=SAID),
     Row("DELETE", f"{SESSION}/messages/{{message}}", TALK, ok=404, params=NO_MESSAGE),

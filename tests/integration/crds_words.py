@@ -282,6 +282,34 @@ ROWS: Final[dict[str, Row]] = {
     "rounds that talk": _new(
         _SPEC, "type Metrics needs spec.goal and takes no spec.conversation", "spec", **METRICS, **TALK
     ),
+    "an observer of nothing": _new(
+        _SPEC,
+        "role Observer needs spec.monitors, the sessions that it sees, and no other role takes them",
+        "spec.monitors",
+        role="Observer",
+    ),
+    "a department that ends with its first task": _new(
+        _SPEC,
+        "role Department serves one task after the other: set spec.conversation.open to true",
+        "spec",
+        role="Department",
+    ),
+    "a director with a director": _new(
+        _SPEC,
+        "spec.directorRef and spec.capabilities belong to the roles Department and Worker",
+        "spec",
+        role="Director",
+        directorRef={"name": "boss"},
+    ),
+    "a director by the clock": _new(
+        _SPEC,
+        "role Director takes no type Metrics: its work ends with the answers of its departments, not with the time",
+        "spec",
+        role="Director",
+        **METRICS,
+    ),
+    "another role": _held("role", "Director"),
+    "another director": _held("directorRef", {"name": "other"}, before={"directorRef": {"name": "boss"}}),
     "another type": _held("type", "Custom", before=METRICS, schedule=None),
     "another mode": _held("mode", "Analysis"),
     "other data sources": _held("dataSources", _SOURCES),

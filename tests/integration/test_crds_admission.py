@@ -168,6 +168,36 @@ def test_making_a_session_from_another_needs_the_right_to_read_its_messages(
     member("create", "--filename", "-", manifest=made_from(f"may-{field}", "u-1"))
 
 
+@pytest.mark.requirement("AG-5")
+def test_an_observer_needs_the_right_to_read_what_it_monitors(kubectl: Kubectl, member: Kubectl) -> None:
+    def watching(*monitors: str) -> Manifest:
+        return a_session("watcher", role="Observer", monitors=list(monitors))
+
+    kubectl("create", "role", "events", "--verb=get", "--resource=agentsessions/events", "--resource-name=rows")
+    kubectl("create", "rolebinding", "mia-events", "--role=events", "--user=mia")
+    for monitors in (("other",), ("row*",), ("rows", "other")):
+        message = member.refusal("create", "--filename", "-", manifest=watching(*monitors))
+        assert "spec.monitors names sessions that mia may not read: name one of which you may get" in message
+    member("create", "--filename", "-", manifest=watching("rows"))
+    more = '{"spec": {"monitors": ["*"]}}'
+    assert "may not read" in member.refusal("patch", "ags", "watcher", "--type=merge", "--patch", more)
+    kubectl("patch", "ags", "watcher", "--type=merge", "--patch", more)
+    member("patch", "ags", "watcher", "--type=merge", "--patch", '{"spec": {"title": "It sees more than mia"}}')
+    kubectl("create", "--filename", "-", manifest=a_session("all", role="Observer", monitors=["x*"] * 32))
+
+
+@pytest.mark.requirement("LIFE-7")
+def test_a_department_needs_the_right_to_read_its_director(kubectl: Kubectl) -> None:
+    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=agentsessions")
+    kubectl("create", "role", "one", "--verb=get", "--resource=agentsessions", "--resource-name=boss")
+    for role in ("maker", "one"):
+        kubectl("create", "rolebinding", f"eve-{role}", f"--role={role}", "--user=eve")
+    eve = replace(kubectl, user="eve")
+    message = eve.refusal("create", "-f", "-", manifest=a_session("d", directorRef={"name": "other"}))
+    assert "spec.directorRef names a session that eve may not read: ask for the right to get agentsession" in message
+    eve("create", "--filename", "-", manifest=a_session("d", directorRef={"name": "boss"}))
+
+
 @pytest.mark.requirement("OBJ-8")
 @pytest.mark.requirement("AG-6")
 def test_data_sources_and_templates_need_the_right_to_read_what_they_name(kubectl: Kubectl, member: Kubectl) -> None:
@@ -289,6 +319,12 @@ DENIALS = {
         ),
         "spec.apiKeySecretRef names a Secret that mia may not read: ask for the right to get key in namespace "
         "{namespace}",
+    ),
+    "sessions of others to see": Denial(
+        "agentsessions-roles",
+        a_session("denied", role="Observer", monitors=["*"]),
+        "spec.monitors names sessions that mia may not read: name one of which you may get agentsessions and "
+        "agentsessions/events, or ask for the right to get all of them in namespace {namespace}",
     ),
     "a Secret of others for a header": Denial(
         "agentsessions-tool-server-keys",

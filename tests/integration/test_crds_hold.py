@@ -33,6 +33,8 @@ FULL = a_session(
     limits={"maxSteps": 5},
     retry={"maxRetries": 1},
     workspace={"size": "1Gi"},
+    directorRef={"name": "boss"},
+    capabilities=["counting"],
 )
 
 CHANGES: dict[str, tuple[Any, ...]] = {
@@ -54,11 +56,16 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "limits": ({"maxSteps": 6}, {"maxTokens": 5}, None),
     "retry": ({"maxRetries": 2}, None),
     "operatingMode": ("Paused",),
+    "role": ("Department",),
+    "directorRef": ({"name": "other"}, None),
+    "capabilities": (["counting", "adding"], None),
 }
-ONLY_ONE_VALUE = frozenset({"mode", "role"})
+ONLY_ONE_VALUE = frozenset({"mode"})
 """Closed sets of one word: there is nothing to change them to."""
 OF_METRICS = frozenset({"type", "schedule"})
 """They go together, and exclude a conversation: see the tests of their own."""
+OF_OBSERVERS = frozenset({"monitors"})
+OBSERVER = a_session("watcher", role="Observer", monitors=["rows"])
 METRICS = a_session("rounds", type="Metrics", schedule={"intervalSeconds": 5, "durationSeconds": 60})
 ANSWERED = a_session("answered", conversation={"open": False})
 
@@ -66,7 +73,7 @@ ANSWERED = a_session("answered", conversation={"open": False})
 @pytest.fixture(scope="module")
 def kubectl() -> Iterator[Kubectl]:
     with fresh_namespace("crds-hold") as kubectl:
-        for manifest in (FULL, METRICS, ANSWERED):
+        for manifest in (FULL, METRICS, ANSWERED, OBSERVER):
             kubectl("create", "--filename", "-", manifest=manifest)
         yield kubectl
 
@@ -84,7 +91,12 @@ def full_with(field: str, value: object) -> Manifest:
 
 def test_changes_cover_every_field() -> None:
     fields = {info.alias or name for name, info in SessionSpec.model_fields.items()}
-    assert CHANGES.keys() | ONLY_ONE_VALUE | OF_METRICS == fields
+    assert CHANGES.keys() | ONLY_ONE_VALUE | OF_METRICS | OF_OBSERVERS == fields
+
+
+@pytest.mark.requirement("AG-5")
+def test_observer_can_be_given_other_sessions_to_see(kubectl: Kubectl) -> None:
+    kubectl("apply", "--filename", "-", manifest=a_session("watcher", role="Observer", monitors=["rows-*", "boss"]))
 
 
 @pytest.mark.requirement("LIFE-2")

@@ -51,15 +51,21 @@ WRONG_SESSIONS = {
     "an empty goal is none": (a_session(goal=""), "spec.goal", "at least 1 chars"),
     "a goal has an end": (a_session(goal="x" * 40_000), "spec.goal", "may not be more than 32768"),
     "a field that is not there is not dropped silently": (a_session(gaol="typo"), "spec.gaol", "unknown field"),
-    "a field of a later version is not accepted and ignored": (
+    "only an observer sees others": (
         a_session(monitors=["department-*"]),
         "spec.monitors",
-        "unknown field",
+        "no other role takes them",
+    ),
+    "an observer sees somebody": (a_session(role="Observer"), "spec.monitors", "role Observer needs spec.monitors"),
+    "what an observer sees is named": (
+        a_session(role="Observer", monitors=["Department 1"]),
+        "spec.monitors[0]",
+        "should match",
     ),
     "a long name leaves no room for its pods": (a_session("n" * 53), "metadata.name", "at most 52 characters"),
     "types are a closed set": (a_session(type="Magic"), "spec.type", 'supported values: "Custom", "Metrics"'),
     "modes are a closed set": (a_session(mode="Yolo"), "spec.mode", 'supported values: "FullAutonomy"'),
-    "roles are a closed set": (a_session(role="King"), "spec.role", 'supported values: "Worker"'),
+    "roles are a closed set": (a_session(role="King"), "spec.role", 'supported values: "Director", "Department", '),
     "operating modes are a closed set": (
         a_session(operatingMode="Stopped"),
         "spec.operatingMode",

@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ROOT / "operator" / "agentsessions"
 MIGRATIONS = PRODUCT / "journal" / "migrations"
+"""A migration is a list of tables, however long."""
 MOST_LINES_OF_A_MODULE = 400
 MOST_LINES_OF_A_FUNCTION = 40
 """Without its docstring."""
@@ -23,7 +24,8 @@ def test_source_root_is_no_package() -> None:
 
 
 def test_modules_are_short() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in PRODUCT.rglob("*.py")}
+    modules = (path for path in PRODUCT.rglob("*.py") if not path.is_relative_to(MIGRATIONS))
+    lengths = {path: len(path.read_text().splitlines()) for path in modules}
     assert lengths
     assert {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MOST_LINES_OF_A_MODULE} == {}
 
@@ -32,7 +34,7 @@ def test_functions_are_short() -> None:
     long = []
     for path in PRODUCT.rglob("*.py"):
         if path.is_relative_to(MIGRATIONS):
-            continue  # a migration is a list of tables
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
                 docstring = len((ast.get_docstring(node) or "").splitlines())

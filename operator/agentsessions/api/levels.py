@@ -90,6 +90,8 @@ class Level(ApiModel):
     """Purchases of answers under way: what they cost is not counted yet."""
     inbox_pending: int = 0
     """Messages that no turn has taken yet."""
+    open_commands: int = 0
+    """Commands that it sent to other sessions and that have no last word yet."""
     idle_seconds: int = 0
     """Closed gaps in which an epoch waited with nothing to do."""
     idle_since: datetime | None = None

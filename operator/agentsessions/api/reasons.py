@@ -98,6 +98,7 @@ class Reason(StrEnum):
     DUPLICATE_ID = "DuplicateId"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_INVALID = "SourceInvalid"
+    DIRECTOR_NOT_FOUND = "DirectorNotFound"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NAMESPACE_HELD = "NamespaceHeld"
     USAGE_UNKNOWN = "UsageUnknown"

@@ -137,6 +137,10 @@ class Message:
     tool_call_id: str | None = None
     tool_name: str | None = None
     extra_data: Json | None = None
+    kind: str | None = None
+    priority: int | None = None
+    sender: str | None = None
+    correlation_id: str | None = None
     actor: str | None = None
     created_at: datetime
     updated_at: datetime | None = None

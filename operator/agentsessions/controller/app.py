@@ -32,6 +32,7 @@ from agentsessions.controller.settings import Settings
 from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Key, Providers, Sessions, Templates, key_of
 from agentsessions.controller.sweep import Sweep
+from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
 from agentsessions.controller.views import ProviderRecord, SessionRecord, TemplateRecord
 from agentsessions.controller.watched import Watched
@@ -76,7 +77,7 @@ class Operator:
         self._authority = Authority(client, settings.namespace)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
         self._pods = Pods(client, self._note_pod)
-        self._own_ids = OwnIds(self._session_store)
+        self._own_ids, self._ties = OwnIds(self._session_store), KnownTies(self._session_store)
         self._queues = self._build_queues(clock)
         self.quotas = self._queues.quotas
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
@@ -316,6 +317,7 @@ class Operator:
             revisions=self._revisions,
             admissions=self._queues.admissions,
             governance=self.governance,
+            ties=self._ties,
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
@@ -331,7 +333,7 @@ class Operator:
         self.metrics.leading.set_function(lambda: float(self.role is Role.LEADING))
         if self._leadership is not None:
             self.metrics.lease_age_seconds.set_function(self._leadership.age)
-        self._queues.admissions.wake = self._mark_session
+        self._queues.admissions.wake = self._ties.wake = self._mark_session
         self.metrics.queue_oldest_seconds.set_function(lambda: self.queue.oldest_age)
         self.metrics.queued.set_function(lambda: len(self.queue))
         self.metrics.watch_age_seconds.set_function(lambda: time.monotonic() - self._pods.informer.last_heard_at)
@@ -372,6 +374,8 @@ class Operator:
     def _note_session(self, key: Key) -> None:
         self._queues.admissions.note_session(key)
         self._mark_session(key)
+        if (record := self._session_store.get(key)) is not None:
+            self._ties.tell(record)
 
     def _note_pod(self, session_uid: str) -> None:
         self._queues.admissions.note(session_uid)
@@ -381,6 +385,7 @@ class Operator:
         self._feed.forget(record.view.uid)
         self._passes.forget(key)
         self._queues.admissions.note_session(key)
+        self._ties.tell(record)
         for other in self._own_ids.release(record.view):
             self._mark_session(key_of(other.namespace, other.name))
 

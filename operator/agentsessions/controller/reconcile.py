@@ -28,6 +28,7 @@ from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.revisions import RevisionLostError, Revisions
 from agentsessions.controller.skew import mark_unreadable, skew_message
 from agentsessions.controller.store import Key, Sessions, key_of
+from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.views import SessionRecord
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
@@ -71,6 +72,7 @@ class Parts:
     revisions: Revisions
     admissions: Admissions
     governance: Governance
+    ties: KnownTies
     children: Children
     events: Events
     metrics: Metrics
@@ -130,6 +132,7 @@ class Reconciler:
             journal=self._journal_of(session),
             deadlines=parts.deadlines,
             hold=parts.admissions.hold_of(session.namespace),
+            ties=parts.ties.of(session),
             jitter=draw_jitter(session),
         )
 
@@ -143,7 +146,8 @@ class Reconciler:
         except RefusedError as refused:
             return session, template, Acceptance(refused.reason, str(refused)[:1024])
         if session.status.phase in PENDING and not session.is_deleting:
-            return session, template, await self._parts.acceptor.accept(session)
+            missing = self._parts.ties.refuse(session)
+            return session, template, missing or await self._parts.acceptor.accept(session)
         return session, template, Acceptance(has_snapshot=bool(wanted_content(session.spec)))
 
     async def _pods_of(self, session: SessionView) -> tuple[PodView, ...]:
@@ -253,7 +257,8 @@ class Reconciler:
         answer = await self._parts.client.merge_patch(
             AGENT_SESSIONS, session.namespace, session.name, body, subresource="status"
         )
-        self._parts.sessions.put(answer)
+        record, _ = self._parts.sessions.put(answer)
+        self._parts.ties.tell(record)
         self._parts.metrics.writes.labels("status").inc()
         return True
 

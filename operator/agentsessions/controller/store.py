@@ -117,6 +117,12 @@ def own_id_of(session: SessionView) -> OwnId | None:
     return None if session_id is None else (session.namespace, session.spec.owner or "", session_id)
 
 
+def director_key(session: SessionView) -> Key | None:
+    """Return the key of the director that the session names."""
+    ref = session.spec.director_ref
+    return None if ref is None else key_of(session.namespace, ref.name)
+
+
 class Sessions(Records[SessionRecord]):
     """Sessions by key and by uid."""
 
@@ -124,6 +130,7 @@ class Sessions(Records[SessionRecord]):
         super().__init__(to_session, lambda record: record.view)
         self._keys: dict[str, Key] = {}
         self._own_ids: dict[OwnId, set[Key]] = {}
+        self._by_director: dict[Key, set[Key]] = {}
 
     def put(self, raw: dict[str, Any]) -> tuple[SessionRecord, bool]:
         """Keep the session if it is news."""
@@ -135,6 +142,8 @@ class Sessions(Records[SessionRecord]):
         self._keys[record.view.uid] = key
         if (own_id := own_id_of(record.view)) is not None:
             self._own_ids.setdefault(own_id, set()).add(key)
+        if (director := director_key(record.view)) is not None:
+            self._by_director.setdefault(director, set()).add(key)
         return record, is_new
 
     def remove(self, key: Key, uid: str | None = None) -> SessionRecord | None:
@@ -148,6 +157,11 @@ class Sessions(Records[SessionRecord]):
         """Return the sessions that have an id of their owner's."""
         found = (self.get(key) for key in self._own_ids.get(own_id, ()))
         return [record.view for record in found if record is not None]
+
+    def with_director(self, director: Key) -> list[SessionRecord]:
+        """Return the sessions that name a director."""
+        found = (self.get(key) for key in sorted(self._by_director.get(director, ())))
+        return [record for record in found if record is not None]
 
     def key_of_uid(self, uid: str) -> Key | None:
         """Return the key of the session with `uid`."""
@@ -173,6 +187,11 @@ class Sessions(Records[SessionRecord]):
 
     def _drop(self, session: SessionView) -> None:
         self._keys.pop(session.uid, None)
+        director = director_key(session)
+        if director is not None and director in self._by_director:
+            self._by_director[director].discard(key_of(session.namespace, session.name))
+            if not self._by_director[director]:
+                del self._by_director[director]
         own_id = own_id_of(session)
         if own_id is not None and own_id in self._own_ids:
             self._own_ids[own_id].discard(key_of(session.namespace, session.name))

@@ -28,6 +28,7 @@ from agentsessions.gateway.routes import (
     history,
     levels,
     lists,
+    mailbox,
     messages,
     sessions,
     usage,
@@ -69,6 +70,7 @@ def create_api() -> FastAPI:
     app.include_router(changes.router)
     app.include_router(clones.router)
     app.include_router(messages.router)
+    app.include_router(mailbox.router)
     app.include_router(conversation.router)
     app.include_router(events.router)
     app.include_router(history.router)

@@ -11,6 +11,7 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.names import MAX_SESSION_NAME
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN
+from agentsessions.api.v1alpha1.role import Capability, SessionPattern
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory
 from agentsessions.journal.rows import SessionRow
@@ -122,6 +123,11 @@ class SessionPatch(ApiModel):
     """How it is ended by a cancel."""
     conversation: Conversation | None = None
     """For a session that people talk with: `open` may be set to false."""
+    capabilities: Annotated[list[Capability], Field(min_length=1, max_length=32)] | None = None
+    """What it is good for, in words of your own: directors find departments by them."""
+    monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None
+    """For observers: names of the sessions that they see, all of the same namespace. `*` stands for any characters, as
+    in `department-*`. Who writes them must be able to read those sessions and their events."""
     limits: Limits | None = None
     """What the session may spend."""
     retry: Retry | None = None

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agentsessions.api.model import ApiModel, JsonObject
 from agentsessions.journal.messages import Said
-from agentsessions.journal.rows import MessageRole, MessageRow, MessageState
+from agentsessions.journal.rows import MailKind, MessageRole, MessageRow, MessageState
 
 MAX_EXTRA_BYTES: Final = 16_384
 MAX_KEY: Final = 256
@@ -129,6 +129,14 @@ class MessageAnswer(ApiModel):
     """Of a tool call and its result: the tool."""
     extra_data: dict[str, Any] | None = None
     """The sender's own."""
+    kind: MailKind | None = None
+    """Of a message between sessions: COMMAND, PROGRESS_REPORT or ERROR."""
+    priority: int | None = None
+    """Of a message between sessions: 1 (low) to 4 (critical)."""
+    sender: str | None = None
+    """Of a message between sessions: name of the session that sent it."""
+    correlation_id: str | None = None
+    """Of a report or an error: id of the command."""
     actor: str | None = None
     """Name of the user who sent it; absent for what agents said and for the goal."""
     created_at: datetime

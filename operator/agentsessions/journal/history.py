@@ -17,7 +17,7 @@ from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.handoffs import is_shared
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.revisions import revise
-from agentsessions.journal.rows import MessageRole, PinnedTurn
+from agentsessions.journal.rows import MailKind, MessageRole, PinnedTurn
 from agentsessions.journal.tables import entries, turns
 from agentsessions.journal.window import keep_newest
 
@@ -147,7 +147,7 @@ def _items_of(step: list[EntryRow]) -> Iterator[dict[str, Any]]:
 
 def _items_of_message(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a message by its role. A result that somebody sent needs a call in front of it, with an id of our own."""
-    role, content = MessageRole(body.get("role", MessageRole.USER)), body.get("content", "")
+    role, content = MessageRole(body.get("role", MessageRole.USER)), _heading(body) + body.get("content", "")
     match role:
         case MessageRole.USER | MessageRole.SYSTEM:
             yield {"role": role.value, "content": content}
@@ -160,6 +160,20 @@ def _items_of_message(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"type": "function_call_output", "call_id": call_id, "output": content}
         case _:
             assert_never(role)
+
+
+def _heading(body: dict[str, Any]) -> str:
+    """Return who speaks, for messages between sessions."""
+    sender, command = body.get("sender"), body.get("correlationId", body.get("id"))
+    match body.get("kind"):
+        case MailKind.COMMAND:
+            return f"[command {command} from director {sender}]\n"
+        case MailKind.PROGRESS_REPORT:
+            return f"[report from {sender} on command {command}]\n"
+        case MailKind.ERROR:
+            return f"[error from {sender} on command {command}]\n"
+        case _:
+            return ""
 
 
 def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:

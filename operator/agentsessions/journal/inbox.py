@@ -3,6 +3,7 @@
 - A message is stored once for each idempotency key, and taken by exactly one turn, in order.
 - What a user says begins a turn. What is said with another role begins none: it waits for the next thing that a user
   says, and stands in front of it.
+- Commands of other sessions are taken one by one, each by the first turn of an answer (`mail_order`).
 - The turn that takes messages holds each as an entry in front of it, written in the transaction that pins the turn.
 - What state a message is in is not stored but follows from the turns.
 """
@@ -15,8 +16,9 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
 from agentsessions.journal.entries import EntryType, digest_of
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.mail_order import choose
 from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, UnknownSession
-from agentsessions.journal.rows import MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
+from agentsessions.journal.rows import Mail, MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.phases import TERMINAL
@@ -27,14 +29,14 @@ MOST_QUEUED: Final = 1000
 """Messages of a session that may wait; the turn that takes them shows them all to the model."""
 QUEUED: Final = (inbox.c.entry_seq.is_(None), inbox.c.deleted_at.is_(None))
 """Messages that no turn has taken."""
-WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value)
+WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value, inbox.c.is_held.is_not(True))
 """Those of them that begin a turn."""
 
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
 
-def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
-    """Store a message; the same again returns what is stored.
+def put(work: Work, session_uid: str, message: NewMessage, *, is_awaited: bool = False) -> MessageRow:
+    """Store a message; the same again returns what is stored. For one that the session waits for there is always room.
 
     Raises:
         UnknownSession: There is no such session.
@@ -53,8 +55,9 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
                 "a new message needs a new key"
             )
         return _to_row(known)
-    _require_unfinished(work, session_uid)
-    _require_room(work, session_uid, message.role)
+    _require_unfinished(work, session_uid, is_awaited=is_awaited)
+    if not is_awaited:
+        _require_room(work, session_uid, message.role)
     newest: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(inbox.c.session_uid == session_uid))
     row = MessageRow(
         id=message.id,
@@ -67,6 +70,7 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
         actor=message.actor,
         created_at=work.now,
         state=MessageState.QUEUED,
+        **_mail_of(message),
     )
     columns = {**{name: getattr(row, name) for name in _FIELDS}, "role": row.role.value}
     work.conn.execute(
@@ -78,7 +82,15 @@ def put(work: Work, session_uid: str, message: NewMessage) -> MessageRow:
     return row
 
 
-def _require_unfinished(work: Work, session_uid: str) -> None:
+def _mail_of(message: NewMessage) -> dict[str, Any]:
+    mail = message.mail
+    if mail is None:
+        return {}
+    given = {name: getattr(mail, name) for name in Mail.__slots__}
+    return {**given, "kind": mail.kind.value, "priority": mail.priority.value}
+
+
+def _require_unfinished(work: Work, session_uid: str, *, is_awaited: bool) -> None:
     row = sessions.find_by_uid(work.conn, session_uid)
     if row is None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
@@ -90,7 +102,7 @@ def _require_unfinished(work: Work, session_uid: str) -> None:
             "nothing else; talk to a clone of that session"
         )
     is_over = row.phase in TERMINAL
-    if is_over or _is_done(work, row):
+    if is_over or _is_done(work, row, is_awaited=is_awaited):
         how = row.phase if is_over else "done"
         raise SessionFinished(f"session {row.namespace}/{row.name} is {how}, which is final: create a new session")
 
@@ -104,7 +116,7 @@ def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
         )
 
 
-def _is_done(work: Work, row: SessionRow) -> bool:
+def _is_done(work: Work, row: SessionRow, *, is_awaited: bool) -> bool:
     """Return whether nobody would take a message any more, although the phase does not say so yet."""
     outcomes = work.conn.scalars(
         select(epochs.c.outcome).where(epochs.c.session_uid == row.uid).order_by(epochs.c.fenced_at, epochs.c.epoch)
@@ -112,7 +124,7 @@ def _is_done(work: Work, row: SessionRow) -> bool:
     if Outcome.FINAL.value in outcomes:
         return True
     talk = row.spec.get("conversation")
-    if talk is None or talk.get("open") or count_queued(work.conn, row.uid):
+    if is_awaited or talk is None or talk.get("open") or count_queued(work.conn, row.uid):
         return False
     # A person closed the conversation while nothing was to be done: the operator is about to complete it.
     return outcomes[-1] == Outcome.IDLE if outcomes else not row.goal
@@ -128,13 +140,12 @@ def _count(conn: Connection, session_uid: str, which: tuple[ColumnElement[bool],
 
 
 def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> None:
-    """Journal the queued messages, in order, up to the last that a user said, for the turn that is to be pinned."""
-    of_session = inbox.c.session_uid == pod.session_uid
-    last: int | None = work.conn.scalar(select(func.max(inbox.c.ordinal)).where(of_session, *WAKING))
-    if last is None:
+    """Journal the queued messages that the turn which is to be pinned takes, in order."""
+    if not count_queued(work.conn, pod.session_uid):
         return
-    query = select(inbox).where(of_session, *QUEUED, inbox.c.ordinal <= last).order_by(inbox.c.ordinal)
-    for row in work.conn.execute(query).all():
+    of_session = inbox.c.session_uid == pod.session_uid
+    queued = work.conn.execute(select(inbox).where(of_session, *QUEUED).order_by(inbox.c.ordinal)).all()
+    for row in choose(queued, may_begin=_begins_answer(work, ledger)):
         seq = ledger.append(EntryType.MESSAGE, body_of(row), Place(pod.agent, pod.epoch, round_))
         work.conn.execute(
             update(inbox)
@@ -143,9 +154,17 @@ def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> N
         )
 
 
+def _begins_answer(work: Work, ledger: Ledger) -> bool:
+    """Return whether the turn that comes next goes on with nothing: neither with tools, nor with the goal."""
+    newest = select(turns.c.outcome).where(turns.c.session_uid == ledger.session_uid)
+    found = work.conn.execute(newest.order_by(turns.c.history_seq.desc(), turns.c.k.desc()).limit(1)).one_or_none()
+    return not ledger.has_goal if found is None else found.outcome in TEXT_OUTCOMES
+
+
 def body_of(row: Any) -> dict[str, Any]:
     """Return the body of a message's entry."""
     optional = {"toolCallId": row.tool_call_id, "toolName": row.tool_name, "extraData": row.extra_data}
+    optional |= {"kind": row.kind, "priority": row.priority, "sender": row.sender, "correlationId": row.correlation_id}
     given = {name: value for name, value in optional.items() if value is not None}
     return {"role": row.role, "content": row.content, "id": row.id, "actor": row.actor, **given}
 

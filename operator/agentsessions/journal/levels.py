@@ -11,6 +11,7 @@ from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.journal import agent_levels, approvals
 from agentsessions.journal.charges import CallState
 from agentsessions.journal.inbox import WAKING
+from agentsessions.journal.open_commands import open_commands
 from agentsessions.journal.tables import entries, inbox, model_calls, rounds, seals, sessions, usage
 from agentsessions.journal.violations import read_violations
 from agentsessions.lifecycle.phases import TERMINAL
@@ -24,6 +25,7 @@ _OPEN_CALLS: Final = (
     .correlate(sessions)
     .scalar_subquery()
 )
+_OPEN_COMMANDS: Final = open_commands(inbox.c.sender_uid == sessions.c.uid).correlate(sessions).scalar_subquery()
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 _SEAL: Final = tuple(seals.c[name].label(f"seal_{name}") for name in ("head", "digest", "sealed_at", "problem"))
 
@@ -58,6 +60,7 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
             _OPEN_CALLS.label("open_calls"),
             entries.c.body.label("result"),
             _INBOX_PENDING.label("inbox_pending"),
+            _OPEN_COMMANDS.label("open_commands"),
             *_ROUND,
             *_SEAL,
         )
@@ -99,6 +102,7 @@ def _to_level(row: Any, agents: list[Any], pending: list[ApprovalRequest], viola
         turns=row["turns"],
         epoch_turns=only.get("turns", 0),
         inbox_pending=row["inbox_pending"],
+        open_commands=row["open_commands"],
         idle_seconds=row["idle_milliseconds"] // 1000,
         idle_since=row["idle_since"],
         round=_round(row),

@@ -16,7 +16,7 @@ from agentsessions.journal import inbox as sent
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.revisions import Revision, read_revisions
-from agentsessions.journal.rows import MessageRole, MessageState
+from agentsessions.journal.rows import MailKind, MessageRole, MessageState
 from agentsessions.journal.tables import entries, inbox, model_calls, turns
 
 SHOWN: Final = (
@@ -47,6 +47,11 @@ class Said:
     tool_call_id: str | None = None
     tool_name: str | None = None
     extra_data: dict[str, Any] | None = None
+    kind: MailKind | None = None
+    """Of a message between sessions; with what follows."""
+    priority: int | None = None
+    sender: str | None = None
+    correlation_id: str | None = None
     actor: str | None = None
     """Who sent it; None for what agents said, and for the goal."""
     created_at: datetime
@@ -163,6 +168,10 @@ class _Reader:
                 number=row["number"],
                 updated_at=revision.at if revision else None,
                 extra_data=body.get("extraData"),
+                kind=body.get("kind"),
+                priority=body.get("priority"),
+                sender=body.get("sender"),
+                correlation_id=body.get("correlationId"),
                 agent=entry.agent or None,
                 round=entry.round,
                 seq=entry.seq,
@@ -265,5 +274,6 @@ def _circumstances(entry: EntryRow, body: dict[str, Any], played: dict[Step, int
 
 def _queued(row: Any, number: int) -> Said:
     fields = ("id", "content", "tool_call_id", "tool_name", "extra_data", "actor", "created_at", "updated_at")
-    given = {name: getattr(row, name) for name in fields}
+    mail = ("kind", "priority", "sender", "correlation_id")
+    given = {name: getattr(row, name) for name in (*fields, *mail)}
     return Said(number=number, role=MessageRole(row.role), state=MessageState.QUEUED, **given)

@@ -1,8 +1,8 @@
 """What an agent plays next once no turn is open. Jobs of the writer.
 
-An agent goes on after tools, for a message, and when a round is due. Otherwise it waits, as long as a message or a
-round may come; a wait that has lasted too long, or would, closes the epoch as idle. Everything is decided in one
-transaction: an epoch is closed only by one that finds the inbox empty.
+An agent goes on after tools, for a message, and when a round is due. Otherwise it waits, as long as a message, a
+round or the answer to a command of its may come; a wait that has lasted too long, or would, closes the epoch as idle.
+Everything is decided in one transaction: an epoch is closed only by one that finds the inbox empty.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, select
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import handoffs, inbox, parts, replays, rounds
 from agentsessions.journal.ledger import Ledger
+from agentsessions.journal.open_commands import count_open
 from agentsessions.journal.refusals import GoalMissing
 from agentsessions.journal.rows import Course, PodIdentity, Schedule
 from agentsessions.journal.tables import sessions
@@ -57,10 +58,10 @@ def find_next(
         return Begin(1, 1) if newest is None else Begin(newest["round"], newest["k"] + 1)
     if newest is None:
         return _find_first(work, pod, course, queued, fenced_at)
-    return _find_behind(work, newest, course, queued)
+    return _find_behind(work, pod, newest, course, queued)
 
 
-def _find_behind(work: Work, newest: RowMapping, course: Course, queued: int) -> Begin | Gap | None:
+def _find_behind(work: Work, pod: PodIdentity, newest: RowMapping, course: Course, queued: int) -> Begin | Gap | None:
     if newest["outcome"] == Outcome.CONTINUE:
         return Begin(newest["round"], newest["k"] + 1)
     if course.schedule is not None:
@@ -68,7 +69,8 @@ def _find_behind(work: Work, newest: RowMapping, course: Course, queued: int) ->
     if queued:
         return Begin(newest["round"], newest["k"] + 1)
     waited = work.now - newest["closed_at"]
-    return _wait_for_message(newest["round"], newest["k"] + 1, waited, course) if course.is_open else None
+    goes_on = course.is_open or _awaits_departments(work, pod, course)
+    return _wait_for_message(newest["round"], newest["k"] + 1, waited, course) if goes_on else None
 
 
 def count_queued(work: Work, pod: PodIdentity, course: Course) -> int:
@@ -122,10 +124,14 @@ def _find_in_rounds(work: Work, newest: RowMapping, schedule: Schedule, queued: 
 
 def has_more(work: Work, pod: PodIdentity, course: Course) -> bool:
     """Return whether a session goes on after a text that it just answered."""
-    if count_queued(work, pod, course):
+    if count_queued(work, pod, course) or _awaits_departments(work, pod, course):
         return True
     if course.is_open:
         return parts.listens(work.conn, pod, course.team)
     if course.schedule is None:
         return False
     return rounds.look_ahead(work, pod.session_uid, course.schedule).due_at is not None
+
+
+def _awaits_departments(work: Work, pod: PodIdentity, course: Course) -> bool:
+    return course.delegates and count_open(work.conn, pod.session_uid) > 0

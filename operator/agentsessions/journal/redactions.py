@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import and_, func, null, select, update
 
-from agentsessions.journal import seals, sessions
+from agentsessions.journal import mailbox, seals, sessions
 from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.inbox import QUEUED, TEXT_OUTCOMES
 from agentsessions.journal.ledger import Ledger, to_entry
@@ -79,6 +79,7 @@ def delete(work: Work, session_uid: str, message_id: str, actor: str) -> None:
     seq = conversation.locate(message_id)
     if seq is None:
         _delete_sent(work, inbox.c.id == message_id)
+        mailbox.return_withdrawn(work, session_uid)
     else:
         conversation.delete(seq, message_id, actor)
     work.touched.add(session_uid)
@@ -88,6 +89,7 @@ def clear(work: Work, session_uid: str, actor: str) -> Cleared:
     """Delete all messages but the goal and those that an agent is answering."""
     conversation = _Conversation(work, session_uid)
     queued = _delete_sent(work, and_(inbox.c.session_uid == session_uid, *QUEUED))
+    mailbox.return_withdrawn(work, session_uid)
     cleared = conversation.clear(actor)
     work.touched.add(session_uid)
     return Cleared(cleared.deleted + queued, cleared.kept)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from agentsessions.api.reasons import LimitName, Phase, StopReason
@@ -125,6 +125,8 @@ class Course:
     """With it the session runs its goal in rounds."""
     team: Team | None = None
     """With it the session has several agents."""
+    delegates: bool = False
+    """Whether it waits for what comes of its commands."""
 
 
 class MessageRole(StrEnum):
@@ -148,6 +150,40 @@ class MessageState(StrEnum):
     """Its content is gone."""
 
 
+class MailKind(StrEnum):
+    """What one session says to another."""
+
+    COMMAND = "COMMAND"
+    PROGRESS_REPORT = "PROGRESS_REPORT"
+    """How a command goes on, and in the end what came of it."""
+    ERROR = "ERROR"
+    """Why nothing comes of a command."""
+
+
+class MailPriority(IntEnum):
+    """Whose turn is first where several senders wait."""
+
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """What makes a message one between sessions."""
+
+    kind: MailKind
+    priority: MailPriority
+    sender_uid: str
+    sender: str
+    """Name of the session that sent it."""
+    correlation_id: str | None = None
+    """Of a report or an error: the command."""
+    is_held: bool | None = None
+    """Whether it begins no turn, but waits for a message that does."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewMessage:
     """What somebody says to a session."""
@@ -167,6 +203,8 @@ class NewMessage:
     """With role tool: the tool."""
     extra_data: dict[str, Any] | None = None
     """The sender's own; nothing acts on it."""
+    mail: Mail | None = None
+    """Of a message between sessions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +220,15 @@ class MessageRow:
     tool_call_id: str | None = None
     tool_name: str | None = None
     extra_data: dict[str, Any] | None = None
+    kind: str | None = None
+    """Of a message between sessions: a `MailKind`; with what follows."""
+    priority: int | None = None
+    sender_uid: str | None = None
+    sender: str | None = None
+    correlation_id: str | None = None
+    is_held: bool | None = None
+    replied_at: datetime | None = None
+    """When a command got its last word."""
     actor: str
     created_at: datetime
     updated_at: datetime | None = None

@@ -25,6 +25,7 @@ from agentsessions.journal import (
     inbox,
     instances,
     levels,
+    mailbox,
     postgresql,
     sessions,
     sources,
@@ -145,7 +146,7 @@ class Store:
         Journals session_start when its status first has a phase, a `state` entry for each phase, `done` once at a final
         one, and the goal message when the spec has no context (else `set_goal_message` must).
         """
-        await self.write(lambda work: sessions.put_session(work, session))
+        await self.write(lambda work: _put_session(work, session))
 
     async def set_goal_message(self, uid: str, text: str) -> None:
         """Journal the goal with its context as the first message; later calls change nothing.
@@ -156,7 +157,7 @@ class Store:
 
     async def mark_deleted(self, uid: str, at: datetime) -> None:
         """Note that the resource is gone; its rows stay."""
-        await self.write(lambda work: sessions.mark_deleted(work, uid, at))
+        await self.write(lambda work: _mark_deleted(work, uid, at))
 
     async def get_session(self, id_: str, namespace: str) -> SessionRow | None:
         """Return a namespace's session by uid, or the newest one of that name; deleted ones too."""
@@ -353,6 +354,17 @@ class Store:
     def changes(self) -> Changes:
         """Return a subscription to commits: subscribe first, then read, then iterate it, and nothing is missed."""
         return self._bulletin.subscribe()
+
+
+def _put_session(work: Work, session: SessionRow) -> None:
+    sessions.put_session(work, session)
+    if mailbox.is_over(session):
+        mailbox.return_commands(work, session.uid)
+
+
+def _mark_deleted(work: Work, uid: str, at: datetime) -> None:
+    sessions.mark_deleted(work, uid, at)
+    mailbox.return_commands(work, uid)
 
 
 def _read_entries(conn: Connection, session_uid: str, after: int, limit: int) -> list[EntryRow]:

@@ -169,6 +169,13 @@ inbox: Final = Table(
     Column("tool_call_id", String(128)),
     Column("tool_name", String(64)),
     Column("extra_data", JSON(none_as_null=True)),
+    Column("kind", String(16)),
+    Column("priority", Integer),
+    Column("sender_uid", String(64), index=True),
+    Column("sender", String(253)),
+    Column("correlation_id", String(64)),
+    Column("is_held", Boolean),
+    Column("replied_at", UtcDateTime),
     Column("sent_digest", String(64), nullable=False),
     Column("actor", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -183,7 +190,21 @@ inbox: Final = Table(
     Index(None, "session_uid", "entry_seq"),  # finds the queued ones among many
 )
 """Messages to a session, in order, as they are now; `agent` and what follows name the turn that took it. A deleted one
-has no content any more, and keeps its idempotency key."""
+has no content any more, and keeps its idempotency key. `kind` and what follows are of messages between sessions
+(`mailbox`): one that is held begins no turn, a command is replied to once."""
+
+observations: Final = Table(
+    "observations",
+    metadata,
+    session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("target_uid", String(64), primary_key=True),
+    Column("call_id", String(128), nullable=False),
+    Column("after_seq", BigInteger, nullable=False),
+    Column("seen_seq", BigInteger, nullable=False),
+)
+"""What an observer's agent has seen of each session: its newest look was call `call_id`, which showed entries behind
+`after_seq`, up to `seen_seq`."""
 
 parts: Final = Table(
     "parts",

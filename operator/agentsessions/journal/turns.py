@@ -18,7 +18,18 @@ from sqlalchemy import RowMapping, bindparam, insert, select, update
 
 from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.api.wire import Commit, Outcome
-from agentsessions.journal import approvals, compaction, fences, handoffs, inbox, next_turn, parts, replays, rounds
+from agentsessions.journal import (
+    approvals,
+    compaction,
+    fences,
+    handoffs,
+    inbox,
+    mailbox,
+    next_turn,
+    parts,
+    replays,
+    rounds,
+)
 from agentsessions.journal.breaks import calls_of, close_to_wait, close_with_error, who
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
@@ -255,6 +266,13 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
         ledger.mark_result(text.seq)
     if course.schedule is not None and not inbox.count_queued(work.conn, pod.session_uid):
         rounds.complete(work, ledger, place, text.body["text"] if text and text.body else None, course.schedule)
+    outcome = _go_on_or_end(work, pod, ledger, place, course)
+    if outcome is not Outcome.HANDOFF:
+        mailbox.answer(work, pod.session_uid, text.body["text"] if text and text.body else None)
+    return outcome
+
+
+def _go_on_or_end(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, course: Course) -> Outcome:
     if next_turn.has_more(work, pod, course):
         return Outcome.IDLE
     turn: Any = {"answer_step": place.step, "round": place.round}

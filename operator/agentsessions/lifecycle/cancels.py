@@ -1,4 +1,10 @@
-"""Cancel: one way, bounded in time, and proven. Grace, then force; then the true number of pods that are left."""
+"""Cancel: one way, bounded in time, and proven. Grace, then force; then the true number of pods that are left.
+
+A director ends after those that name it: they are cancelled with it, each within its own time, and it waits for them.
+"""
+
+from datetime import timedelta
+from typing import Final
 
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
@@ -7,12 +13,17 @@ from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import can_move
 from agentsessions.lifecycle.situation import Situation
+from agentsessions.lifecycle.ties import DirectorState
+
+SHOWN_NAMES: Final = 5
 
 
 def is_cancel_requested(case: Situation) -> Outcome | None:
     """Cancel ends every pod, then proves it. At the deadline it ends with the true number of pods left."""
     if case.mode is not OperatingMode.CANCELLED and case.phase is not Phase.CANCELLING:
         return None
+    if case.facts.ties.departments and not _has_waited(case):
+        return _await_departments(case)
     if case.remaining_pods:
         return _end_pods(case)
     if case.has_begun and case.is_level_wanted:
@@ -23,9 +34,39 @@ def is_cancel_requested(case: Situation) -> Outcome | None:
     return _cancelled(case)
 
 
+def _await_departments(case: Situation) -> Outcome:
+    """End nothing of a director as long as departments of its are left; they are being ended."""
+    names = case.facts.ties.departments
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    is_cancelling = can_move(case.phase, Phase.CANCELLING)
+    since = case.status.phase_started_at if case.phase is Phase.CANCELLING else case.now
+    return Outcome(
+        Phase.CANCELLING if is_cancelling else case.phase,
+        StopReason.USER_CANCELLED,
+        f"cancel was asked for: first {', '.join(names[:SHOWN_NAMES])}{more} must end{_why(case)}"[:1024],
+        pods_remaining=len(case.remaining_pods),
+        wake_at=(since or case.now) + _patience(case) if is_cancelling else None,
+    )
+
+
+def _patience(case: Situation) -> timedelta:
+    """Return how long a director in Cancelling waits for departments; each of them is forced to end before."""
+    return case.facts.ties.longest_grace + 2 * case.facts.deadlines.ending
+
+
+def _has_waited(case: Situation) -> bool:
+    return case.phase is Phase.CANCELLING and case.in_phase >= _patience(case)
+
+
+def _ending(case: Situation) -> timedelta:
+    """Return the time since the session's own pods are being ended."""
+    since, before = case.facts.ties.departments_ended_at, case.in_phase
+    return before if since is None else max(min(before, case.now - since), timedelta(0))
+
+
 def _is_late(case: Situation) -> bool:
     bound = case.effective.shutdown_grace + case.facts.deadlines.ending
-    return case.phase is Phase.CANCELLING and case.in_phase >= bound
+    return case.phase is Phase.CANCELLING and _ending(case) >= bound
 
 
 def _end_pods(case: Situation) -> Outcome:
@@ -43,7 +84,7 @@ def _end_pods(case: Situation) -> Outcome:
             pods_remaining=len(pods),
             delete=unwanted(pods, grace_seconds=0, again=True),
         )
-    is_forced = case.phase is Phase.CANCELLING and case.in_phase >= grace
+    is_forced = case.phase is Phase.CANCELLING and _ending(case) >= grace
     seconds = 0 if is_forced else int(grace.total_seconds())
     ended_now = pods if is_forced else several.end_first(case, pods)
     return _cancelling(
@@ -54,7 +95,7 @@ def _end_pods(case: Situation) -> Outcome:
 
 
 def _cancelling(case: Situation, message: str, **more: object) -> Outcome:
-    since = (case.status.phase_started_at if case.phase is Phase.CANCELLING else None) or case.now
+    since = case.now - _ending(case) if case.phase is Phase.CANCELLING else case.now
     force_at = since + case.effective.shutdown_grace
     end_at = force_at + case.facts.deadlines.ending
     return Outcome(
@@ -81,5 +122,7 @@ def _cancelled(case: Situation) -> Outcome:
 
 
 def _why(case: Situation) -> str:
-    shutdown = case.facts.session.spec.shutdown
-    return f" ({shutdown.reason})" if shutdown is not None and shutdown.reason else ""
+    spec = case.facts.session.spec
+    if spec.operating_mode is not OperatingMode.CANCELLED and case.facts.ties.director is DirectorState.CANCELLED:
+        return f" (with its director {spec.director_ref.name})" if spec.director_ref else ""
+    return f" ({spec.shutdown.reason})" if spec.shutdown is not None and spec.shutdown.reason else ""

@@ -20,6 +20,7 @@ from agentsessions.lifecycle.people import is_waiting_for_person
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.seals import is_not_sealed
 from agentsessions.lifecycle.situation import EpochState, Situation
+from agentsessions.lifecycle.ties import DirectorState
 
 LINGER: Final = timedelta(seconds=30)
 """Time that a pod may take to end by itself after its session is final."""
@@ -27,6 +28,7 @@ ARRIVAL_RECHECK: Final = timedelta(seconds=1)
 MAY_ARRIVE: Final = frozenset({
     Reason.PROVIDER_NOT_FOUND, Reason.CONFIG_MAP_NOT_FOUND, Reason.PROVIDER_INVALID, Reason.TEMPLATE_NOT_FOUND,
     Reason.SOURCE_NOT_FOUND, Reason.SOURCE_INVALID, Reason.AWAITING_JOURNAL,
+    Reason.DIRECTOR_NOT_FOUND,
 })  # fmt: skip
 """Problems that end by themselves when the rest of the same apply arrives."""
 
@@ -95,15 +97,24 @@ def is_goal_reached(case: Situation) -> Outcome | None:
 
 
 def is_conversation_closed(case: Situation) -> Outcome | None:
-    """A person ended the conversation, and every message has its answer."""
-    talk = case.facts.session.spec.conversation
-    if talk is None or talk.open or case.phase is not Phase.IDLE or case.has_work or case.is_inbox_unknown:
+    """A person ended the conversation, or its director ended, and every message has its answer."""
+    talk, level = case.facts.session.spec.conversation, case.level
+    is_left = case.facts.ties.director is DirectorState.ENDED
+    if talk is None or (talk.open and not is_left) or case.is_inbox_unknown:
+        return None
+    if level is not None and level.open_commands > 0:
+        return None
+    # What nobody will give any more to do need not wait for it.
+    is_waiting = is_left and case.phase is Phase.RUNNING and level is not None and level.idle_since is not None
+    has_more = case.has_work if case.phase is Phase.IDLE else level is not None and level.inbox_pending > 0
+    if not (case.phase is Phase.IDLE or is_waiting) or has_more:
         return None
     return Outcome(
         Phase.COMPLETED,
         StopReason.GOAL_REACHED,
-        "the conversation was closed",
+        "its director has ended, and nothing is left to do" if talk.open else "the conversation was closed",
         stop_reason=StopReason.GOAL_REACHED,
+        rows=case.ended_rows,
         delete=unwanted(case.facts.pods),
         needs_level=case.is_level_wanted,
     )

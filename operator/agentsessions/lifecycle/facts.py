@@ -9,6 +9,7 @@ from agentsessions.api.levels import Level
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import DataSourceStatus, SessionStatus
+from agentsessions.lifecycle.ties import NO_TIES, Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +160,7 @@ class Facts:
     """What the namespace's queue says; None as long as it was not asked in this pass."""
     hold: str = ""
     """Why nothing may run in the namespace now; empty when it may."""
+    ties: Ties = field(default=NO_TIES)
+    """The sessions that it ends together with."""
     jitter: float = 0.5
     """A number in [0, 1), drawn once per session and retry, that spreads retries."""

@@ -17,11 +17,13 @@ from agentsessions.lifecycle.situation import Situation
 
 
 def is_waiting_for_person(case: Situation) -> Outcome | None:
-    """The epoch ended because a call waits for a person, and no one has decided yet."""
+    """The epoch ended because a call waits for a person, and no one has decided yet; of several agents, of one."""
+    if case.team is not None and not case.focus:
+        return None  # each agent is looked at for itself
     is_closed = case.closing is not None and case.closing.outcome is TurnOutcome.WAITING
     if not (is_closed or case.phase is Phase.WAITING) or not can_move(case.phase, Phase.WAITING):
         return None
-    pending = case.level.approval_pending if case.level is not None else ()
+    pending = [one for one in case.level.approval_pending if one.agent == case.agent.name] if case.level else []
     if pending:
         return _wait(case, pending)
     if case.is_level_wanted:
@@ -47,6 +49,6 @@ def _wait(case: Situation, pending: Sequence[ApprovalRequest]) -> Outcome:
         StopReason.IN_DOUBT if is_doubt else Reason.WAITING_FOR_APPROVAL,
         f"{what}{more}; {remedy}"[:1024],
         row=case.ended_row,
-        delete=unwanted(case.facts.pods),
+        delete=unwanted(case.own_pods),
         wake_at=earliest(*(one.expires_at for one in pending if one.expires_at and one.expires_at > case.now)),
     )

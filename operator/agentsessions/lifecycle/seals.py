@@ -15,7 +15,7 @@ def is_not_sealed(case: Situation) -> Outcome | None:
         return None
     if seal is not None:
         message = f"the journal does not verify: {seal.problem}"
-        return failed(StopReason.JOURNAL_INVALID, message[:1024], row=case.ended_row)
+        return failed(StopReason.JOURNAL_INVALID, message[:1024], rows=case.ended_rows)
     return Outcome(
         case.phase,
         Reason.AWAITING_SEAL,

@@ -11,6 +11,7 @@ from agentsessions.lifecycle import epochs
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.outcome import Outcome, earliest, failed
+from agentsessions.lifecycle.people import is_waiting_for_person
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.teams import shutdown_rank
 
@@ -23,7 +24,7 @@ def conclude(case: Situation) -> Outcome:
     due = case.due
     if not due:
         return epochs.stay(case, needs_level=case.is_level_wanted)
-    found = {name: _spare(case.of(name), epochs.conclude(case.of(name))) for name in due}
+    found = {name: _spare(case.of(name), _conclude_one(case.of(name))) for name in due}
     asking = next((one for one in found.values() if one.needs_level or one.needs_admission), None)
     if asking is not None:
         return asking
@@ -46,6 +47,10 @@ def conclude(case: Situation) -> Outcome:
         is_settling=any(one.is_settling for one in found.values()),
         is_stalled=any(one.is_stalled for one in found.values()),
     )
+
+
+def _conclude_one(case: Situation) -> Outcome:
+    return is_waiting_for_person(case) or epochs.conclude(case)
 
 
 def _spare(case: Situation, outcome: Outcome) -> Outcome:

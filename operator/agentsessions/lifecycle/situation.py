@@ -19,6 +19,7 @@ from agentsessions.api.wire import Outcome as TurnOutcome
 from agentsessions.lifecycle.effective import Effective, resolve
 from agentsessions.lifecycle.facts import Facts, PodView
 from agentsessions.lifecycle.teams import Progress, Team, find_due, team_of
+from agentsessions.lifecycle.ties import DirectorState
 
 INACTIVE: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.IDLE, Phase.WAITING, Phase.PAUSED})
 """Phases without a pod, in which nothing happens until somebody does something, or there is room."""
@@ -64,7 +65,9 @@ class Situation:
 
     @property
     def mode(self) -> OperatingMode:
-        """What people want."""
+        """What people want: of the session, or of the director that it names."""
+        if self.facts.ties.director is DirectorState.CANCELLED:
+            return OperatingMode.CANCELLED
         return self.facts.session.spec.operating_mode
 
     @property

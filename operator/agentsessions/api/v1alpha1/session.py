@@ -14,6 +14,7 @@ from agentsessions.api.names import MAX_CONTEXT_BYTES
 from agentsessions.api.v1alpha1.agent import Agent, Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Schedule, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
+from agentsessions.api.v1alpha1.role import ROLE_RULES, Capability, DirectorRef, SessionPattern, SessionRole
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.source import ReplaySpec, Source
 from agentsessions.api.v1alpha1.status import SessionStatus
@@ -21,7 +22,7 @@ from agentsessions.api.v1alpha1.team import MAX_AGENTS, TEAM_RULES, Coordination
 
 MUTABLE_SPEC_FIELDS: Final = frozenset({
     "operatingMode", "title", "description", "metadata", "limits", "retry", "pausePolicy", "shutdown", "priority",
-    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished",
+    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished", "monitors", "capabilities",
 })  # fmt: skip
 """JSON names of the spec fields that may change; rules in the CRD hold all others. Of `conversation` only `open` may,
 to false."""
@@ -50,12 +51,6 @@ class SessionMode(StrEnum):
     ANALYSIS = "Analysis"
     QUERY = "Query"
     SCRIPT = "Script"
-
-
-class SessionRole(StrEnum):
-    """Part that the session plays among others."""
-
-    WORKER = "Worker"
 
 
 class OperatingMode(StrEnum):
@@ -217,6 +212,7 @@ class SessionSpec(ApiModel):
                     "self.type != 'Metrics' || ((has(self.goal) || has(self.templateRef)) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
                 ),
+                *ROLE_RULES,
                 cel(
                     "self.type != 'Metrics' || !has(self.replay) && (!has(self.source) || "
                     "has(self.source.history) && self.source.history == 'Reset')",
@@ -244,7 +240,16 @@ class SessionSpec(ApiModel):
     mode: SessionMode = SessionMode.FULL_AUTONOMY
     """Which classes of tools agents may use."""
     role: SessionRole = SessionRole.WORKER
-    """Part that the session plays among others."""
+    """Part that the session plays among others: a Director sends commands to departments, a Department carries them
+    out, an Observer sees what `monitors` names and changes nothing, a Worker works for itself."""
+    director_ref: DirectorRef | None = None
+    """The one director that this department or worker takes commands from, and ends with; of the same owner. Without
+    it a department serves every director of its namespace and owner, and a worker none."""
+    capabilities: Annotated[list[Capability], Field(min_length=1, max_length=32)] | None = None
+    """What it is good for, in words of your own: directors find departments by them."""
+    monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None
+    """For observers: names of the sessions that they see, all of the same namespace. `*` stands for any characters, as
+    in `department-*`. Who writes them must be able to read those sessions and their events."""
     title: Annotated[str, Field(max_length=256)] | None = None
     """Title for people."""
     description: Annotated[str, Field(max_length=4096)] | None = None

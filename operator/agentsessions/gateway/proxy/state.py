@@ -13,6 +13,7 @@ from agentsessions.gateway.proxy.mcp_client import McpClient
 from agentsessions.gateway.proxy.policies import PolicyDirectory, begin_call
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
 from agentsessions.gateway.proxy.purchases import Purchases
+from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.proxy.scripted import HOST, ScriptedServer
 from agentsessions.gateway.proxy.seller import Seller
 from agentsessions.gateway.proxy.server_tools import ServerTools
@@ -51,7 +52,8 @@ class ProxyState:
         self.servers = ToolDirectory(gateway.client, self._mcp, self._status.note)
         servers = ServerTools(gateway.store, self.servers, self._mcp)
         team = TeamTools(gateway.store, gateway.changes, gateway.session)
-        self.tools = Tools(gateway.store, partial(begin_call, gateway), servers, self._http, team)
+        by_role = RoleTools(gateway.store, gateway.session)
+        self.tools = Tools(gateway.store, partial(begin_call, gateway), servers, self._http, (team, by_role))
         gateway.watch.subscribe(self.purchases.review)
         # Another gateway may have journaled the change already: then no commit says that it is seen here now.
         gateway.watch.subscribe(gateway.changes.wake)

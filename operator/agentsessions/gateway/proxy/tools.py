@@ -18,6 +18,7 @@ import structlog
 from agentsessions.api import wire
 from agentsessions.api.kinds import ExternalEffects, Rules, rules_of
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
+from agentsessions.api.roles import ROLES
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_arguments import BadArgumentsError, read_arguments
 from agentsessions.api.v1alpha1.agent import Agent, Builtin
@@ -25,6 +26,7 @@ from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.proxy.http_tool import HttpTool
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult, offers_of
 from agentsessions.gateway.proxy.patience import until_journaled
+from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.proxy.server_tools import ServerTools
 from agentsessions.gateway.proxy.team_tools import TeamTools
 from agentsessions.journal.asked_calls import claim, read_asked, read_output
@@ -57,8 +59,8 @@ Begin = Callable[[PodIdentity, wire.ToolBegin], Awaitable[wire.ToolVerdict]]
 class Tools:
     """Runs the calls of all sessions."""
 
-    def __init__(  # the parts, each once
-        self, store: Store, begin: Begin, servers: ServerTools, http: HttpTool, team: TeamTools
+    def __init__(
+        self, store: Store, begin: Begin, servers: ServerTools, http: HttpTool, together: tuple[TeamTools, RoleTools]
     ) -> None:
         """Run what `begin` says is to be run."""
         self._store = store
@@ -66,7 +68,7 @@ class Tools:
         self._process = uuid.uuid4().hex
         self._servers = servers
         self._http = http
-        self._team = team
+        self._team, self._by_role = together
         self._running: dict[Key, asyncio.Task[wire.ToolAnswer]] = {}
         self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_draining = False
@@ -79,8 +81,9 @@ class Tools:
             Refusal: The pod does not speak for the agent.
         """
         rules = rules_in(session)
+        by_role = self._by_role.offers(session, rules)
         http = [self._http.offer(tool, rules) for tool in agent.tools or () if tool.builtin is Builtin.HTTP]
-        own = offers_of(agent, rules, [*http, *await self._servers.offers(pod, agent)])
+        own = offers_of(agent, rules, [*http, *await self._servers.offers(pod, agent), *by_role])
         return (*own, *self._team.offers(session, agent))
 
     async def call(self, session: SessionView, pod: PodIdentity, agent: Agent, asked: wire.ToolCall) -> wire.ToolAnswer:
@@ -180,7 +183,7 @@ class Tools:
                 return await offered.run(CallContext(pod, asked.call_id), arguments)
         except BadArgumentsError as error:
             return ToolResult(str(error), is_error=True)
-        except (ProblemError, Refusal):  # no result: the pod asks again, or must end
+        except (ProblemError, Refusal):  # nothing was done: the pod asks again, or must end
             raise
         except TimeoutError:
             return ToolResult(f"{asked.name}: stopped after {LONGEST_RUN_SECONDS:.0f} s", is_error=True)
@@ -190,8 +193,8 @@ class Tools:
 
 
 def rules_in(session: SessionView) -> Rules:
-    """Return what a session may do by its type and mode."""
-    return rules_of(session.spec.type, session.spec.mode)
+    """Return what a session may do by its type, mode and role."""
+    return rules_of(session.spec.type, session.spec.mode).and_(ROLES[session.spec.role])
 
 
 def effect_of(offered: Offered | None, arguments: str) -> wire.SideEffect:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agentsessions.api import wire
 from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel, ModelSettings, ProviderRef
+from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.gateway.goal import ensure_goal_message
 from agentsessions.gateway.problems import ProblemError, unavailable
@@ -88,6 +89,7 @@ def course_of(spec: SessionSpec) -> Course:
         max_history=effective.max_history,
         schedule=schedule,
         team=team_of(spec),
+        delegates=spec.role is SessionRole.DIRECTOR,
     )
 
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import StringConstraints
 
 from agentsessions.api.reasons import Phase
-from agentsessions.api.v1alpha1.session import SessionMode, SessionRole, SessionType
+from agentsessions.api.v1alpha1.role import SessionRole
+from agentsessions.api.v1alpha1.session import SessionMode, SessionType
 from agentsessions.gateway.auth import SESSIONS, User
 from agentsessions.gateway.instants import Instant
 from agentsessions.gateway.listing import SessionList, from_cursor, to_list

@@ -148,6 +148,13 @@ def upgrade() -> None:
         sa.Column("tool_call_id", sa.String(length=128), nullable=True),
         sa.Column("tool_name", sa.String(length=64), nullable=True),
         sa.Column("extra_data", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("kind", sa.String(length=16), nullable=True),
+        sa.Column("priority", sa.Integer(), nullable=True),
+        sa.Column("sender_uid", sa.String(length=64), nullable=True),
+        sa.Column("sender", sa.String(length=253), nullable=True),
+        sa.Column("correlation_id", sa.String(length=64), nullable=True),
+        sa.Column("is_held", sa.Boolean(), nullable=True),
+        sa.Column("replied_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_digest", sa.String(length=64), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -164,6 +171,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("session_uid", "idempotency_key", name=op.f("uq_inbox_session_uid_idempotency_key")),
     )
     op.create_index(op.f("ix_inbox_session_uid_entry_seq"), "inbox", ["session_uid", "entry_seq"], unique=False)
+    op.create_index(op.f("ix_inbox_sender_uid"), "inbox", ["sender_uid"], unique=False)
+    op.create_table(
+        "observations",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("target_uid", sa.String(length=64), nullable=False),
+        sa.Column("call_id", sa.String(length=128), nullable=False),
+        sa.Column("after_seq", sa.BigInteger(), nullable=False),
+        sa.Column("seen_seq", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_observations_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "target_uid", name=op.f("pk_observations")),
+    )
     op.create_table(
         "model_calls",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

@@ -1,0 +1,71 @@
+"""How a session works together with others of its namespace."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
+from pydantic.config import JsonDict
+
+from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.names import ObjectName
+from agentsessions.api.v1alpha1.script import cel
+
+WILDCARD: Final = "*"
+
+
+class SessionRole(StrEnum):
+    """Part that the session plays among others."""
+
+    DIRECTOR = "Director"
+    DEPARTMENT = "Department"
+    OBSERVER = "Observer"
+    WORKER = "Worker"
+
+
+class DirectorRef(ApiModel):
+    """A session with role Director in the same namespace."""
+
+    name: ObjectName
+    """Name of the session."""
+
+
+SessionPattern = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?$")]
+"""Name of a session; `*` stands for any characters, also for none."""
+Capability = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$")]
+
+ROLE_RULES: Final[list[JsonDict]] = [
+    cel(
+        "(self.role == 'Observer') == has(self.monitors)",
+        "role Observer needs spec.monitors, the sessions that it sees, and no other role takes them",
+        field="monitors",
+    ),
+    cel(
+        "self.role != 'Department' || (has(self.conversation) && has(self.conversation.open))",
+        "role Department serves one task after the other: set spec.conversation.open to true",
+    ),
+    cel(
+        "self.role in ['Department', 'Worker'] || (!has(self.directorRef) && !has(self.capabilities))",
+        "spec.directorRef and spec.capabilities belong to the roles Department and Worker",
+    ),
+    cel(
+        "self.role != 'Director' || self.type != 'Metrics'",
+        "role Director takes no type Metrics: its work ends with the answers of its departments, not with the time",
+    ),
+]
+"""Rules of the spec about its role."""
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a pattern of `spec.monitors` names a session. Linear in both, whatever the pattern is."""
+    first, *others = pattern.split(WILDCARD)
+    if not others:
+        return name == pattern
+    if not name.startswith(first):
+        return False
+    place = len(first)
+    for part in others[:-1]:
+        found = name.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return len(name) - len(others[-1]) >= place and name.endswith(others[-1])

@@ -176,6 +176,12 @@ ROWS = (
     Row("POST", f"{PAGE}/cancel", CHANGE_OWNED, ok=303, form={"reason": "test"}, fresh=True),
     Row("POST", f"{PAGE}/limits", CHANGE_OWNED, ok=303, form={"field": "maxSteps", "value": "20"}, fresh=True),
     Row("POST", f"{PAGE}/messages", TALK, ok=303, form=SAID),
+    *(
+        Row(
+            "POST", f"{PAGE}/approvals/{{approval}}/{word}", DECIDE, ok=404, params=NO_APPROVAL, form={"output": "done"}
+        )
+        for word in ("approve", "deny", "happened", "run-again")
+    ),
     Row("GET", "/api/v1/approvals", READ_SESSIONS),
     Row("GET", "/api/v1/approvals", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     *(

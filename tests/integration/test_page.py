@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.hostile_text import HOSTILE
-from tests.integration.crds_cluster import ROOT, Kubectl, a_provider
+from tests.integration.crds_cluster import ROOT, Kubectl, a_provider, an_approval
 from tests.integration.gateway_process import (
     GatewayProcess,
     a_namespace,
@@ -93,6 +93,7 @@ def stage(cluster: Kubectl, browser: Browser, tmp_path_factory: pytest.TempPathF
         for account in ("alice", "viewer", "stranger", "runner"):
             create_account(home, account)
         grant(home, "alice", "get,list,patch,create", f"{READS},agentsessions/import")
+        grant(home, "alice", "get,patch,approve", "sessionapprovals")
         grant(home, "viewer", "get,list", READS)
         home("create", "-f", "-", manifest=a_provider("default", type="Scripted", script=SCRIPT))
         tokens = {name: mint(home, name) for name in ("alice", "viewer", "stranger")}
@@ -199,6 +200,41 @@ def test_buttons_pause_resume_and_cancel(stage: Stage, alice: Visitor) -> None:
     assert stage.spec("steered")["shutdown"] == {"reason": "no longer needed"}
     expect(page.locator(".acts")).to_have_count(0)
     assert is_marked(page), "the page was never loaded again"
+
+
+def ask(home: Kubectl, session: str, name: str, **request: object) -> None:
+    """Ask about a call, as the operator does."""
+    uid = home("get", "agentsession", session, "-o", "jsonpath={.metadata.uid}")
+    asked = an_approval(name, **request)
+    owner = {"apiVersion": "agentsessions.dev/v1alpha1", "kind": "AgentSession", "name": session, "uid": uid}
+    asked["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    asked["spec"]["session"] = session
+    home("create", "-f", "-", manifest=asked)
+
+
+@pytest.mark.requirement("POL-2")
+def test_a_call_that_waits_is_shown_and_answered(stage: Stage, alice: Visitor) -> None:
+    path = stage.running("asked")
+    ask(stage.home, "asked", "may-i", arguments='{"command": "rm <b>all</b>"}')
+    ask(stage.home, "asked", "did-i", kind="Doubt", callId="call_2", tool="pay")
+    write_status(stage.home, "asked", "Waiting")
+    page = alice.open(path)
+    calls = page.get_by_label("Calls that wait for a person")
+    expect(calls.locator("article")).to_have_count(2)
+    expect(calls).to_contain_text("rm <b>all</b>")
+    calls.get_by_label("Reason").fill("too dear")
+    calls.get_by_role("button", name="Deny").click()
+
+    def said(name: str) -> list[object]:
+        found = json.loads(stage.home("get", "sessionapproval", name, "-o", "json"))["spec"]
+        return list(found.get("decisions", {}).values())
+
+    eventually(lambda: said("may-i") == [{"answer": "Deny", "reason": "too dear"}], "the call is denied")
+    calls.get_by_label("It happened, with this result").fill("paid 3")
+    calls.get_by_role("button", name="It happened").click()
+    eventually(lambda: said("did-i") == [{"answer": "Happened", "output": "paid 3"}], "the call is told of")
+    with a_visitor(stage.browser, stage.url, stage.tokens["viewer"]) as viewer:
+        expect(viewer.open(path).get_by_role("button", name="Deny")).to_be_disabled()
 
 
 def test_a_page_comes_back_after_the_gateway_did(stage: Stage, alice: Visitor) -> None:

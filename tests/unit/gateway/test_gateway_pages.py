@@ -22,7 +22,7 @@ from agentsessions.gateway.pages.render import TEMPLATES
 from agentsessions.gateway.pages.signin import is_ours, require_own_page
 from agentsessions.gateway.pages.timeline import Note, Step, build_timeline, is_said, lanes_of, to_words
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.journal.entries import EntryType
+from agentsessions.journal.entries import EntryRow, EntryType
 from agentsessions.journal.rows import Course
 from agentsessions.journal.store import Store
 from agentsessions.journal.tail import Look, look
@@ -113,6 +113,55 @@ async def test_the_timeline_groups_what_happened_by_step(store: Store) -> None:
     assert not any(one.is_open for one in steps)
     said = [one for one in blocks if is_said(one)]
     assert [one.text if isinstance(one, Note) else one.output for one in said] == ["say hello", "**Hello**"]
+
+
+def an_entry(type_: EntryType, **body: Any) -> EntryRow:
+    place = {"agent": "agent", "epoch": 1, "round": 1, "step": 2, "index": 0}
+    hashes = {"body_digest": "", "previous_hash": "", "hash": ""}
+    return EntryRow(session_uid="s1", seq=7, type=type_, at=T0, body=body, **place, **hashes)  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("POL-2")
+@pytest.mark.parametrize(
+    ("entry", "title", "text"),
+    [
+        pytest.param(
+            an_entry(EntryType.POLICY_DECISION, policy="p", action="Deny", name="shell", rule="r", message="no"),
+            "policy p: Deny",
+            "shell, rule r: no",
+            id="a rule",
+        ),
+        pytest.param(
+            an_entry(EntryType.APPROVAL, outcome="Pending", message="may it?"),
+            "waits for a person",
+            "may it?",
+            id="a question",
+        ),
+        pytest.param(
+            an_entry(EntryType.APPROVAL, outcome="Denied", by=["amy", "bob"], reason="too dear"),
+            "Denied by amy, bob",
+            "too dear",
+            id="an answer",
+        ),
+        pytest.param(
+            an_entry(EntryType.APPROVAL, outcome="Denied", by=[]), "Denied by nobody in time", "", id="no answer"
+        ),
+        pytest.param(
+            an_entry(EntryType.SOURCE, name="other", steps=3), "made from other", "3 steps of it", id="a source"
+        ),
+        pytest.param(an_entry(EntryType.DIFFERENCE, text="step 2"), "differs", "step 2", id="a difference"),
+        pytest.param(an_entry(EntryType.REPLAY_COMPLETE, text="all"), "replay complete", "all", id="a replay's end"),
+    ],
+)
+def test_rules_people_and_other_sessions_have_a_note_each(entry: EntryRow, title: str, text: str) -> None:
+    (note,) = build_timeline([entry])
+    assert isinstance(note, Note)
+    assert (note.title, note.text) == (title, text)
+
+
+def test_the_page_listens_to_every_kind_of_entry() -> None:
+    (names,) = re.findall(r"const EVENTS = \[(.*?)\]", (TEMPLATES.parent / "static" / "app.js").read_text(), re.DOTALL)
+    assert set(re.findall(r'"(\w+)"', names)) - {"gap"} == {type_.value for type_ in EntryType}
 
 
 async def test_a_session_at_an_entry_follows_from_the_entries_before_alone(store: Store) -> None:

@@ -27,7 +27,7 @@ async def pause(
 ) -> Response:
     """Pause a session at its next step's end."""
     await changes.pause_session(caller, session, Response(), attempt)
-    return _back(namespace, session)
+    return go_back(namespace, session)
 
 
 async def resume(
@@ -38,7 +38,7 @@ async def resume(
 ) -> Response:
     """Let a paused session go on."""
     await changes.resume_session(caller, session, Response(), attempt)
-    return _back(namespace, session)
+    return go_back(namespace, session)
 
 
 async def cancel(
@@ -53,9 +53,9 @@ async def cancel(
     try:
         body = CancelRequest(reason=form.get("reason") or None)
     except ValidationError as error:
-        raise _to_problem(error) from error
+        raise to_problem(error) from error
     await changes.cancel_session(caller, session, Response(), attempt, body)
-    return _back(namespace, session)
+    return go_back(namespace, session)
 
 
 async def raise_limit(
@@ -71,9 +71,9 @@ async def raise_limit(
     try:
         body = SessionPatch.model_validate({"limits": {form.get("field", ""): form.get("value", "")}})
     except ValidationError as error:
-        raise _to_problem(error) from error
+        raise to_problem(error) from error
     await changes.patch_session(gateway, caller, session, body, attempt)
-    return _back(namespace, session)
+    return go_back(namespace, session)
 
 
 async def send(
@@ -89,16 +89,18 @@ async def send(
     try:
         body = MessageCreate(content=form.get("content", ""), idempotency_key=form.get("key") or None)
     except ValidationError as error:
-        raise _to_problem(error) from error
+        raise to_problem(error) from error
     await messages.create_message(gateway, user, session, body, attempt)
-    return _back(namespace, session, form.get("view", ""))
+    return go_back(namespace, session, form.get("view", ""))
 
 
-def _to_problem(error: ValidationError) -> ProblemError:
+def to_problem(error: ValidationError) -> ProblemError:
+    """Return the refusal of a form that says what cannot be."""
     found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
     return ProblemError(ProblemCode.INVALID_REQUEST, f"That cannot be sent: {found}.")
 
 
-def _back(namespace: str, session: str, view: str = "") -> Response:
+def go_back(namespace: str, session: str, view: str = "") -> Response:
+    """Lead back to the session's page."""
     query = "?view=conversation" if view == "conversation" else ""
     return RedirectResponse(f"/ui/sessions/{namespace}/{session}{query}", 303, headers=SECURITY)

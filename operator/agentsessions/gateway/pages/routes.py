@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from agentsessions.gateway import problems
 from agentsessions.gateway.lookup import NAMESPACE_PATTERN, namespace_of
-from agentsessions.gateway.pages import acts, lists, sessions, signin
+from agentsessions.gateway.pages import acts, decisions, lists, sessions, signin
 from agentsessions.gateway.pages.render import Pages, answer_problem, pages_of
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.routes import archives, events
@@ -56,6 +56,8 @@ def _add_changing(app: FastAPI) -> None:
     app.add_api_route(f"{SESSION}/cancel", acts.cancel, **changing)
     app.add_api_route(f"{SESSION}/limits", acts.raise_limit, **changing)
     app.add_api_route(f"{SESSION}/messages", acts.send, **changing)
+    for word, (act, answer) in decisions.BUTTONS.items():
+        app.add_api_route(f"{SESSION}/approvals/{{approval}}/{word}", decisions.decider(act, answer), **changing)
 
 
 def _namespace_in_path(ns: Annotated[str, Path(pattern=NAMESPACE_PATTERN)]) -> str:

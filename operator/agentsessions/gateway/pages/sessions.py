@@ -23,10 +23,12 @@ from agentsessions.gateway.lookup import (
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.chart import draw
+from agentsessions.gateway.pages.decisions import find_asked
 from agentsessions.gateway.pages.render import PART, answer_page
 from agentsessions.gateway.pages.timeline import build_timeline, is_said, lanes_of
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
+from agentsessions.gateway.routes.approvals import APPROVALS
 from agentsessions.gateway.routes.history import compare_sessions
 from agentsessions.gateway.state import Gateway
 from agentsessions.journal.rows import SessionRow
@@ -85,7 +87,7 @@ async def show_session(
         template,
         address=f"/ui/sessions/{row.namespace}/{row.uid}",
         user=user,
-        rights=await _rights(gateway, user, row),
+        rights=await _rights(gateway, user, row, is_asked=bool(values["asked"])),
         key=uuid.uuid4().hex,
         **values,
     )
@@ -121,6 +123,7 @@ async def _to_values(gateway: Gateway, row: SessionRow, window: Window) -> dict[
         "is_over": summary.is_over(row),
         "chart": draw([step.tokens for step in seen.standing.steps], row.limits.max_tokens),
         "queued": seen.queued,
+        "asked": find_asked(gateway, row.uid),
     }
 
 
@@ -136,15 +139,17 @@ class Rights:
 
     steer: str | None
     send: str | None
+    decide: str | None = None
 
 
-async def _rights(gateway: Gateway, user: User, row: SessionRow) -> Rights:
+async def _rights(gateway: Gateway, user: User, row: SessionRow, *, is_asked: bool) -> Rights:
     if summary.is_over(row):
         return Rights(None, None)
     owns = await _why_not(require_owner(gateway, user, row))
     return Rights(
         await _why_not(gateway.auth.require(user, "patch", SESSIONS, row.namespace, row.name)) or owns,
         await _why_not(gateway.auth.require(user, "create", MESSAGES, row.namespace, row.name)) or owns,
+        await _why_not(gateway.auth.require(user, "approve", APPROVALS, row.namespace)) if is_asked else None,
     )
 
 

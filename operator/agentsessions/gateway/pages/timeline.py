@@ -196,9 +196,38 @@ def to_note(entry: EntryRow) -> Note | None:
         case EntryType.EDITED | EntryType.REDACTED:
             title, text = f"content {entry.type.value}", f"by {body.get('actor') or 'somebody'}"
         case _:
-            return None
+            told = _told_of_more(entry, body)
+            if told is None:
+                return None
+            title, text = told
     actor = str(body.get("actor") or "") if entry.type is EntryType.MESSAGE else ""
     return Note(entry.type.value, entry.seq, entry.at, entry.agent, title, text, actor)
+
+
+def _told_of_more(entry: EntryRow, body: Body) -> tuple[str, str] | None:
+    """Return what not every session has: rules, people who decide, other sessions that it is made from."""
+    match entry.type:
+        case EntryType.POLICY_DECISION:
+            trial = ", dry run" if body.get("dryRun") else ""
+            text = f"{body.get('name', 'a call')}, rule {body.get('rule', '')}: {_text(entry, 'message')}"
+            return f"policy {body.get('policy', '')}: {body.get('action', '')}{trial}", text
+        case EntryType.APPROVAL:
+            return _told_of_approval(entry, body)
+        case EntryType.SOURCE:
+            return f"made from {body.get('name', 'another session')}", f"{body.get('steps') or 0} steps of it"
+        case EntryType.DIFFERENCE:
+            return "differs", _text(entry, "text")
+        case EntryType.REPLAY_COMPLETE:
+            return "replay complete", _text(entry, "text")
+    return None
+
+
+def _told_of_approval(entry: EntryRow, body: Body) -> tuple[str, str]:
+    """Return what is asked of a person, or what people said."""
+    if body.get("outcome") == "Pending":
+        return "waits for a person", _text(entry, "message")
+    by = ", ".join(map(str, body.get("by") or ())) or "nobody in time"
+    return f"{body.get('outcome', 'decided')} by {by}", _text(entry, "reason")
 
 
 def is_said(block: Block) -> bool:

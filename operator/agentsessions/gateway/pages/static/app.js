@@ -3,7 +3,8 @@
 
 const LIST_MILLISECONDS = 4000, GATHER_MILLISECONDS = 250, AGAIN_MILLISECONDS = 1500;
 const EVENTS = ["session_start", "message", "step_start", "thinking", "tool_call", "tool_result", "output", "edited",
-  "redacted", "step_complete", "compaction", "error", "state", "round_complete", "done", "gap"];
+  "redacted", "step_complete", "compaction", "error", "state", "policy_decision", "approval", "source", "difference",
+  "replay_complete", "round_complete", "done", "gap"];
 const find = (selector, where = document) => where.querySelector(selector);
 const all = (selector, where = document) => [...where.querySelectorAll(selector)];
 

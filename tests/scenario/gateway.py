@@ -46,14 +46,37 @@ class Turn:
     """Uid of the pod that was told to wait for them."""
     is_decided: bool = False
 
+    @property
+    def waits_for(self) -> ApprovalRequest | None:
+        """What nobody has decided yet."""
+        return None if self.is_decided else self.question
+
+    def decide(self) -> None:
+        """Take a decision in, for the call that waits for one."""
+        self.is_decided = self.is_decided or self.question is not None
+
+    def expire(self, now: datetime) -> None:
+        """Let the time to decide run out; with Pause it is left to people."""
+        question = self.question
+        if question is not None and is_expired(question, now) and question.on_expiry is not OnExpiry.PAUSE:
+            self.decide()
+
+
+Ask = tuple[ApprovalKind, int | None, OnExpiry | None]
+"""What people are to decide: of which kind, within how many seconds, and what comes after."""
+
 
 def a_question(
-    now: datetime, kind: ApprovalKind = ApprovalKind.APPROVAL, seconds: int | None = None, then: OnExpiry | None = None
+    now: datetime,
+    kind: ApprovalKind = ApprovalKind.APPROVAL,
+    seconds: int | None = None,
+    then: OnExpiry | None = None,
+    agent: str = "agent",
 ) -> ApprovalRequest:
     """Return a question about a call."""
     return ApprovalRequest(
         kind=kind,
-        agent="agent",
+        agent=agent,
         round=1,
         step=1,
         call_id="call_1",
@@ -101,8 +124,8 @@ class Gateway:
     taken: list[int] = field(default_factory=list)
     idle_since: datetime | None = None
     idle_seconds: int = 0
-    asks: list[tuple[ApprovalKind, int | None, OnExpiry | None]] = field(default_factory=list)
-    """Questions that the next turns have for people: kind, seconds to decide, and what comes after."""
+    asks: list[Ask] = field(default_factory=list)
+    """Questions that the next turns have for people."""
 
     @property
     def committed(self) -> int:
@@ -141,14 +164,13 @@ class Gateway:
 
     def decide(self) -> None:
         """Take a decision in, for the call that waits for one."""
-        if self.turn is not None and self.turn.question is not None:
-            self.turn.is_decided = True
+        if self.turn is not None:
+            self.turn.decide()
 
     def expire(self) -> None:
-        """Let the time to decide run out; with Pause it is left to people."""
-        question = self.turn.question if self.turn is not None else None
-        if question is not None and is_expired(question, self.now) and question.on_expiry is not OnExpiry.PAUSE:
-            self.decide()
+        """Let the time to decide run out."""
+        if self.turn is not None:
+            self.turn.expire(self.now)
 
     # --- pods
     def play(self, pod: PodView) -> ExitCode | None:
@@ -195,7 +217,7 @@ class Gateway:
         assert self.turn is not None
         if self.turn.question is None and self.asks:
             self.turn.question = a_question(self.now, *self.asks.pop(0))
-        return self.turn.question is not None and not self.turn.is_decided
+        return self.turn.waits_for is not None
 
     def _wait(self, pod: PodView) -> ExitCode | None:
         """Tell the pod to wait; it ends its epoch with its next step, whatever was decided meanwhile."""
@@ -332,8 +354,8 @@ class Gateway:
         )
 
     def _pending(self) -> list[ApprovalRequest]:
-        turn = self.turn
-        return [turn.question] if turn is not None and turn.question is not None and not turn.is_decided else []
+        question = self.turn.waits_for if self.turn is not None else None
+        return [] if question is None else [question]
 
     def _round(self) -> RoundStatus | None:
         if self.rounds is None:

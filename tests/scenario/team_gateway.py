@@ -19,7 +19,7 @@ from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.teams import Progress, Team, find_due, find_listener, team_of
 from tests.builders import SESSION_UID
-from tests.scenario.gateway import EXIT_OF, Turn
+from tests.scenario.gateway import EXIT_OF, Ask, Turn, a_question
 
 PASSED_ON = 3
 """How often work changes hands."""
@@ -62,6 +62,8 @@ class TeamGateway:
     limit_reached: LimitName | None = None
     acknowledged: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    """Questions that the next turns have for people."""
 
     def __post_init__(self) -> None:
         team = team_of(self.spec)
@@ -116,6 +118,19 @@ class TeamGateway:
         self.acknowledged.append(len(self.acknowledged) + 1)
         return True
 
+    def decide(self) -> None:
+        """Take decisions in, for all calls that wait for one."""
+        for turn in self._open_turns():
+            turn.decide()
+
+    def expire(self) -> None:
+        """Let the time to decide run out."""
+        for turn in self._open_turns():
+            turn.expire(self.now)
+
+    def _open_turns(self) -> list[Turn]:
+        return [hand.turn for hand in self.hands.values() if hand.turn is not None]
+
     # --- pods
     def play(self, pod: PodView) -> ExitCode | None:
         """Let a pod take one step of its loop; return the exit code with which it ends, if it does."""
@@ -133,9 +148,20 @@ class TeamGateway:
             return self._give(pod, turn)
         if not turn.is_bought:
             return self._buy(pod, hand, turn)
+        if turn.question is None and self.asks:
+            turn.question = a_question(self.now, *self.asks.pop(0), agent=pod.agent)
+        if turn.waits_for is not None:
+            return self._wait(pod, turn)
         if pod.agent == self.team.first and self.tasked:  # its call waits for the other's answer
             return ExitCode.TERMINATED if self._is_paused else None
         return self._commit(pod, hand)
+
+    def _wait(self, pod: PodView, turn: Turn) -> ExitCode | None:
+        """Tell the pod to wait; it ends its epoch with its next step, whatever was decided meanwhile."""
+        if turn.told != pod.uid:
+            turn.told = pod.uid
+            return None
+        return self._close(pod, Outcome.WAITING)
 
     def fail(self, pod: PodView, code: ErrorCode) -> None:
         """Record that a pod's epoch ended by an error."""
@@ -250,6 +276,7 @@ class TeamGateway:
             limit_reached=self.limit_reached,
             limit_message=f"limit {self.limit_reached} is reached" if self.limit_reached else None,
             agents=agents,
+            approval_pending=[turn.waits_for for turn in self._open_turns() if turn.waits_for is not None],
             inbox_pending=len(self.inbox),
             result="done" if self.committed else None,
         )

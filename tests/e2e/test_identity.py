@@ -19,7 +19,7 @@ from tests.e2e.agents import (
     live_pod,
 )
 from tests.e2e.faults import until
-from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
+from tests.e2e.product import SYSTEM, Json, Product
 from tests.e2e.upstream import INPUT_TOKENS, OUTPUT_TOKENS, serve_upstream
 
 pytestmark = pytest.mark.e2e
@@ -173,8 +173,10 @@ def test_pod_forged_by_a_user_who_may_create_pods_gets_nothing(product: Product,
         forged = forge(pod.manifest())
         product.kubectl("create", *mallory, "-n", namespace, "-f", "-", stdin=json.dumps(forged))
         succeeded = "--for=jsonpath={.status.phase}=Succeeded"
-        product.kubectl("wait", succeeded, "pod/forged", "-n", namespace, PATIENCE)
-        answers = json.loads(product.kubectl("logs", "-n", namespace, "pod/forged").stdout)
+        done = product.kubectl("wait", succeeded, "pod/forged", "-n", namespace, "--timeout=90s", check=False)
+        said = product.kubectl("logs", "-n", namespace, "pod/forged").stdout
+        assert done.returncode == 0, said
+        answers = json.loads(said)
         assert answers == [[path, 425, "not_fenced"] for _, path, _ in RUNNER_REQUESTS]
         assert told_by_agents(product, namespace, "victim") == before
         row = product.session(namespace, "victim")["status"]["agents"][0]

@@ -43,7 +43,9 @@ EXPECTED = {
     "replay.yaml": Expected("counting-again", "2 steps, no difference", frozenset({"source", "replay_complete"})),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
-    "simulation.yaml": Expected("simulation", "4700,4739.0\n[1 rows]\nThe shop: [recorded]", frozenset({"tool_result"})),
+    "simulation.yaml": Expected(
+        "simulation", "4700,4739.0\n[1 rows]\nThe shop: [recorded]", frozenset({"tool_result"})
+    ),
     "template.yaml": Expected("from-template", "English, info\nchair,750", frozenset({"tool_result"})),
     "teams/director.yaml": Expected("director", "Sales: 42 pieces. Stock: 42 pieces.", frozenset({"tool_result"})),
     "teams/handoff.yaml": Expected("handoff", "it says disk full; I made room.", frozenset({"tool_result"})),

@@ -30,7 +30,7 @@ def main(requests: list[tuple[str, str, object]]) -> None:
 
 
 def await_name(host: str, port: int) -> list[Any]:
-    """Return what a name stands for: on a busy node the cluster's DNS may drop questions, and that is not asked here."""
+    """Return what a name stands for: on a busy node the DNS may drop questions, and that is not asked here."""
     ends_at = time.monotonic() + 60
     while True:
         try:

@@ -188,9 +188,9 @@ def test_an_observer_needs_the_right_to_read_what_it_monitors(kubectl: Kubectl, 
 
 @pytest.mark.requirement("LIFE-7")
 def test_a_department_needs_the_right_to_read_its_director(kubectl: Kubectl) -> None:
-    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=agentsessions")
+    kubectl("create", "role", "starter", "--verb=create,patch", "--resource=agentsessions")
     kubectl("create", "role", "one", "--verb=get", "--resource=agentsessions", "--resource-name=boss")
-    for role in ("maker", "one"):
+    for role in ("starter", "one"):
         kubectl("create", "rolebinding", f"eve-{role}", f"--role={role}", "--user=eve")
     eve = replace(kubectl, user="eve")
     message = eve.refusal("create", "-f", "-", manifest=a_session("d", directorRef={"name": "other"}))

@@ -59,6 +59,12 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "role": ("Department",),
     "directorRef": ({"name": "other"}, None),
     "capabilities": (["counting", "adding"], None),
+    "coordination": ({"strategy": "Parallel"},),
+    "dataSources": ([{"name": "rows", "format": "CSV", "configMapKeyRef": {"name": "a", "key": "b"}}],),
+    "templateRef": ({"name": "a"},),
+    "policyRef": ({"name": "b"},),
+    "source": ({"sessionRef": {"name": "b"}},),
+    "replay": ({"of": {"name": "b"}},),
 }
 ONLY_ONE_VALUE = frozenset({"mode"})
 """Closed sets of one word: there is nothing to change them to."""

@@ -159,8 +159,8 @@ WRONG_SESSIONS = {
     ),
     "a tool is named once": (
         a_session(agents=an_agent(tools=[{"builtin": "Shell"}, {"builtin": "Shell"}])),
-        "spec.agents[0].tools[1]",
-        "Duplicate value",
+        "spec.agents[0].tools",
+        "each builtin may stand once in tools",
     ),
     "an amount is a quantity": (
         a_session(agents=an_agent(resources={"limits": {"memory": "1 gigabyte"}})),

@@ -40,7 +40,7 @@ def home(cluster: Kubectl) -> Iterator[Kubectl]:
             create_account(kubectl, account)
             grant(kubectl, account, "get,list", f"agentsessions,{MESSAGES},agentsessions/events")
         for account in ("alice", "bob", "boss"):
-            grant(kubectl, account, "create,patch,delete", "agentsessions")
+            grant(kubectl, account, "create,patch,delete,pause,resume,cancel", "agentsessions")
             grant(kubectl, account, "create,update,delete", MESSAGES)
         grant(kubectl, "boss", "own", "agentsessions")
         create_account(kubectl, "blind")

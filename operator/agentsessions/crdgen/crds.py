@@ -239,7 +239,6 @@ KINDS: Final = (
         model=SessionApproval,
         plural="sessionapprovals",
         short_name="sap",
-        categories=("agents",),
         selectable=(".spec.session", ".status.outcome"),
         refine=_refine_flat,
         columns=(

@@ -28,7 +28,10 @@ class Kubectl:
 
     def run(self, *words: str, manifest: Manifest | None = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl, whatever its exit code."""
-        command = ["kubectl", "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *words]
+        # What kubectl remembers of a cluster goes with it: the next one may have its address, and other CRDs.
+        cache = str(Path(self.kubeconfig).parent / "kubectl-cache")
+        command = ["kubectl", "--kubeconfig", self.kubeconfig, "--cache-dir", cache, "--namespace", self.namespace]
+        command += words
         if self.user:
             command += ["--as", self.user]
         text = None if manifest is None else json.dumps(manifest)

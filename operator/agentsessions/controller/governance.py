@@ -23,7 +23,6 @@ from agentsessions.api.v1alpha1 import (
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.children.approval import build_approval
 from agentsessions.children.owner import owner_uid
-from agentsessions.controller.conditions import build_condition
 from agentsessions.controller.kinds import AGENT_POLICIES, SESSION_APPROVALS
 from agentsessions.controller.levels import GatewayAwayError
 from agentsessions.controller.metrics import Metrics
@@ -36,6 +35,7 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.errors import AlreadyExists, Conflict, NotFound
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.lifecycle.approvals import ApprovalView, has_strangers, plan
+from agentsessions.lifecycle.conditions import build_condition
 from agentsessions.lifecycle.facts import JournalView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.policies import find_problems
@@ -224,11 +224,12 @@ class Governance:
             problem = f"every call of a session that it binds is denied: {problem}"
         condition = build_condition(
             ConditionType.ACCEPTED,
-            policy.status.conditions or (),
-            problem=problem,
-            reason=Reason.POLICY_INVALID,
+            policy.status.conditions,
+            self._clock(),
+            is_true=not problem,
+            reason=Reason.POLICY_INVALID if problem else Reason.ACCEPTED,
+            message=problem,
             generation=policy.generation,
-            now=self._clock(),
         )
         status = AgentPolicyStatus(observed_generation=policy.generation, conditions=[condition])
         patch = merge_diff(policy.status.to_json(), status.to_json())

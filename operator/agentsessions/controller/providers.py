@@ -14,6 +14,7 @@ from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.store import Key, Providers
 from agentsessions.controller.views import ProviderRecord
 from agentsessions.engine.client import Client
+from agentsessions.lifecycle.conditions import build_condition
 from agentsessions.lifecycle.scripts import script_problems
 
 log = structlog.get_logger(__name__)
@@ -40,18 +41,15 @@ def provider_problem(provider: ProviderRecord) -> ProviderProblem | None:
 def ready_condition(provider: ProviderRecord, now: datetime) -> Condition:
     """Return the condition Ready that the provider should have at `now` (aware UTC)."""
     problem = provider_problem(provider)
-    before = next((c for c in provider.status.conditions or () if c.type == ConditionType.READY), None)
-    wanted = Condition(
-        type=ConditionType.READY,
-        status="False" if problem else "True",
+    return build_condition(
+        ConditionType.READY,
+        provider.status.conditions,
+        now,
+        is_true=problem is None,
         reason=problem.reason if problem else Reason.ACCEPTED,
-        message=problem.message[:1024] if problem else "sessions can use it",
-        last_transition_time=now.replace(microsecond=0),
-        observed_generation=provider.generation,
+        message=problem.message if problem else "sessions can use it",
+        generation=provider.generation,
     )
-    if before is not None and before.status == wanted.status:
-        return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
-    return wanted
 
 
 class ProviderReconciler:

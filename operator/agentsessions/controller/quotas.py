@@ -20,6 +20,7 @@ from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.store import Key, Quotas
 from agentsessions.controller.views import QuotaRecord
 from agentsessions.engine.client import Client
+from agentsessions.lifecycle.conditions import build_condition
 from agentsessions.lifecycle.quotas import find_hold, needs_usage
 
 WRITE_PAUSE: Final = timedelta(seconds=3)
@@ -31,18 +32,15 @@ log = structlog.get_logger(__name__)
 def ready_condition(quota: QuotaRecord, usage: Usage, now: datetime) -> Condition:
     """Return the condition Ready that the quota should have at `now` (aware UTC)."""
     is_ready, reason, message = _judge(quota, usage)
-    before = next((c for c in quota.status.conditions or () if c.type == ConditionType.READY), None)
-    wanted = Condition(
-        type=ConditionType.READY,
-        status="True" if is_ready else "False",
+    return build_condition(
+        ConditionType.READY,
+        quota.status.conditions,
+        now,
+        is_true=is_ready,
         reason=reason,
-        message=message[:1024],
-        last_transition_time=now.replace(microsecond=0),
-        observed_generation=quota.generation,
+        message=message,
+        generation=quota.generation,
     )
-    if before is not None and before.status == wanted.status:
-        return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
-    return wanted
 
 
 def build_status(quota: QuotaRecord, usage: Usage, now: datetime) -> SessionQuotaStatus:

@@ -1,6 +1,9 @@
-"""Conditions of a session, computed from its phase and outcome. kstatus reads Ready, Reconciling and Stalled."""
+"""Conditions: of a session, from its phase and outcome, and of anything else that is or is not as it should be.
 
-from collections.abc import Sequence
+kstatus reads Ready, Reconciling and Stalled.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
@@ -57,6 +60,32 @@ def build_conditions(
     elif template.revision:
         wanted.append(_followed(template))
     return [_dated(condition, known.get(condition.type), now) for condition in wanted]
+
+
+def build_condition(
+    kind: ConditionType,
+    before: Iterable[Condition] | None,
+    now: datetime,
+    *,
+    is_true: bool,
+    reason: str,
+    message: str,
+    generation: int,
+) -> Condition:
+    """Return one condition of an object. `lastTransitionTime` moves only when its status does.
+
+    Args:
+        kind: Which one.
+        before: The object's conditions as they stand.
+        now: Aware UTC.
+        is_true: Whether it holds.
+        reason: One word why.
+        message: One sentence for people; cut to what a condition holds.
+        generation: Of the spec that was judged.
+    """
+    known = next((one for one in before or () if one.type == kind), None)
+    dated = _dated(_condition(kind, is_true=is_true, reason=reason, message=message), known, now)
+    return dated.model_copy(update={"observed_generation": generation})
 
 
 def _followed(template: TemplateView) -> Condition:

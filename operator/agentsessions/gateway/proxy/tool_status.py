@@ -20,6 +20,7 @@ from agentsessions.engine.errors import ApiError, Conflict, NotFound
 from agentsessions.engine.queue import KeyedQueue
 from agentsessions.gateway.proxy.mcp_client import ServerFault
 from agentsessions.gateway.proxy.tool_directory import TOOL_SERVER, Listed, Server, ToolDirectory
+from agentsessions.lifecycle.conditions import build_condition
 
 log = structlog.get_logger(__name__)
 
@@ -117,18 +118,15 @@ def failed_status(
 
 
 def _ready(server: Server, reason: Reason, message: str, now: datetime) -> Condition:
-    wanted = Condition(
-        type=ConditionType.READY,
-        status="True" if reason is Reason.ACCEPTED else "False",
+    return build_condition(
+        ConditionType.READY,
+        server.status.conditions,
+        now,
+        is_true=reason is Reason.ACCEPTED,
         reason=reason,
-        message=message[:1024],
-        last_transition_time=now.replace(microsecond=0),
-        observed_generation=server.generation,
+        message=message,
+        generation=server.generation,
     )
-    before = next((c for c in server.status.conditions or () if c.type == ConditionType.READY), None)
-    if before is not None and before.status == wanted.status:
-        return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
-    return wanted
 
 
 async def run_both(directory: ToolDirectory, status: ToolStatus) -> None:

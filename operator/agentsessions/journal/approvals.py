@@ -20,7 +20,7 @@ from agentsessions.api.v1alpha1.approval import (
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.rows import PodIdentity
-from agentsessions.journal.tables import approvals, entries
+from agentsessions.journal.tables import approvals
 from agentsessions.journal.writer import Work
 
 MOST_SHOWN: Final = 16
@@ -156,23 +156,6 @@ def read_pending(conn: Connection, sessions: Any) -> dict[str, list[ApprovalRequ
         if len(found[row.session_uid]) < MOST_SHOWN:
             found[row.session_uid].append(ApprovalRequest.model_validate(row.request))
     return found
-
-
-def read_arguments(conn: Connection, session_uid: str, agent: str, call_id: str) -> str | None:
-    """Return the arguments of a call as the model wrote them; None when the journal has no such call."""
-    query = (
-        select(entries.c.body)
-        .where(
-            entries.c.session_uid == session_uid,
-            entries.c.agent == agent,
-            entries.c.type == EntryType.TOOL_CALL.value,
-        )
-        .order_by(entries.c.seq.desc())
-    )
-    for body in conn.scalars(query):
-        if body is not None and body["callId"] == call_id:
-            return str(body["arguments"])
-    return None
 
 
 def to_request(call: RowMapping, kind: ApprovalKind, arguments: str, number: int, **more: Any) -> ApprovalRequest:

@@ -1,4 +1,4 @@
-"""Calls of tools that the gateway runs: what the model wrote, and which process runs them."""
+"""Calls of tools: what the model wrote, what they came to, and which process runs those that the gateway runs."""
 
 from sqlalchemy import ColumnElement, Connection, select, update
 

@@ -18,6 +18,7 @@ from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalOutcome, A
 from agentsessions.api.v1alpha1.policy import RuleAction
 from agentsessions.api.wire import SideEffect, ToolBegin, ToolSettle, ToolVerdict, Verdict
 from agentsessions.journal import approvals, fences, replays, turns
+from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import UnknownCall
@@ -154,7 +155,7 @@ def _doubt(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, *, 
 
 def _arguments(work: Work, pod: PodIdentity, asked: ToolBegin) -> str:
     """Return the arguments as the model wrote them: people decide about these, not about what the pod says."""
-    return approvals.read_arguments(work.conn, pod.session_uid, pod.agent, asked.call_id) or asked.arguments
+    return read_asked(work.conn, pod.session_uid, pod.agent, asked.call_id) or asked.arguments
 
 
 def _journal_findings(work: Work, pod: PodIdentity, call: RowMapping, ruling: Ruling) -> None:

@@ -14,7 +14,7 @@ from agentsessions.engine.informer import Informer
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.problems import unavailable
 from agentsessions.gateway.proxy.turns import session_of
-from agentsessions.journal import approvals
+from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.lifecycle.policies import FREE, Call, Policy, Ruling, rule_on
 
@@ -61,7 +61,7 @@ async def _rule_on(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin) 
     policies = gateway.proxy.policies.of(pod.namespace)
     if not policies and session.spec.policy_ref is None:
         return FREE
-    arguments = await gateway.store.read(approvals.read_arguments, pod.session_uid, pod.agent, begin.call_id)
+    arguments = await gateway.store.read(read_asked, pod.session_uid, pod.agent, begin.call_id)
     if arguments is None:
         return FREE  # no answer asks for such a call: it is refused
     level = await gateway.store.level(pod.session_uid)

@@ -80,7 +80,6 @@ class Reason(StrEnum):
     TEMPLATE_INVALID = "TemplateInvalid"
     OVERRIDE_NOT_ALLOWED = "OverrideNotAllowed"
     NEWER_TEMPLATE = "NewerTemplate"
-    REVISION_LOST = "RevisionLost"
     AWAITING_SEAL = "AwaitingSeal"
     GATEWAY_NOT_READY = "GatewayNotReady"
     AWAITING_JOURNAL = "AwaitingJournal"

@@ -29,7 +29,7 @@ from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.passes import Passes
 from agentsessions.controller.patches import merge_diff
 from agentsessions.controller.store import Key, Records
-from agentsessions.controller.views import Raw, describe
+from agentsessions.controller.views import Raw, describe, parse_spec, parse_status
 from agentsessions.controller.watched import Watched
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import AlreadyExists, Conflict, NotFound
@@ -253,15 +253,8 @@ class Governance:
 
 def to_policy(raw: Raw) -> PolicyRecord:
     """Read an AgentPolicy."""
-    meta, spec, problem = raw["metadata"], None, ""
-    try:
-        spec = AgentPolicySpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        problem = describe(error)
-    try:
-        status = AgentPolicyStatus.model_validate(raw.get("status") or {}, extra="ignore")
-    except ValidationError:
-        status = AgentPolicyStatus()  # written anew
+    meta = raw["metadata"]
+    spec, problem = parse_spec(AgentPolicySpec, raw)
     return PolicyRecord(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -270,7 +263,7 @@ def to_policy(raw: Raw) -> PolicyRecord:
         resource_version=meta["resourceVersion"],
         spec=spec,
         problem=problem,
-        status=status,
+        status=parse_status(AgentPolicyStatus, raw),
     )
 
 

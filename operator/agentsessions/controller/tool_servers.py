@@ -5,13 +5,11 @@ The gateway alone can ask a server; what it found stands in the server's status,
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from agentsessions.api.reasons import ConditionType, Reason
 from agentsessions.api.v1alpha1.agent import Agent
 from agentsessions.api.v1alpha1.toolserver import ToolServerStatus
 from agentsessions.controller.store import Records, key_of
-from agentsessions.controller.views import Raw
+from agentsessions.controller.views import Raw, parse_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +32,7 @@ class ToolServers(Records[ToolServerRecord]):
 def to_tool_server(raw: Raw) -> ToolServerRecord:
     """Read a ToolServer."""
     meta = raw["metadata"]
-    try:
-        status = ToolServerStatus.model_validate(raw.get("status") or {}, extra="ignore")
-    except ValidationError:
-        status = ToolServerStatus()  # the gateway writes it anew
+    status = parse_status(ToolServerStatus, raw)
     return ToolServerRecord(meta["uid"], meta.get("generation", 0), meta["resourceVersion"], status)
 
 

@@ -7,11 +7,12 @@ operator) is a problem of that session, told in its status.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from agentsessions.api import names
+from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1 import (
     AgentSessionTemplateSpec,
     ModelProviderSpec,
@@ -27,6 +28,7 @@ from agentsessions.lifecycle.facts import PodView, SessionView
 from agentsessions.lifecycle.quotas import Quota
 
 Raw = Mapping[str, Any]
+Part = TypeVar("Part", bound=ApiModel)
 
 UNREADABLE_SPEC: Final = SessionSpec(goal="unreadable")
 """Stands in for a spec that does not parse; never acted upon."""
@@ -103,6 +105,22 @@ class QuotaRecord:
         return self.view.problem
 
 
+def parse_spec(model: type[Part], raw: Raw) -> tuple[Part | None, str]:
+    """Return an object's spec, or None and why this version does not understand it."""
+    try:
+        return model.model_validate(raw.get("spec") or {}), ""
+    except ValidationError as error:
+        return None, describe(error)
+
+
+def parse_status(model: type[Part], raw: Raw) -> Part:
+    """Return an object's status; an empty one where it does not parse, as it is written anew."""
+    try:
+        return model.model_validate(raw.get("status") or {}, extra="ignore")
+    except ValidationError:
+        return model()
+
+
 def to_session(raw: Raw) -> SessionRecord:
     """Read an AgentSession."""
     meta = raw["metadata"]
@@ -124,15 +142,8 @@ def to_session(raw: Raw) -> SessionRecord:
 
 def to_provider(raw: Raw) -> ProviderRecord:
     """Read a ModelProvider."""
-    meta, spec, problem = raw["metadata"], None, ""
-    try:
-        spec = ModelProviderSpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        problem = describe(error)
-    try:
-        status = ModelProviderStatus.model_validate(raw.get("status") or {}, extra="ignore")
-    except ValidationError:
-        status = ModelProviderStatus()  # written anew
+    meta = raw["metadata"]
+    spec, problem = parse_spec(ModelProviderSpec, raw)
     return ProviderRecord(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -141,17 +152,14 @@ def to_provider(raw: Raw) -> ProviderRecord:
         resource_version=meta["resourceVersion"],
         spec=spec,
         problem=problem,
-        status=status,
+        status=parse_status(ModelProviderStatus, raw),
     )
 
 
 def to_template(raw: Raw) -> TemplateRecord:
     """Read an AgentSessionTemplate."""
-    meta, spec, problem = raw["metadata"], None, ""
-    try:
-        spec = AgentSessionTemplateSpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        problem = describe(error)
+    meta = raw["metadata"]
+    spec, problem = parse_spec(AgentSessionTemplateSpec, raw)
     return TemplateRecord(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -165,22 +173,15 @@ def to_template(raw: Raw) -> TemplateRecord:
 
 def to_quota(raw: Raw) -> QuotaRecord:
     """Read a SessionQuota."""
-    meta, spec, problem = raw["metadata"], None, ""
-    try:
-        spec = SessionQuotaSpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        problem = describe(error)
-    try:
-        status = SessionQuotaStatus.model_validate(raw.get("status") or {}, extra="ignore")
-    except ValidationError:
-        status = SessionQuotaStatus()  # written anew
+    meta = raw["metadata"]
+    spec, problem = parse_spec(SessionQuotaSpec, raw)
     return QuotaRecord(
         namespace=meta["namespace"],
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         resource_version=meta["resourceVersion"],
         view=Quota(meta["name"], spec, problem),
-        status=status,
+        status=parse_status(SessionQuotaStatus, raw),
     )
 
 

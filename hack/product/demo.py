@@ -6,7 +6,7 @@ Every stage may be run again; Ctrl-C leaves nothing broken.
 import json
 import time
 
-from gateway import fetch_steps
+from gateway import fetch_steps, make_account
 from install import ROOT, SYSTEM, install, prepare_cluster
 from shell import Kubectl, StageFailed, say, stage
 
@@ -62,16 +62,7 @@ def follow(kubectl: Kubectl) -> dict:
 
 def let_speak(kubectl: Kubectl) -> None:
     """Make the account that speaks at the gateway for who has a client certificate, as the local cluster's admin."""
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}}
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": ACCOUNT, "namespace": NAMESPACE},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
-    }
-    for thing in (account, binding):
-        kubectl("apply", "-f", "-", stdin=json.dumps(thing))
+    make_account(kubectl, ACCOUNT, NAMESPACE, role="edit")
 
 
 def report(kubectl: Kubectl, session: dict) -> None:

@@ -36,17 +36,22 @@ def forwarded(kubectl: Kubectl, system: str) -> Iterator[int]:
 
 def _token(kubectl: Kubectl, namespace: str) -> str:
     """Return a 10-minute token of a service account that may view sessions in the namespace."""
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": READER, "namespace": namespace}}
+    make_account(kubectl, READER, namespace, role="view")
+    return kubectl("create", "token", READER, "-n", namespace, "--duration=10m").strip()
+
+
+def make_account(kubectl: Kubectl, name: str, namespace: str, *, role: str) -> None:
+    """Make a service account that has a ClusterRole in its namespace."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": READER, "namespace": namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-        "subjects": [{"kind": "ServiceAccount", "name": READER, "namespace": namespace}],
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     }
     for thing in (account, binding):
         kubectl("apply", "-f", "-", stdin=json.dumps(thing))
-    return kubectl("create", "token", READER, "-n", namespace, "--duration=10m").strip()
 
 
 def _trust(kubectl: Kubectl, system: str) -> ssl.SSLContext:

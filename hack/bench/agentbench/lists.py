@@ -12,21 +12,18 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx2
 from sqlalchemy import insert
 
-from agentsessions.gateway.app import create_app
-from agentsessions.gateway.auth import User
-from agentsessions.gateway.lookup import current_user
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.sessions import to_search
 from agentsessions.journal.store import Store
 from agentsessions.journal.tables import session_labels, sessions, usage
 from agentsessions.journal.writer import Work
 
+from .app import an_app
 from .figures import percentile, show
 
 PATH: Final = "/api/v1/agent-sessions"
@@ -106,23 +103,6 @@ async def fill(store: Store, count: int) -> None:
         await store.write(lambda work, numbers=numbers: put_all(work, numbers, words, chance))  # type: ignore[misc]
 
 
-def an_app(store: Store) -> Any:
-    """Return the gateway's app over a journal, for callers who may read all."""
-
-    async def allow(*_: object) -> None:
-        """Refuse nothing."""
-
-    async def namespace_uid(_: str) -> str:
-        return "n"
-
-    parts = SimpleNamespace(
-        store=store, auth=SimpleNamespace(require=allow), watch=SimpleNamespace(namespace_uid=namespace_uid)
-    )
-    app = create_app(parts)  # type: ignore[arg-type]  # the parts that lists use
-    app.dependency_overrides[current_user] = lambda: User("bench")
-    return app
-
-
 async def read(http: httpx2.AsyncClient, query: dict[str, Any]) -> tuple[float, int, dict[str, Any]]:
     """Ask for a page; return milliseconds, bytes and the page."""
     began = time.perf_counter()
@@ -163,7 +143,7 @@ async def measure(folder: Path, count: int, pages: int) -> bool:
     store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
     try:
         await fill(store, count)
-        transport = httpx2.ASGITransport(an_app(store))
+        transport = httpx2.ASGITransport(an_app(store, "n"))
         async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as http:
             await read(http, {})
             results = [await measure_page(http, name, query) for name, query in PAGES.items()]

@@ -13,22 +13,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
 import uvicorn
 from playwright.async_api import Browser, async_playwright
 
 from agentsessions.api.reasons import Phase
-from agentsessions.gateway.app import create_app
-from agentsessions.gateway.auth import User
-from agentsessions.gateway.lookup import current_user
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store, utc_now
 from agentsessions.journal.writer import Work
 
+from .app import an_app
 from .figures import percentile, show
 
 MOST_MILLISECONDS: Final = 1000.0
@@ -66,25 +63,6 @@ async def fill(store: Store, entries: int) -> None:
     )
     await store.put_session(row)
     await store.write(lambda work: tell(work, entries // PER_STEP))
-
-
-def an_app(store: Store) -> Any:
-    """Return the gateway's app over a journal, for callers who may read all."""
-
-    async def allow(*_: object) -> None:
-        """Refuse nothing."""
-
-    async def namespace_uid(_: str) -> str:
-        return ""
-
-    parts = SimpleNamespace(
-        store=store, auth=SimpleNamespace(require=allow), watch=SimpleNamespace(namespace_uid=namespace_uid)
-    )
-    app = create_app(parts)  # type: ignore[arg-type]  # the parts that pages use
-    for one in (app, *(route.app for route in app.routes if hasattr(route, "app"))):
-        if hasattr(one, "dependency_overrides"):
-            one.dependency_overrides[current_user] = lambda: User("bench")
-    return app
 
 
 @asynccontextmanager

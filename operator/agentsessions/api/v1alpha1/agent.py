@@ -185,6 +185,15 @@ class EnvVar(ApiModel):
     """Its value."""
 
 
+EnvVars = Annotated[
+    list[EnvVar],
+    Field(
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    ),
+]
+
+
 class Agent(ApiModel):
     """One agent of the session; it runs in a pod of its own."""
 
@@ -225,16 +234,7 @@ class Agent(ApiModel):
     limited and journaled alike."""
     resources: AgentResources | None = None
     """What the container asks for and may use."""
-    env: (
-        Annotated[
-            list[EnvVar],
-            Field(
-                max_length=64,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-            ),
-        ]
-        | None
-    ) = None
+    env: EnvVars | None = None
     """Environment of the container."""
     depends_on: (
         Annotated[

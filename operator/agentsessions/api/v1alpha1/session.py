@@ -147,6 +147,16 @@ class DataSource(ApiModel):
     """CSV: a line with the names of the columns, then a line for each row. JSON: a list of flat objects."""
 
 
+DataSources = Annotated[
+    list[DataSource],
+    Field(
+        min_length=1,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    ),
+]
+
+
 class TemplateRef(ApiModel):
     """An AgentSessionTemplate of the session's namespace."""
 
@@ -266,17 +276,7 @@ class SessionSpec(ApiModel):
     """What the agents are to reach: the first message of the conversation."""
     context: SessionContext | None = None
     """What they are given besides."""
-    data_sources: (
-        Annotated[
-            list[DataSource],
-            Field(
-                min_length=1,
-                max_length=16,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-            ),
-        ]
-        | None
-    ) = None
+    data_sources: DataSources | None = None
     """Tables that they may query with the tool Sql. Together with the files of the context at most 1 MB."""
     template_ref: TemplateRef | None = None
     """A template to start from: it says what this spec leaves open. Its revision is pinned when the session is

@@ -6,9 +6,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1.agent import Agent, EnvVar
+from agentsessions.api.v1alpha1.agent import Agent, EnvVars
 from agentsessions.api.v1alpha1.life import Limits, PausePolicy, Retry, Shutdown
-from agentsessions.api.v1alpha1.session import DataSource, SessionContext, Workspace
+from agentsessions.api.v1alpha1.session import DataSources, SessionContext, Workspace
 
 
 class Overridable(StrEnum):
@@ -48,17 +48,7 @@ class TemplateSession(ApiModel):
     """What the agents are to reach."""
     context: SessionContext | None = None
     """What they are given besides. A session's own replaces all of it."""
-    data_sources: (
-        Annotated[
-            list[DataSource],
-            Field(
-                min_length=1,
-                max_length=16,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-            ),
-        ]
-        | None
-    ) = None
+    data_sources: DataSources | None = None
     """Tables that they may query. A session's own replace all of them."""
     agents: (
         Annotated[
@@ -98,16 +88,7 @@ class AgentSessionTemplateSpec(ApiModel):
     ) = None
     """Fields that a session may set although the template sets them. A session that sets another of them is not
     accepted."""
-    env: (
-        Annotated[
-            list[EnvVar],
-            Field(
-                max_length=64,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-            ),
-        ]
-        | None
-    ) = None
+    env: EnvVars | None = None
     """Environment of every agent; a variable of an agent's own wins."""
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from agentsessions.gateway import metrics, openapi, problems
+from agentsessions.gateway import metrics, openapi, paths, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.pages.routes import create_pages, go_home
 from agentsessions.gateway.proxy.routes import router as runner_router
@@ -36,8 +36,6 @@ from agentsessions.gateway.routes import (
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
-"""Version of the routes, which is what clients depend on."""
-OPENAPI_PATH: Final = "/api/v1/openapi.json"
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -58,7 +56,7 @@ def create_api() -> FastAPI:
         title="agentsessions gateway",
         summary="AI-agent sessions: start them, talk to them, and see what they did, live and afterwards.",
         version=VERSION,
-        openapi_url=OPENAPI_PATH,
+        openapi_url=paths.OPENAPI,
         generate_unique_id_function=openapi.operation_id,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,

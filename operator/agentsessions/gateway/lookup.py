@@ -16,6 +16,7 @@ from agentsessions.journal.rows import SessionRow
 
 DEFAULT_NAMESPACE: Final = "default"
 ALL_NAMESPACES: Final = "*"
+NO_NAMESPACE: Final = "none"
 MAX_NUMBER: Final = 2**53
 """Of entries, messages and records: what every reader of JSON keeps exact, and every database takes."""
 NAMESPACE_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -63,6 +64,11 @@ def namespaces_of(
 TheUser = Annotated[User, Depends(current_user)]
 TheNamespace = Annotated[str, Depends(namespace_of)]
 TheNamespaces = Annotated[str, Depends(namespaces_of)]
+
+
+async def present_uid(gateway: Gateway, namespace: str) -> str:
+    """Return the uid that a namespace has now; one that none has, where there is no such namespace."""
+    return await gateway.watch.namespace_uid(namespace) or NO_NAMESPACE
 
 
 async def find_session(

@@ -6,18 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from agentsessions.gateway.models import StepAnswer, StepList
-from agentsessions.journal.entries import EntryRow, EntryType
+from agentsessions.journal.entries import OF_STEPS, EntryRow, EntryType
 
-SHOWN: Final = frozenset(
-    {
-        EntryType.THINKING,
-        EntryType.TOOL_CALL,
-        EntryType.TOOL_RESULT,
-        EntryType.OUTPUT,
-        EntryType.COMPACTION,
-        EntryType.ERROR,
-    }
-)
 READ_AT_ONCE: Final = 200
 
 StepKey = tuple[int, str, int]
@@ -86,7 +76,7 @@ class _Reader:
             step.started_at = step.started_at or entry.at
         elif entry.type is EntryType.STEP_COMPLETE:
             step.complete = entry.body or {}
-        elif entry.type in SHOWN:
+        elif entry.type in OF_STEPS:
             self._shown.append(entry)
 
 

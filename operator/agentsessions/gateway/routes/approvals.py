@@ -17,6 +17,7 @@ from agentsessions.api.v1alpha1.approval import (
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError, NotFound
 from agentsessions.engine.resources import resource_path
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.callers import Caller, TheCaller
 from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
@@ -26,10 +27,9 @@ from agentsessions.gateway.resource_acts import Json, illegal_state, to_problem
 from agentsessions.journal.acts import Act
 from agentsessions.lifecycle.approvals import ApprovalView
 
-PREFIX: Final = "/api/v1/approvals"
 APPROVALS: Final = "sessionapprovals"
 
-router = APIRouter(prefix=PREFIX, tags=["approvals"])
+router = APIRouter(prefix=paths.APPROVALS, tags=["approvals"])
 
 Name = Annotated[str, Path(min_length=1, max_length=253, description="Name of the SessionApproval.")]
 

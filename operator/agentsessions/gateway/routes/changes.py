@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends, Response
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import FINISHED_AFTER, FINISHED_BEFORE, OperatingMode
 from agentsessions.engine.client import Client
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.callers import Caller, TheCaller, find_to_change
@@ -25,14 +26,13 @@ from agentsessions.gateway.resource_bodies import (
     ShutdownMode,
     ShutdownRequest,
 )
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.watch import AGENT_SESSION
 from agentsessions.journal.acts import Act
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import utc_now
 from agentsessions.lifecycle.phases import TERMINAL
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 REACHED: Final = {
     OperatingMode.PAUSED: frozenset({Phase.PAUSED}),
@@ -56,7 +56,7 @@ async def create_session(
     With a `sessionId` that you have used for a session in the namespace the answer is 409.
     """
     made = await create(attempt, caller, body)
-    response.headers["Location"] = f"{PREFIX}/{made['metadata']['uid']}?namespace={namespace}"
+    response.headers["Location"] = f"{paths.SESSIONS}/{made['metadata']['uid']}?namespace={namespace}"
     return await show(gateway, made)
 
 

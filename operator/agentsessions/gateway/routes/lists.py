@@ -9,19 +9,20 @@ from pydantic import StringConstraints
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import SessionMode, SessionType
+from agentsessions.gateway import paths
 from agentsessions.gateway.auth import SESSIONS, User
 from agentsessions.gateway.instants import Instant
 from agentsessions.gateway.listing import SessionList, from_cursor, to_list
-from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
+from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser, present_uid
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.gateway.routes.sessions import PREFIX, Limit
+from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.gateway.state import Gateway
 from agentsessions.journal.lists import MAX_OFFSET, SessionQuery, SessionSort, read_page
 
 SORT_PATTERN: Final = f"^-?({'|'.join(SessionSort)})$"
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 WORD: Final = r"^[^\x00]*$"
 """What a database can look for."""
@@ -124,5 +125,5 @@ async def within(gateway: Gateway, user: User, namespace: str, query: SessionQue
         await gateway.auth.require(user, "list", SESSIONS, "")
         return query
     await gateway.auth.require(user, "list", SESSIONS, namespace)
-    uid = await gateway.watch.namespace_uid(namespace) or "none" if query.include_deleted else None
+    uid = await present_uid(gateway, namespace) if query.include_deleted else None
     return replace(query, namespace=namespace, namespace_uid=uid)

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
+from agentsessions.gateway import paths
 from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.models import SessionDetail, StepList, Verification, to_detail
@@ -12,10 +13,9 @@ from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.verification import Anchor, read_anchor_problems
 from agentsessions.lifecycle.facts import SessionView
 
-PREFIX: Final = "/api/v1/agent-sessions"
 MAX_LIMIT: Final = 1000
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")]
 

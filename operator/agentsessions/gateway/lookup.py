@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Path, Query, Request
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
+from agentsessions.gateway.models import SessionDetail, to_detail
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.requests import name_session, name_user
 from agentsessions.gateway.state import Gateway, gateway_of
@@ -86,6 +87,11 @@ async def find_session(
         raise not_found(f"There is no session {id_!r} in namespace {namespace!r}, by name or by uid.")
     name_session(row.uid)
     return row
+
+
+async def detail_of(gateway: Gateway, row: SessionRow) -> SessionDetail:
+    """Return a session as it is shown whole."""
+    return to_detail(row, await gateway.store.level(row.uid))
 
 
 async def _is_visible(gateway: Gateway, user: User, row: SessionRow, everywhere: Access, *, by_uid: bool) -> bool:

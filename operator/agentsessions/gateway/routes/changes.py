@@ -13,8 +13,8 @@ from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.callers import Caller, TheCaller, find_to_change
 from agentsessions.gateway.creation import create
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace
-from agentsessions.gateway.models import SessionDetail, to_detail
+from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, detail_of
+from agentsessions.gateway.models import SessionDetail
 from agentsessions.gateway.openapi import LOCATION
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
@@ -200,4 +200,4 @@ async def set_mode(attempt: Attempt, caller: Caller, row: SessionRow, spec: Json
         detail = f"session {row.namespace}/{row.name}: {FINISHED_BEFORE}{now.phase}{FINISHED_AFTER}"
         raise illegal_state(detail)
     response.status_code = 200 if (now.phase or Phase.PENDING) in REACHED[mode] else 202
-    return to_detail(now)
+    return await detail_of(attempt.gateway, now)

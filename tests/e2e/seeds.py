@@ -82,3 +82,8 @@ def a_user(product: Product, namespace: str) -> Iterator[Api]:
         api = Api(gateway.http, namespace)
         until(lambda: gateway.http.get("/api/v1/agent-sessions", params={"namespace": namespace}).is_success, "known")
         yield api
+
+
+def an_agent(**fields: object) -> list[dict[str, object]]:
+    """Return the agents of a session that has one."""
+    return [{"name": "agent", **fields}]

@@ -31,6 +31,7 @@ from agentsessions.gateway.routes import (
     mailbox,
     messages,
     sessions,
+    templates,
     usage,
 )
 from agentsessions.gateway.state import Gateway
@@ -76,6 +77,7 @@ def create_api() -> FastAPI:
     app.include_router(figures.router)
     app.include_router(audit.router)
     app.include_router(approvals.router)
+    app.include_router(templates.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

@@ -83,7 +83,7 @@ async def put(gateway: Gateway, answer: Json) -> SessionRow:
     return row
 
 
-def to_problem(error: ApiError, act: Act, name: str) -> ProblemError:
+def to_problem(error: ApiError, act: str, name: str) -> ProblemError:
     """Return the API server's refusal as an answer of ours; what it says stays as it said it."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         return unauthenticated(f"The API server no longer takes the bearer token: {error.said}.")

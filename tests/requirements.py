@@ -21,7 +21,7 @@ DONE: Final = frozenset({
     "LIFE-1", "LIFE-2", "LIFE-4", "LIFE-5", "LIFE-6", "LIFE-7", "LIFE-8", "LIFE-9", "LIFE-10", "LIFE-11", "LIFE-12",
     "LIM-1", "LIM-2", "LIM-3", "LIM-4",
     "CONV-1", "CONV-2", "CONV-3", "CONV-4",
-    "STEP-2", "STEP-3", "STEP-4", "STEP-5",
+    "STEP-1", "STEP-2", "STEP-3", "STEP-4", "STEP-5",
     "AG-2", "AG-3", "AG-4", "AG-5", "AG-6", "AG-11",
     "POL-2",
     "ID-1", "ID-2", "ID-3", "ID-4", "ID-6",
@@ -31,7 +31,6 @@ DONE: Final = frozenset({
 PARTIAL: Final = {
     "LIFE-3": "health and activity",
     "LIM-5": "the pod asks for them; that a node holds it to them is not tested",
-    "STEP-1": "a step's own input",
     "AG-7": "copying the workspace",
     "AG-1": "agents that share a pod",
     "POL-1": "data sources and egress",

@@ -153,7 +153,8 @@ class StepAnswer(ApiModel):
     type: str
     """thinking, tool_call, tool_result, output, compaction (a summary of older steps) or error."""
     input: dict[str, Any] | None = None
-    """With tool_call: callId, name and arguments. With tool_result: callId and name."""
+    """With tool_call: callId, name and arguments. With tool_result: callId and name. With thinking and output: `new`,
+    what the model was told in this step and in none before: of each message and result seq, role and 500 characters."""
     output: str | None = None
     """Text; absent for tool_call and once redacted."""
     is_error: bool | None = None

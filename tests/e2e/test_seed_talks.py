@@ -157,6 +157,7 @@ def test_goals_with_context_and_tools_are_executed_streamed_and_told_again(
     metrics = api.get("metrics", period="7d")
     assert (metrics["sessions"], metrics["successRate"]) == (3, 0.3333)
     assert metrics["averageDurationMilliseconds"] > 0
+    assert api.get("metrics", period="7d", text="research")["successRate"] == 1
 
 
 def check_steps(steps: list[Json]) -> None:

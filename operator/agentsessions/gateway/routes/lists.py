@@ -31,7 +31,7 @@ WORD: Final = r"^[^\x00]*$"
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,317}=[^=\x00]{0,63}$")]
 
 
-def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
+def which(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
     type: Annotated[SessionType | None, Query(description="Kind of session.")] = None,  # noqa: A002 - its name in the API
     role: Annotated[SessionRole | None, Query(description="Part among other sessions.")] = None,
     mode: Annotated[SessionMode | None, Query(description="Which classes of tools agents may use.")] = None,
@@ -47,9 +47,8 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
     text: Annotated[
         str | None, Query(max_length=256, pattern=WORD, description="Part of name, own id, title, description or goal.")
     ] = None,
-    deleted: Annotated[bool, Query(description="Also sessions whose resource is gone.")] = False,
 ) -> SessionQuery:
-    """Return which sessions a list is asked for (a FastAPI dependency)."""
+    """Return which sessions are asked for, of those that are there (a FastAPI dependency)."""
     return SessionQuery(
         type=type,
         role=role,
@@ -60,12 +59,12 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
         template=template,
         labels=tuple((key, value) for key, _, value in (one.partition("=") for one in label or ())),
         text=text,
-        include_deleted=deleted,
     )
 
 
 def _when(
-    query: Annotated[SessionQuery, Depends(_what)],
+    query: Annotated[SessionQuery, Depends(which)],
+    deleted: Annotated[bool, Query(description="Also sessions whose resource is gone.")] = False,
     created_after: Annotated[Instant | None, Query(alias="createdAfter", description="At or after.")] = None,
     created_before: Annotated[Instant | None, Query(alias="createdBefore", description="Before.")] = None,
     finished_after: Annotated[Instant | None, Query(alias="finishedAfter", description="At or after.")] = None,
@@ -74,6 +73,7 @@ def _when(
     """Return the query with its times (a FastAPI dependency)."""
     return replace(
         query,
+        include_deleted=deleted,
         created_after=created_after,
         created_before=created_before,
         finished_after=finished_after,

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from alembic.util import CommandError
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -82,7 +83,7 @@ def copy_to(url: str, file: Path) -> int:
     source, target = create_sole_engine(file), create_writer_engine(url)
     try:
         copied = copy(source, target)
-    except (CopyRefused, SQLAlchemyError) as error:
+    except (CopyRefused, CommandError, SQLAlchemyError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         sys.stderr.write(f"nothing was copied: {cause}\n")
         if "locked" in str(cause):

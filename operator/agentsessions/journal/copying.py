@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, inspect, select
 
 from agentsessions.journal import audit, postgresql
 from agentsessions.journal.acts import AuditCheck
@@ -50,8 +50,11 @@ def copy(source: Engine, target: Engine) -> Copied:
         target: A writer's engine. Its schema is made.
 
     Raises:
-        CopyRefused: There is something in the target, or the copy would not be what the original is.
+        CopyRefused: The source is no journal, there is something in the target, or the copy would not be the original.
     """
+    with source.connect() as old:
+        if not inspect(old).has_table(sessions.name):
+            raise CopyRefused("the file to copy holds no journal")
     migrate(source)
     migrate(target)
     with source.begin() as old, target.execution_options(**{postgresql.MIGRATES: True}).begin() as new:

@@ -1,7 +1,9 @@
 """A whole journal, out of its SQLite file into another database: all of it or nothing, and what was in use is not."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,16 @@ async def test_a_journal_in_use_is_not_copied(old: Store, target: Engine, tmp_pa
     with pytest.raises(OperationalError, match="locked"):
         await asyncio.to_thread(copied_from, tmp_path, target)
     assert await old.verify("s1") == []
+
+
+def test_a_file_that_is_no_journal_is_not_copied_and_stays_as_it_was(target: Engine, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with closing(sqlite3.connect(tmp_path / "old" / "journal.db")) as other:
+        other.execute("CREATE TABLE letters (text)")
+    before = (tmp_path / "old" / "journal.db").read_bytes()
+    with pytest.raises(CopyRefused, match="holds no journal"):
+        copied_from(tmp_path, target)
+    assert (tmp_path / "old" / "journal.db").read_bytes() == before
 
 
 async def test_a_journal_that_has_something_is_not_copied_to(old: Store, target: Engine, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_goals_with_context_and_tools_are_executed_streamed_and_told_again(
     path = f"agent-sessions/{made['name']}"
     events = list(api.events(f"{path}/events"))
     names = [name for name, _ in events if name not in {"delta", "state"}]
-    step = ["step_start", "thinking", "tool_call", "step_complete", "tool_result"]
+    step = ["step_start", "thinking", "tool_call", "tool_result", "step_complete"]
     assert [name for name in names if name in {*step, "output", "session_start", "done"}] == [
         "session_start", *step, "step_start", "output", "step_complete", "done",
     ]  # fmt: skip

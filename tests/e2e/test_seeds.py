@@ -157,8 +157,6 @@ DEPARTMENT: dict[str, Any] = {
     "metadata": {"name": "data-department-template"},
     "spec": {
         "session": {
-            "directorRef": {"name": "main-director"},
-            "capabilities": ["batch-processing"],
             "metadata": {"domain": "data-processing", "priority": "normal"},
             "agents": [
                 {
@@ -205,8 +203,13 @@ def test_orchestrated_sessions_are_found_commanded_measured_copied_and_shut_down
     api.create(name="main-director", agents=of_team("director"), **director)
     departments = ["department-data", "department-mail"]
     for name in departments:
-        overrides = {"role": "Department", "labels": {"domain": name[11:]}, "metadata": {"priority": "high"}, **talk}
-        made = api.create(name=name, templateRef={"name": "data-department-template"}, **overrides)
+        serves: dict[str, Any] = {"role": "Department", "directorRef": {"name": "main-director"}}
+        words = {
+            "labels": {"domain": name[11:]},
+            "metadata": {"priority": "high"},
+            "capabilities": ["batch-processing"],
+        }
+        made = api.create(name=name, templateRef={"name": "data-department-template"}, **serves, **words, **talk)
         assert made["template"] == "data-department-template"
     observed: dict[str, Any] = {"role": "Observer", "monitors": ["main-director", "department-*"]}
     api.create(name="performance-monitor", goal="How do they fare?", agents=of_team("observer"), **observed)

@@ -3,7 +3,8 @@
 import inspect
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from enum import EnumType
+from typing import Any, Final, get_args
 
 from agentsessions.cli.identity import ACCOUNT, commands
 from agentsessions.cli.main import load, shared_params
@@ -94,12 +95,21 @@ def _table(params: list[Any]) -> Iterator[str]:
         yield ""
 
 
+def _words(param: Any) -> list[str]:
+    """Return the words that an option takes, where it takes no other."""
+    found = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+    found = next(iter(get_args(found)), found)  # list[Word]
+    return [str(one.value) for one in found] if isinstance(found, EnumType) else []
+
+
 def _row(param: Any) -> str:
     if param.param_type_name == "argument":
         shown = f"`{param.metavar or param.name.upper()}`"
     else:
         shown = ", ".join(f"`{name}`" for name in sorted(param.opts, key=len))
     notes = [param.help or ""]
+    if words := _words(param):
+        notes[0] += f" One of {', '.join(words)}."
     default = param.default
     if isinstance(default, str | int | float) and not isinstance(default, bool):
         notes.append(f"Default `{default}`.")

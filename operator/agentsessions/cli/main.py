@@ -19,6 +19,8 @@ DEBUG: Final = "AGENTSESSIONS_DEBUG"
 SHORT_HELP: Final = {"help_option_names": ["-h", "--help"]}
 BROKEN_PIPE: Final = 141
 _PLUGIN: Final = "kubectl-"
+_NOISE: Final = "Value error, "
+"""What typer puts in front of its own sentence about a value."""
 
 
 class Verbs(TyperGroup):
@@ -135,7 +137,7 @@ def to_sentence(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # typer's usage errors
         asked = getattr(error, "ctx", None)
         path = asked.command_path if asked is not None else program_name()
-        return USAGE, f"{error.format_message()} See `{path} --help`."
+        return USAGE, f"{error.format_message().replace(_NOISE, '')} See `{path} --help`."
     if not type(error).__module__.startswith("agentsessions.client"):
         return FAILED, f"unexpected {type(error).__name__}: {error} (a bug; {DEBUG}=1 shows where)"
     return (TIMED_OUT if isinstance(error, TimeoutError) else FAILED), _of_client(error)

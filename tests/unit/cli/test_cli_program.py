@@ -218,10 +218,12 @@ def test_certificate_user_is_told_which_account_to_make(server: ScriptServer, ru
     missing = Answer(
         404, {"kind": "Status", "reason": "NotFound", "message": 'serviceaccounts "agentsessions-cli" not found'}
     )
-    server.script = [missing]
+    server.answer = lambda asked: missing if asked.path.endswith("/token") else Answer(body={"kind": "Namespace"})
     done = run("steps", "hello", "--gateway", "https://127.0.0.1:1")
     assert done.returncode == 1
     assert "kubectl create serviceaccount agentsessions-cli -n demo" in done.stderr
+    server.answer = lambda _: missing
+    assert "there is no namespace demo" in run("steps", "hello", "--gateway", "https://127.0.0.1:1").stderr
 
 
 @pytest.mark.usefixtures("run")

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import SessionType
+from agentsessions.gateway.auth import User
 from agentsessions.gateway.lookup import DEFAULT_NAMESPACE, NAMESPACES_PATTERN, TheGateway, TheUser
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.render import PART, answer_page
@@ -21,6 +22,7 @@ PAGE: Final = 50
 MOST_STOPPED: Final = 200
 """Stopped sessions that are looked through for those that need a person."""
 ANY: Final = ""
+ACCOUNT_PREFIX: Final = "system:serviceaccount:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Filters:
 
 
 def filters_of(
-    namespace: Annotated[str, Query(pattern=f"{NAMESPACES_PATTERN}|^$")] = DEFAULT_NAMESPACE,
+    user: TheUser,
+    namespace: Annotated[str, Query(pattern=f"{NAMESPACES_PATTERN}|^$")] = ANY,
     phase: Annotated[str, Query(pattern=f"^({'|'.join(Phase)})?$")] = ANY,
     type: Annotated[str, Query(pattern=f"^({'|'.join(SessionType)})?$")] = ANY,  # noqa: A002 - its name in the address
     text: Annotated[str, Query(max_length=256, pattern=WORD)] = ANY,
@@ -61,7 +64,14 @@ def filters_of(
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
 ) -> Filters:
     """Return what the address asks for (a FastAPI dependency); forms send what was left empty, too."""
-    return Filters(namespace or DEFAULT_NAMESPACE, phase, type, text, bool(deleted), offset)
+    return Filters(namespace or home_of(user), phase, type, text, bool(deleted), offset)
+
+
+def home_of(user: User) -> str:
+    """Return the namespace to begin with: a service account's own, which is often the only one that it may look at."""
+    if not user.name.startswith(ACCOUNT_PREFIX):
+        return DEFAULT_NAMESPACE
+    return user.name.removeprefix(ACCOUNT_PREFIX).partition(":")[0]
 
 
 async def show_list(

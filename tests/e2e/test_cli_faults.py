@@ -122,6 +122,17 @@ def test_chat_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Prod
     assert "At last." in running.text
 
 
+def test_chat_goes_on_when_the_pod_is_killed(cli: CommandLine, product: Product) -> None:
+    with cli.running("chat", "--name", "chat-pod", "--timeout", PATIENT) as running:
+        running.type("slow")
+        session = product.wait_phase(cli.namespace, "chat-pod", "Running")
+        (pod,) = product.session_pods(cli.namespace, session["metadata"]["uid"])
+        kill_containers(product, cli.namespace, pod.metadata.name)
+        running.type("/close")
+        assert running.end() == 0, running.text
+    assert "At last." in running.text
+
+
 def test_chat_ends_when_the_session_is_deleted(cli: CommandLine, product: Product) -> None:
     with cli.running("chat", "--name", "chat-deleted", "--timeout", PATIENT) as running:
         running.type("slow")

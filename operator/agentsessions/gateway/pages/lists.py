@@ -22,7 +22,6 @@ PAGE: Final = 50
 MOST_STOPPED: Final = 200
 """Stopped sessions that are looked through for those that need a person."""
 ANY: Final = ""
-ACCOUNT_PREFIX: Final = "system:serviceaccount:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,11 @@ class Filters:
     text: str
     is_with_deleted: bool
     offset: int
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it leaves out sessions that are there."""
+        return bool(self.phase or self.type or self.text)
 
     def url(self, **changes: Any) -> str:
         """Return the query of the same list with something changed."""
@@ -69,9 +73,8 @@ def filters_of(
 
 def home_of(user: User) -> str:
     """Return the namespace to begin with: a service account's own, which is often the only one that it may look at."""
-    if not user.name.startswith(ACCOUNT_PREFIX):
-        return DEFAULT_NAMESPACE
-    return user.name.removeprefix(ACCOUNT_PREFIX).partition(":")[0]
+    is_account = user.name.startswith(summary.ACCOUNT_PREFIX)
+    return summary.to_person(user.name).partition("/")[0] if is_account else DEFAULT_NAMESPACE
 
 
 async def show_list(

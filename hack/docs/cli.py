@@ -37,8 +37,8 @@ namespace, or what `-o name` prints. Verbs that read the journal (`logs`, `steps
 
   It may then do at the gateway what its role says. `kubectl agentsession doctor` checks this and all else.
 - **Output.** `-o json`, `-o yaml`, `-o name`, `-o wide` where they make sense. Colours on a terminal alone (`NO_COLOR`
-  turns them off). A terminal is shown the columns that it has room for, `-o wide` all; nothing is cut when the output is
-  no terminal. What models say cannot move the cursor.
+  turns them off). A terminal is shown the columns that it has room for, `-o wide` all; nothing is cut in what a program
+  reads. What models say cannot move the cursor.
 - **Exit codes.** 0 done; 1 it failed; 2 the command makes no sense; 124 not within `--timeout`; 130 after Ctrl-C.
   Errors are one sentence on standard error; `AGENTSESSIONS_DEBUG=1` shows where an unexpected one came from.
 - **Completion.** kubectl completes verbs, options and names of sessions, once its own completion is set up:

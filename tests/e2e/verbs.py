@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLI = "test_cli"
+FAULTS = "test_cli_faults"
 REPLAYS = "test_replays"
 PAGE = "test_page"
 
@@ -65,7 +66,7 @@ PROOFS: dict[str, Proof] = {
     "shutdown": _here(_STEERED, _STEERED),
     "approve": _here(_CALLS, _CALLS),
     "deny": _here(_CALLS, _CALLS),
-    "settle": _here("test_call_in_doubt_is_settled", _CALLS),
+    "settle": Proof(f"{FAULTS}::test_call_in_doubt_is_settled", f"{CLI}::{_CALLS}"),
     "limits show": _here(
         "test_raised_limit_lets_a_session_go_on", "test_limits_of_nobody_and_of_what_is_over_are_refused"
     ),

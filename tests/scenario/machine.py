@@ -60,6 +60,7 @@ MOVES_OF_THE_YOUNG = 2
 FAULTS: dict[str, Callable[[World], object]] = {
     "the gateway goes": lambda world: world.set_gateway(up=False),
     "the node is cut off": lambda world: world.set_node(up=False),
+    "pods hang": lambda world: world.set_hanging(hang=True),
     "the operator goes": lambda world: world.set_operator(up=False),
     "news of the journal is late": lambda world: world.set_news(late=True),
     "news of pods is late": lambda world: world.set_pod_watch(late=True),

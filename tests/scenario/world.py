@@ -69,6 +69,8 @@ class World:
     is_operator_up: bool = True
     ends_at: dict[str, datetime] = field(default_factory=dict)
     """When the kubelet ends a pod by force that was asked to end, by uid."""
+    do_pods_hang: bool = False
+    """Whether pods do not end by themselves, and use all the time that they are given."""
     refusal: str = ""
     """Why the API server takes no pods now."""
     has_room: bool = True
@@ -341,7 +343,8 @@ class World:
             if pod.is_ended or not self.is_node_up:
                 continue
             if pod.is_deleting:
-                self._forget(pod)
+                if not self.do_pods_hang:
+                    self._forget(pod)
             elif pod.phase == "Pending":
                 self._show(replace(pod, phase="Running", started_at=self.now))
             else:
@@ -358,7 +361,7 @@ class World:
             return
         self.is_dirty |= not self.is_news_late
         code = self.journal.play(pod)
-        if code is not None:
+        if code is not None and not self.do_pods_hang:
             self._end(pod, code)
 
     def fail_pods(self, code: ErrorCode | None = ErrorCode.OVERLOADED) -> None:
@@ -425,6 +428,10 @@ class World:
         self.is_node_up, self.disturbed_at = up, self.now
         self.end_pods_by_force()
 
+    def set_hanging(self, *, hang: bool) -> None:
+        """Let pods hang once they are through, or end."""
+        self.do_pods_hang = hang
+
     def set_news(self, *, late: bool) -> None:
         """Hold back what the gateway tells the operator by itself, or let it through."""
         self._heard()
@@ -443,6 +450,7 @@ class World:
         """Let everything work again."""
         self.set_gateway(up=True)
         self.set_node(up=True)
+        self.set_hanging(hang=False)
         self.set_operator(up=True)
         self.refuse_pods("")
         self.set_hold("")

@@ -49,6 +49,18 @@ TEAMS: dict[str, dict[str, Any]] = {
     "agents in a row": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Sequential"}},
     "agents beside each other": {"goal": "count", "agents": AFTER, "coordination": {"strategy": "Parallel"}},
     "agents that hand over": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Handoff"}},
+    "agents that hand over a conversation": {
+        "conversation": {"open": True, "idleSeconds": 5},
+        "agents": AGENTS,
+        "coordination": {"strategy": "Handoff"},
+        "expireAfterSeconds": 300,
+    },
+    "a director that people talk to": {
+        "goal": "count",
+        "conversation": {"open": True, "idleSeconds": 10},
+        "agents": AGENTS,
+        "coordination": {"strategy": "Director"},
+    },
     "a director": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Director"}},
 }
 SPECS |= TEAMS

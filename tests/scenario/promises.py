@@ -188,6 +188,8 @@ def check_rest(world: World) -> None:
     assert max(left.values(), default=0) <= 1, f"pods {list(world.pods)} are left"
     if phase is Phase.IDLE:
         assert world.journal.inbox == []
+        talk = world.read_spec().conversation
+        assert talk is None or talk.open, "the conversation was closed, and nothing is left to do"
     if phase is Phase.WAITING:
         assert world.journal.level().approval_pending, "it waits for people, and nobody is asked"
     if phase is Phase.COMPLETED and world.journal.committed:

@@ -385,15 +385,16 @@ class World:
             self._forget(pod)
 
     def end_pod(self, uid: str, *, grace_seconds: int = 30) -> None:
-        """Delete a pod: one that ended, or is ended by force, goes at once; one that runs gets a deletionTimestamp."""
+        """Delete a pod: one that ended goes at once; one that runs has a time to, which may be made shorter."""
         pod = self.pods.get(uid)
         if pod is None:
             return
-        if pod.is_ended or grace_seconds == 0:
+        if pod.is_ended:
             self._forget(pod)
         else:
             self._show(replace(pod, is_deleting=True))
-            self.ends_at.setdefault(uid, self.now + timedelta(seconds=grace_seconds))
+            ends_at = self.now + timedelta(seconds=grace_seconds)
+            self.ends_at[uid] = min(self.ends_at.get(uid, ends_at), ends_at)
 
     def _end(self, pod: PodView, exit_code: int) -> None:
         phase = "Succeeded" if exit_code == 0 else "Failed"

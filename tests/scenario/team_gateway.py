@@ -151,7 +151,8 @@ class TeamGateway:
         if not turn.is_bought:
             return self._buy(pod, hand, turn)
         if turn.question is None and self.asks:
-            turn.question = a_question(self.now, *self.asks.pop(0), agent=pod.agent)
+            step = len(hand.commits) + 1
+            turn.question = a_question(self.now, *self.asks.pop(0), agent=pod.agent, step=step)
         if turn.waits_for is not None:
             return self._wait(pod, turn)
         if pod.agent == self.team.first and self.tasked:  # its call waits for the other's answer

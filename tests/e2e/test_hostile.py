@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.e2e.agents import LivePod, build_foreign_image, create_held_script, follow_log, held_session
+from tests.e2e.agents import LivePod, build_foreign_image, create_held_script, follow_log, held_session, live_pod
+from tests.e2e.faults import processes_of
 from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
 from tests.e2e.provider import say
 from tests.e2e.upstream import INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Upstream, serve_upstream
@@ -57,6 +58,19 @@ def test_agent_that_ignores_refusals_is_ended_at_max_steps(product: Product, nam
     assert status["usage"]["steps"] == 3
     assert status["usage"]["totalTokens"] == 3 * ANSWER_TOKENS
     product.kubectl("wait", "--for=delete", f"pod/{pod}", "-n", namespace, PATIENCE)
+
+
+@pytest.mark.requirement("LIFE-5")
+def test_no_process_is_left_of_a_cancel_by_force_that_says_so(product: Product, namespace: str, host: str) -> None:
+    with serve_upstream(host, say("Ask again.")) as upstream:
+        run_foreign(product, namespace, upstream, "wait", shutdown={"gracePeriodSeconds": 0})
+        pod = live_pod(product, namespace, "wait").manifest()
+        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        assert processes_of(container) != []
+        product.patch_session(namespace, "wait", operatingMode="Cancelled")
+        status = product.wait_phase(namespace, "wait", "Cancelled")["status"]
+        assert processes_of(container) == [], "it ignores SIGTERM: who calls it gone must have killed it"
+    assert (status["stopReason"], status["podsRemaining"]) == ("ForceTerminated", 0)
 
 
 @pytest.mark.requirement("LIM-1")

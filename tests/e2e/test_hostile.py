@@ -109,13 +109,16 @@ def test_foreign_image_that_makes_one_call_completes(product: Product, namespace
 
 
 @pytest.mark.requirement("ID-5")
+@pytest.mark.requirement("LIM-5")
 def test_agent_pod_runs_restricted(product: Product, namespace: str) -> None:
     port = client.V1ServiceSpec(ports=[client.V1ServicePort(port=80)])
     product.core.create_namespaced_service(
         namespace, client.V1Service(metadata=client.V1ObjectMeta(name="decoy"), spec=port)
     )
-    with held_session(product, namespace, "jailed", create_held_script(product, namespace)) as pod:
+    resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "192Mi"}}
+    with held_session(product, namespace, "jailed", create_held_script(product, namespace), resources=resources) as pod:
         check_spec(pod.manifest()["spec"])
+        check_cgroup(pod)
         check_process(pod)
         assert SERVICE_LINK not in pod.run("env").stdout
         assert pod.run("ls", "/var/run/secrets", check=False).returncode != 0
@@ -144,6 +147,14 @@ def check_spec(spec: Json) -> None:
     assert {volume["name"] for volume in spec["volumes"]} == {"workspace", "tmp", "token", "ca"}
     [token] = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", ())]
     assert token["serviceAccountToken"]["audience"] == "agentsessions-gateway"
+
+
+def check_cgroup(pod: LivePod) -> None:
+    """Check that the kernel holds the agent to what its session allows: cgroup v2, or v1."""
+    files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    assert pod.run("sh", "-c", f"cat {files} 2>/dev/null", check=False).stdout.split() == [str(192 * 1024**2)]
+    files = "/sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us"
+    assert pod.run("sh", "-c", f"cat {files} 2>/dev/null", check=False).stdout.split()[0] == "50000"
 
 
 def check_process(pod: LivePod) -> None:

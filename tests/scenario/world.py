@@ -314,6 +314,13 @@ class World:
             self.journal.decide()
             self.is_dirty = True
 
+    def forget_decision(self) -> None:
+        """Restore the journal as it was before people decided."""
+        assert isinstance(self.journal, Gateway)
+        assert self.journal.turn is not None
+        self.journal.turn.is_decided = False
+        self.is_dirty = True
+
     def delete(self) -> None:
         """Delete the session; the collector ends its pods."""
         self.is_deleted = self.is_dirty = True

@@ -21,7 +21,15 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
             Phase.EXPIRED,
         }
     ),
-    Phase.QUEUED: frozenset({Phase.STARTING, Phase.PAUSED, Phase.CANCELLED, Phase.EXPIRED}),
+    Phase.QUEUED: frozenset(
+        {
+            Phase.STARTING,
+            Phase.WAITING,  # its journal was restored, from before a call was decided
+            Phase.PAUSED,
+            Phase.CANCELLED,
+            Phase.EXPIRED,
+        }
+    ),
     Phase.STARTING: frozenset(
         {
             Phase.RUNNING,
@@ -73,7 +81,15 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
         }
     ),
     Phase.PAUSING: frozenset(
-        {Phase.PAUSED, Phase.STARTING, Phase.CANCELLING, Phase.CANCELLED, Phase.COMPLETED, Phase.FAILED}
+        {
+            Phase.PAUSED,
+            Phase.STARTING,
+            Phase.WAITING,  # resumed, and a call of the turn that was ended waits for a person
+            Phase.CANCELLING,
+            Phase.CANCELLED,
+            Phase.COMPLETED,
+            Phase.FAILED,
+        }
     ),
     Phase.PAUSED: frozenset(
         {

@@ -163,9 +163,9 @@ class Gateway:
         self.acknowledged.append(len(self.acknowledged) + 1)
         return True
 
-    def decide(self) -> None:
+    def decide(self, most: int = 1) -> None:
         """Take a decision in, for the call that waits for one."""
-        if self.turn is not None:
+        if self.turn is not None and most:
             self.turn.decide()
 
     def expire(self) -> None:

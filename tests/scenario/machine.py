@@ -149,9 +149,9 @@ class Life(RuleBasedStateMachine):
     def agent_asks_for_a_call_that_people_decide(self, kind: ApprovalKind, seconds: int | None, then: OnExpiry) -> None:
         self.world.ask_people(kind, seconds, then if seconds is not None else None)
 
-    @rule()
-    def people_decide(self) -> None:
-        self.world.decide()
+    @rule(most=st.sampled_from([1, 100]))
+    def people_decide(self, most: int) -> None:
+        self.world.decide(most)
 
     @precondition(lambda self: "conversation" in self.world.spec)
     @rule()

@@ -120,9 +120,9 @@ class TeamGateway:
         self.acknowledged.append(len(self.acknowledged) + 1)
         return True
 
-    def decide(self) -> None:
-        """Take decisions in, for all calls that wait for one."""
-        for turn in self._open_turns():
+    def decide(self, most: int = 100) -> None:
+        """Take decisions in, for so many of the calls that wait for one."""
+        for turn in [turn for turn in self._open_turns() if turn.waits_for][:most]:
             turn.decide()
 
     def expire(self) -> None:

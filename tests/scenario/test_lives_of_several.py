@@ -8,7 +8,6 @@ import pytest
 from agentsessions.api.reasons import Phase, StopReason
 from tests.scenario.promises import Witness
 from tests.scenario.stories import cancel, fill_quota, go_on, make_room, pause, resume, then
-from tests.scenario.team_gateway import TeamGateway
 from tests.scenario.world import Crash, World
 
 AGENTS = [{"name": name} for name in "abc"]
@@ -192,21 +191,13 @@ def test_decision_that_finds_the_namespace_full_queues_the_session_and_is_kept()
 @pytest.mark.requirement("POL-2")
 def test_agent_that_may_go_on_is_queued_and_served_while_another_waits_for_a_person() -> None:
     world = ask_all(a_team(BESIDE, 3), 3)
-    then(world, fill_quota, lambda world: decide_for(world, "a"))
+    then(world, fill_quota, lambda world: world.decide(1))
     assert world.phase is Phase.QUEUED, "who waits for a person is in no queue, and would never be served"
     then(world, make_room)
     go_on(world, 3)
     assert [pod.agent for pod in world.pods.values() if not pod.is_ended] == ["a"]
     go_on(world, 120)
     assert (world.phase, live_pods(world)) == (Phase.WAITING, []), "a is through, the others wait"
-
-
-def decide_for(world: World, agent: str) -> None:
-    """Let people decide the call of one agent."""
-    assert isinstance(world.journal, TeamGateway)
-    turn = world.journal.hands[agent].turn
-    assert turn is not None
-    turn.decide()
 
 
 @pytest.mark.requirement("LIFE-11")

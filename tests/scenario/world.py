@@ -22,6 +22,7 @@ from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.queueing import is_waiting
 from tests.builders import SESSION_UID, T0
 from tests.scenario.gateway import TURNS, Gateway
 from tests.scenario.team_gateway import TeamGateway
@@ -308,11 +309,11 @@ class World:
         """Let the next turn have a call that people must decide."""
         self.journal.asks.append((kind, seconds, then))
 
-    def decide(self) -> None:
-        """Let people decide the call that waits, if the gateway is there to take it."""
+    def decide(self, most: int = 100) -> None:
+        """Let people decide so many of the calls that wait, if the gateway is there to take it."""
         if self.is_gateway_up:
-            self.journal.decide()
-            self.is_dirty = True
+            self.journal.decide(most)
+            self.is_dirty |= not self.is_news_late
 
     def forget_decision(self) -> None:
         """Restore the journal as it was before people decided."""
@@ -332,8 +333,9 @@ class World:
         self.hold, self.disturbed_at, self.is_dirty = words, self.now, True
 
     def set_room(self, *, has_room: bool) -> None:
-        """Fill the namespace's quota, or make room."""
-        self.has_room, self.is_dirty = has_room, True
+        """Fill the namespace's quota, or make room; that is told only to those who are in its queue."""
+        self.has_room = has_room
+        self.is_dirty |= is_waiting(self.facts().session)
 
     # --- the cluster
     def pass_time(self, seconds: float) -> None:

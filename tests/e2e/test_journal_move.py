@@ -12,7 +12,7 @@ from agentsessions.journal.store import utc_now
 from hack.postgres.localpostgres.programs import ensure_programs
 from hack.postgres.localpostgres.server import Server, create_folder
 from tests.e2e.faults import scale
-from tests.e2e.product import PATIENCE, ROOT, SYSTEM, Product
+from tests.e2e.product import LONG_SECONDS, PATIENCE, ROOT, SYSTEM, Product
 from tests.e2e.replicas import a_secret, upgrade, upgraded
 from tests.e2e.seeds import a_user
 
@@ -64,6 +64,7 @@ def test_an_installation_moves_to_postgresql_with_all_that_was_said(
     upgrade(product, {"gateway.journal.urlSecretRef.name": URL, "gateway.journal.caSecretRef.name": CA})
     assert server.execute("SELECT count(*) FROM pg_stat_ssl WHERE ssl", "journal") != "0\n"
     with product.gateway(product.token_of(namespace, "user")) as gateway:
+        gateway.http.timeout = LONG_SECONDS
         query = {"namespace": namespace}
         found = gateway.http.get("/api/v1/agent-sessions", params=query).json()
         assert (found["total"], found["items"][0]["uid"]) == (1, first["uid"])

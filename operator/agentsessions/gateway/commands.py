@@ -12,13 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from alembic.util import CommandError
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from agentsessions.gateway.settings import Settings
 from agentsessions.journal.copying import CopyRefused, copy
 from agentsessions.journal.database import create_reader_engine, create_sole_engine, create_writer_engine
+from agentsessions.journal.refusals import ForeignJournal
 from agentsessions.journal.store import verify_chain
 from agentsessions.journal.verification import read_anchor, read_anchor_problems, read_uids
 
@@ -83,7 +83,7 @@ def copy_to(url: str, file: Path) -> int:
     source, target = create_sole_engine(file), create_writer_engine(url)
     try:
         copied = copy(source, target)
-    except (CopyRefused, CommandError, SQLAlchemyError) as error:
+    except (CopyRefused, ForeignJournal, SQLAlchemyError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         sys.stderr.write(f"nothing was copied: {cause}\n")
         if "locked" in str(cause):

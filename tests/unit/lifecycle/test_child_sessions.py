@@ -46,9 +46,7 @@ def test_what_is_not_asked_for_is_an_equal_share_of_what_is_left() -> None:
     [
         pytest.param({"max_steps": 20}, {}, "19 can be given", id="the director keeps a step to hear of it"),
         pytest.param({"max_tokens": 98_001}, {}, "98000 can be given", id="and as many tokens as it used so far"),
-        pytest.param(
-            {"max_steps": 10}, {"kept": Amounts(12)}, "set 12 aside", id="what others may use is not its"
-        ),
+        pytest.param({"max_steps": 10}, {"kept": Amounts(12)}, "set 12 aside", id="what others may use is not its"),
         pytest.param({}, {"kept": Amounts(19)}, "of maxSteps 21", id="nothing is left to share"),
         pytest.param({"timeout_seconds": 121}, {}, "more than the 120", id="no more time than the director has"),
         pytest.param({"max_steps": 1}, {"started": 4}, "all 4 child sessions", id="all that it may start were started"),

@@ -45,7 +45,11 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def a_director(world: World) -> Json:
     await world.namespace.create(AGENT_SESSIONS, "boss", spec={"goal": "lead", **BOSS})
-    return await world.namespace.wait_phase("Starting")
+
+    def starts(raw: Json) -> bool:
+        return bool(raw["metadata"]["name"] == "boss" and raw.get("status", {}).get("phase") == "Starting")
+
+    return await world.namespace.wait(AGENT_SESSIONS, starts)
 
 
 def ask(world: World, director: Json, *requests: ChildRequest, **changes: Any) -> None:

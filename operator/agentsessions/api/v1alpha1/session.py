@@ -217,7 +217,7 @@ class SessionSpec(ApiModel):
                     field="conversation",
                 ),
                 cel(
-                    "self.type != 'Policy' || has(self.policyRef)",
+                    "self.type != 'Policy' || has(self.policyRef) || has(self.templateRef)",
                     "type Policy needs spec.policyRef: the policy whose violations it is to list",
                     field="policyRef",
                 ),

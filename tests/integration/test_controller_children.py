@@ -127,4 +127,7 @@ async def test_director_that_is_paused_starts_nobody_until_it_goes_on(world: Wor
     await world.namespace.wait(AGENT_SESSIONS, lambda raw: bool(raw["status"]["observedGeneration"] == 3))
     assert await children_of(world) == []
     await world.namespace.patch_session("boss", operatingMode="Running")
+    world.gateway.break_stream()  # it says nothing by itself: after a while its client takes it for dead
+    world.gateway.say(synced=True)
+    ask(world, director, WANTED, head=10)
     await made(world)

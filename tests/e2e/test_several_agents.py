@@ -81,10 +81,7 @@ PASS_ON: Json = {"name": "transfer_to_engineer", "arguments": {}}
 TEAM: tuple[Json, ...] = (
     {"when": {"agent": "broken"}, "answer": {"error": {"status": 400, "message": "no such model"}}},
     {"when": {"agent": "sum"}, "answer": {"text": "Sum of: ${text}"}},
-    {
-        "when": {"agent": "desk", "text": "broken"},
-        "answer": {"toolCalls": [{"name": "transfer_to_engineer", "arguments": {}}]},
-    },
+    {"when": {"agent": "desk", "text": "broken"}, "answer": {"toolCalls": [PASS_ON]}},
     {"when": {"agent": "engineer"}, "answer": {"text": "I looked at: ${text}"}},
     {"when": {"step": 1}, "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": "echo ok"}}]}},
     {"answer": {"text": "fine"}},

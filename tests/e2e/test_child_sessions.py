@@ -36,7 +36,7 @@ def children_of(product: Product, namespace: str, director: str) -> dict[str, An
 
 @pytest.mark.requirement("OBJ-4")
 def test_director_starts_sessions_and_reads_what_came_of_them(product: Product, namespace: str) -> None:
-    product.kubectl("apply", "-n", namespace, "-f", str(SAMPLES / "teams" / "child-sessions.yaml"))
+    product.kubectl("apply", "-n", namespace, "-f", str(SAMPLES / "lives" / "child-sessions.yaml"))
     director = product.wait_phase(namespace, "newsroom", "Completed")
     assert director["status"]["result"] == "The story is told."
     children = children_of(product, namespace, "newsroom")

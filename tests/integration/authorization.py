@@ -192,7 +192,9 @@ ROWS = (
     Row("GET", LEVELS_PATH, OPERATOR_ALONE),
     Row("GET", f"{LEVELS_PATH}/{{uid}}", OPERATOR_ALONE, ok=404, params={"uid": "none"}),
     Row("POST", f"{LEVELS_PATH}/{{uid}}/source", OPERATOR_ALONE, ok=404, params={"uid": "none"}),
-    Row("POST", f"{LEVELS_PATH}/{{uid}}/children/{{request_id}}", OPERATOR_ALONE, ok=404, params=NO_CHILD, body=REFUSED),
+    Row(
+        "POST", f"{LEVELS_PATH}/{{uid}}/children/{{request_id}}", OPERATOR_ALONE, ok=404, params=NO_CHILD, body=REFUSED
+    ),
     Row("GET", USAGE_PATH, OPERATOR_ALONE, query={"namespace": "default"}),
     Row("GET", wire.TURN_PATH, FENCED_POD),
     Row("POST", wire.COMMIT_PATH, FENCED_POD, ok=412, body={"k": 99, "outcome": "final"}),

@@ -50,7 +50,8 @@ REFUSED: Final = (
 LOOK_SECONDS: Final = 1.0
 """Between two looks at what became of a call that another gateway makes."""
 Key = tuple[str, str, str]
-Begin = Callable[[PodIdentity, wire.ToolBegin], Awaitable[wire.ToolVerdict]]
+Begin = Callable[[PodIdentity, wire.ToolBegin, str], Awaitable[wire.ToolVerdict]]
+"""Says what becomes of a call, by the host that it asks."""
 
 
 class Tools:
@@ -138,7 +139,7 @@ class Tools:
         if result is not None:
             effect = wire.SideEffect.NONE  # what is not done leaves nobody in doubt
         begin = wire.ToolBegin(call_id=asked.call_id, name=asked.name, arguments=asked.arguments, side_effect=effect)
-        said = await self._begin(pod, begin)
+        said = await self._begin(pod, begin, host_of(offered, asked.arguments))
         if said.verdict is wire.Verdict.RUN and effect is wire.SideEffect.EXTERNAL:
             said = await self._claim(pod, begin)
         if said.verdict is not wire.Verdict.RUN:
@@ -208,10 +209,21 @@ def effect_of(offered: Offered | None, arguments: str) -> wire.SideEffect:
         return wire.SideEffect.NONE
     if offered.side_effect_of is None:
         return offered.offer.side_effect
-    parsed: Any = None
+    parsed = _parse(arguments)
+    return wire.SideEffect.NONE if parsed is None else offered.side_effect_of(parsed)
+
+
+def host_of(offered: Offered | None, arguments: str) -> str:
+    """Return the host that a call asks; empty when it asks none, or is no call at all."""
+    parsed = _parse(arguments)
+    return "" if offered is None or offered.host_of is None or parsed is None else offered.host_of(parsed)
+
+
+def _parse(arguments: str) -> dict[str, Any] | None:
     with suppress(ValueError, RecursionError):
         parsed = json.loads(arguments)
-    return offered.side_effect_of(parsed) if isinstance(parsed, dict) else wire.SideEffect.NONE
+        return parsed if isinstance(parsed, dict) else None
+    return None
 
 
 def withheld(session: SessionView, effect: wire.SideEffect) -> ToolResult | None:

@@ -94,7 +94,7 @@ def read_manifest(source: str) -> Json:
     """
     try:
         found = read_documents(_read_bytes(source))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageFailure(f"{source} cannot be read: {error}") from error
     except BadDocumentError as error:
         raise UsageFailure(f"{source} cannot be read as YAML ({error.problem}): {error}") from None
@@ -108,7 +108,7 @@ def read_manifest(source: str) -> Json:
 def _read_bytes(source: str) -> bytes:
     """Return what a file begins with: one byte more than may be shows that there is too much."""
     if source == "-":
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        return sys.stdin.read(MAX_BYTES + 1).encode(errors="surrogateescape")
     with Path(source).open("rb") as file:
         return file.read(MAX_BYTES + 1)
 

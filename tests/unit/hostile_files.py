@@ -18,12 +18,15 @@ PIECES: Final = (
 YAML_PIECES: Final = (
     *PIECES, b"spec: ", b"rules:\n", b"- name: a\n", b"  when: ", b"  action: Deny\n", b"&b ", b"*b", b"<<: *b\n",
     b"? ", b"- ", b"--- ", b"...\n", b"|\n", b">-\n", b"!!python/object/apply:os.system [id]", b"!!binary ", b"!x!y ",
-    b"%TAG ! x\n", b"#", b"  ", b"\t", b"'", b".inf", b"2026-11-21", b"1:59:59", b"0x", b"~", b"${jndi:ldap://x}", b"{{ x }}",
+    b"%TAG ! x\n", b"#", b"  ", b"\t", b"'", b".inf", b"2026-11-21", b"1:59:59", b"0x", b"~", b"${jndi:ldap://x}",
+    b"{{ x }}",
 )  # fmt: skip
 CEL_PIECES: Final = (
     "arguments", "tool", ".command", "[0]", "['../../etc/passwd']", "(", ")", "!", "-", "+", " && ", " || ", " ? ",
-    " : ", " == ", " in ", "'x'", "'(a*)*b'", ".matches('((a{0,100}){0,100}){0,9}')", ".all(x, ", ".map(y, ", ".exists(z, ",
-    "x", "1", "1e999", "9" * 40, "true", "null", "b'\\xff'", "r'\\'", '"', "{", "}", "duration('1s')", "usage.steps", "has(",
+    " : ", " == ", " in ", "'x'", "'(a*)*b'", ".matches('((a{0,100}){0,100}){0,9}')", ".all(x, ", ".map(y, ",
+    ".exists(z, ",
+    "x", "1", "1e999", "9" * 40, "true", "null", "b'\\xff'", "r'\\'", '"', "{", "}", "duration('1s')", "usage.steps",
+    "has(",
     "dyn(", "size(", "host", "dataSources", "type(", "timestamp('x')", "\\u0000", "\u202e",
 )  # fmt: skip
 LATE: Final = (b'{"":1}', b'{"a":"\\ud800"}', b"1", b'{"a":' + b"[" * 40 + b"]" * 40 + b"}", b"NaN", b"]", b"{")

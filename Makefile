@@ -170,7 +170,7 @@ test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each ti
 
 .PHONY: test-hostile
 test-hostile: $(STAMP) ## Read ten thousand files that mean harm
-	$(BIN)/pytest --quiet $(FAST) -m slow $(FAST_TESTS)
+	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/unit/test_hostile_files.py
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
 .PHONY: test-faults

@@ -16,6 +16,10 @@ from tests.unit.play_hostile import TAKEN
 
 pytestmark = [pytest.mark.requirement("OBJ-8"), pytest.mark.requirement("POL-1")]
 
+FILES = 5000 if os.environ.get("AGENTSESSIONS_HOSTILE") == "full" else 150
+"""Of each kind. `make test-hostile` reads them all."""
+PART = 500
+"""For one process."""
 ROOT = Path(__file__).parents[2]
 WORDS = {
     "data": {TAKEN, *DataProblem},
@@ -36,13 +40,7 @@ def play(kind: str, first: int, behind: int) -> None:
     sys.stdout.write(f"{kind}: {found['outcomes']}, the slowest in {found['slowest'] * 1000:.0f} ms\n")
 
 
+@pytest.mark.parametrize("first", range(0, FILES, PART))
 @pytest.mark.parametrize("kind", WORDS)
-def test_hostile_files_are_refused_soon_and_in_bounds(kind: str) -> None:
-    play(kind, 0, 150)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 5000, 500))
-@pytest.mark.parametrize("kind", WORDS)
-def test_ten_thousand_hostile_files_are_refused_soon_and_in_bounds(kind: str, first: int) -> None:
-    play(kind, first, first + 500)
+def test_hostile_files_are_refused_soon_and_in_bounds(kind: str, first: int) -> None:
+    play(kind, first, min(first + PART, FILES))

@@ -169,8 +169,9 @@ test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each ti
 	AGENTSESSIONS_LIVES=full $(BIN)/pytest --quiet tests/scenario/test_any_life.py
 
 .PHONY: test-hostile
-test-hostile: $(STAMP) ## Read ten thousand files that mean harm
-	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/unit/test_hostile_files.py
+test-hostile: $(STAMP) ## Read ten thousand files, and play two hundred answers, that mean harm
+	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/unit/test_hostile_files.py \
+		tests/process/proxy/test_proxy_hostile.py
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
 .PHONY: test-faults

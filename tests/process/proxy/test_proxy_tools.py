@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,23 @@ class Shelf:
             (await client.post(f"{self.url}{path}")).raise_for_status()
 
 
-@pytest.fixture(scope="module")
-def shelf_url() -> Iterator[str]:
+@contextmanager
+def serve_shelf(token: str = "") -> Iterator[str]:
+    """Run the MCP server while the block does; yield its address."""
     command = [sys.executable, str(Path(__file__).parents[2] / "mcp_server.py")]
-    env = {**os.environ, "MCP_TOKEN": TOKEN}
+    env = {**os.environ, "MCP_TOKEN": token}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="module")
+def shelf_url() -> Iterator[str]:
+    with serve_shelf(TOKEN) as url:
+        yield url
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def test_create_from_a_manifest_lets_flags_win(server: ScriptServer, run: Run) -
     ("stdin", "says"),
     [
         ("kind: Pod\n", "must hold one AgentSession and has Pod"),
-        ("a: [", "cannot be read as YAML (NotYAML): line 1"),
+        ("a: [", "cannot be read as YAML (NotYAML): line"),
         ("", "has nothing"),
     ],
 )

@@ -20,7 +20,8 @@ from agentsessions.journal.rows import NewMessage
 from agentsessions.journal.schema import metadata
 from agentsessions.journal.store import Store
 from agentsessions.journal.tables import entries, sessions
-from tests.unit.journal.builders import T0, Clock, a_player, an_answer, call_ids, url_of
+from tests.journals import put_journal
+from tests.unit.journal.builders import T0, Clock, a_player, an_answer, call_ids
 
 HOSTILE = "a\0b\x1ac \N{ALIEN MONSTER}"
 """What PostgreSQL keeps otherwise than SQLite."""
@@ -30,7 +31,7 @@ HOSTILE = "a\0b\x1ac \N{ALIEN MONSTER}"
 async def old(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     """A journal in a file, in which a session was played to its second turn."""
     (tmp_path / "old").mkdir()
-    store = await Store.open(url_of(tmp_path / "old"), clock=clock)
+    store = await Store.open(put_journal(tmp_path / "old" / "journal.db"), clock=clock)
     player = await a_player(store, labels={"team": "x"})
     await store.put_message("s1", NewMessage("m1", HOSTILE, "alice", "k"))
     await store.pin_turn(player.pod)

@@ -15,8 +15,10 @@ from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Outcome
+from agentsessions.gateway.auth import User
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.chart import HEIGHT, MOST_POINTS, draw
+from agentsessions.gateway.pages.lists import home_of
 from agentsessions.gateway.pages.markup import MOST_CHARACTERS, TAGS, to_html
 from agentsessions.gateway.pages.render import TEMPLATES
 from agentsessions.gateway.pages.signin import is_ours, require_own_page
@@ -148,6 +150,18 @@ def an_entry(type_: EntryType, **body: Any) -> EntryRow:
         ),
         pytest.param(
             an_entry(EntryType.SOURCE, name="other", steps=3), "made from other", "3 steps of it", id="a source"
+        ),
+        pytest.param(
+            replace(an_entry(EntryType.MESSAGE, role="user", content="what I found"), agent="writer"),
+            "to writer",
+            "what I found",
+            id="one agent's work for the next",
+        ),
+        pytest.param(
+            replace(an_entry(EntryType.MESSAGE, role="user", content="hello", actor="amy"), agent="writer"),
+            "user",
+            "hello",
+            id="what a person says",
         ),
         pytest.param(an_entry(EntryType.DIFFERENCE, text="step 2"), "differs", "step 2", id="a difference"),
         pytest.param(an_entry(EntryType.REPLAY_COMPLETE, text="all"), "replay complete", "all", id="a replay's end"),
@@ -294,3 +308,16 @@ def test_a_change_is_wanted_by_a_page_of_ours() -> None:
     ):
         with pytest.raises(ProblemError, match="another page than ours"):
             require_own_page(asked(**headers))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "home"),
+    [
+        ("system:serviceaccount:demo:reader", "demo/reader", "demo"),
+        ("alice@example.com", "alice@example.com", "default"),
+        ("system:admin", "system:admin", "default"),
+    ],
+    ids=["a service account", "a person", "another of the system's users"],
+)
+def test_list_begins_in_the_namespace_of_an_account(name: str, shown: str, home: str) -> None:
+    assert (summary.to_person(name), home_of(User(name))) == (shown, home)

@@ -1,4 +1,4 @@
-"""SessionQuota on real pods: never more at once than allowed, and an emergency stop that holds a namespace."""
+"""SessionQuota on real pods: never more at once than allowed."""
 
 from __future__ import annotations
 
@@ -60,26 +60,3 @@ def test_twelve_sessions_with_quota_three_never_have_more_than_three_pods(produc
     assert max(at_once) == PLACES
     done = product.session(namespace, names[0])["status"]
     assert quota_status(product, namespace)["tokensToday"] >= SESSIONS * done["usage"]["totalTokens"] // 2
-
-
-@pytest.mark.requirement("LIFE-7")
-def test_a_held_namespace_stops_says_so_and_goes_on_when_released(product: Product, namespace: str) -> None:
-    slow = {"when": {"step": 1}, "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": "sleep 30"}}]}}
-    product.create_script(namespace, "slow", slow, {"answer": {"text": "Rested."}})
-    agents = [{"name": "agent", "model": {"providerRef": {"name": "slow"}}}]
-    set_quota(product, namespace, maxConcurrentSessions=1)
-    product.create_session(namespace, "runs", goal="Rest.", agents=agents)
-    product.wait_phase(namespace, "runs", "Running")
-    product.create_session(namespace, "waits", goal="Rest.", agents=agents)
-    product.wait_phase(namespace, "waits", "Queued")
-    set_quota(product, namespace, maxConcurrentSessions=1, hold=True, holdReason="the bill is too high")
-    words = "SessionQuota team holds this namespace: the bill is too high; set its spec.hold to false to go on"
-    held = product.wait_phase(namespace, "runs", "Paused")
-    assert held["status"]["stopReason"] == "Emergency"
-    assert ready_message(held).startswith(words)
-    assert [p for p in product.session_pods(namespace, held["metadata"]["uid"]) if p.status.phase == "Running"] == []
-    product.wait_for(namespace, "waits", lambda s: ready_message(s) == words, "told of the hold")
-    set_quota(product, namespace, maxConcurrentSessions=1)
-    for name in ("runs", "waits"):
-        done = product.wait_phase(namespace, name, "Completed")
-        assert done["status"]["result"] == "Rested."

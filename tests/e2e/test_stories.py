@@ -10,7 +10,6 @@ from datetime import datetime
 
 import pytest
 
-from tests.e2e.agents import wait_for_entries
 from tests.e2e.commandline import CommandLine, let_speak
 from tests.e2e.faults import until
 from tests.e2e.outside import Prometheus, a_database
@@ -53,23 +52,21 @@ def test_every_story_is_played() -> None:
 
 
 @pytest.mark.requirement("OBJ-2")
-def test_metrics_are_collected_round_after_round_until_somebody_ends_it(
-    product: Product, namespace: str, host: str
-) -> None:
+def test_metrics_are_collected_in_rounds_without_drift(product: Product, namespace: str, host: str) -> None:
     name, rounds = "metrics-2025-001", 3
     with Prometheus(host).serving() as prometheus:
-        apply(product, namespace, "metrics.yaml", **{"prometheus.monitoring.svc:9090": prometheus.address})
-        product.wait_phase(namespace, name, "Running")
-        wait_for_entries(product, namespace, name, "round_complete", rounds)
-        product.patch_session(namespace, name, operatingMode="Cancelled")
-        done = product.wait_phase(namespace, name, "Cancelled")
+        an_hour = {"durationSeconds: 3600": f"durationSeconds: {rounds * INTERVAL_SECONDS - 3}"}
+        apply(product, namespace, "metrics.yaml", **{"prometheus.monitoring.svc:9090": prometheus.address, **an_hour})
+        done = product.wait_phase(namespace, name, "Completed")["status"]
         told = prometheus.told
     entries = product.entries(namespace, name)
     complete = [e["body"] for e in entries if e["type"] == "round_complete"]
-    assert len(complete) == done["status"]["round"]["completed"] >= rounds
+    assert len(complete) == done["round"]["completed"] >= rounds - 1, "a busy node may miss one"
+    assert done["round"]["completed"] + done["round"]["missed"] == rounds
     values = [value for _, value in told]
     want = [f"CPU {values[2 * n]} cores, memory {values[2 * n + 1]} bytes" for n in range(len(complete))]
     assert [body["text"] for body in complete] == want
+    assert done["result"] == want[-1]
     due = [datetime.fromisoformat(body["dueAt"]).timestamp() for body in complete]
     assert all((at - due[0]) % INTERVAL_SECONDS == pytest.approx(0, abs=0.001) for at in due)
     assert len(told) == sum(e["type"] == "tool_result" for e in entries), "nothing was asked twice"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.e2e.commandline import CommandLine, let_speak
 from tests.e2e.faults import until
-from tests.e2e.product import SAMPLES, Forward, Json, Product, read_events
+from tests.e2e.product import SAMPLES, Forward, Json, Product
 from tests.e2e.test_lives import live_pods, say
 from tests.e2e.volumes import lines_of
 
@@ -127,24 +126,14 @@ def shut_down(product: Product, namespace: str) -> None:
 
 def check_observer(product: Product, gateway: Forward, namespace: str) -> None:
     """It saw the others work and end, round after round, and could do nothing to them."""
-    end = "The director is Cancelled and healthy, its error rate is 0."
-    for entry in read_events(gateway.http, namespace, OBSERVER):
-        if entry["type"] == "round_complete" and entry["body"]["text"].startswith("The director is Cancelled"):
-            break
-    else:
-        raise AssertionError("the observer is over")
+    ended = "The director is Cancelled and healthy, its error rate is 0.0."
+    until(lambda: last_text(gateway, namespace, OBSERVER) == ended, "the observer has seen the end")
     entries = product.entries(namespace, OBSERVER)
     told = [e["body"]["text"] for e in entries if e["type"] == "round_complete"]
     assert any(re.fullmatch(r"The director is (Running|Idle) and healthy, .*", text) for text in told)
-    assert end in told
-    tried = Counter((e["body"]["name"], e["body"]["isError"]) for e in entries if e["type"] == "tool_result")
-    assert {(name, is_error) for name, is_error in tried} == {
-        ("observe", False),
-        ("send_command", True),
-        ("shell", True),
-    }
-    sent = mail(gateway, namespace, OBSERVER, box="sent")
-    assert sent == []
+    tried = {(e["body"]["name"], e["body"]["isError"]) for e in entries if e["type"] == "tool_result"}
+    assert tried == {("observe", False), ("send_command", True), ("shell", True)}
+    assert mail(gateway, namespace, OBSERVER, box="sent") == []
 
 
 COMMANDS = 3

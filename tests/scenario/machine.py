@@ -13,6 +13,7 @@ from agentsessions.api.v1alpha1.approval import ApprovalKind, OnExpiry
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.ties import DirectorState
 from tests.scenario.promises import Witness, check_settled, settle
 from tests.scenario.world import Crash, World
 
@@ -23,6 +24,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "a goal that has to do": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"steps": "Complete"}}},
     "a goal without retries": {"goal": "count", "retry": {"maxRetries": 0}},
     "a goal with clocks": {"goal": "count", "expireAfterSeconds": 300, "ttlSecondsAfterFinished": 600},
+    "a child session": {"goal": "count", "directorRef": {"name": "boss"}},
     "a hard stop": {
         "goal": "count",
         "shutdown": {"gracePeriodSeconds": 0},
@@ -49,6 +51,18 @@ TEAMS: dict[str, dict[str, Any]] = {
     "agents in a row": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Sequential"}},
     "agents beside each other": {"goal": "count", "agents": AFTER, "coordination": {"strategy": "Parallel"}},
     "agents that hand over": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Handoff"}},
+    "agents that hand over a conversation": {
+        "conversation": {"open": True, "idleSeconds": 5},
+        "agents": AGENTS,
+        "coordination": {"strategy": "Handoff"},
+        "expireAfterSeconds": 300,
+    },
+    "a director that people talk to": {
+        "goal": "count",
+        "conversation": {"open": True, "idleSeconds": 10},
+        "agents": AGENTS,
+        "coordination": {"strategy": "Director"},
+    },
     "a director": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Director"}},
 }
 SPECS |= TEAMS
@@ -60,6 +74,7 @@ MOVES_OF_THE_YOUNG = 2
 FAULTS: dict[str, Callable[[World], object]] = {
     "the gateway goes": lambda world: world.set_gateway(up=False),
     "the node is cut off": lambda world: world.set_node(up=False),
+    "pods hang": lambda world: world.set_hanging(hang=True),
     "the operator goes": lambda world: world.set_operator(up=False),
     "news of the journal is late": lambda world: world.set_news(late=True),
     "news of pods is late": lambda world: world.set_pod_watch(late=True),
@@ -119,6 +134,16 @@ class Life(RuleBasedStateMachine):
     def person_cancels(self) -> None:
         self.world.ask(OperatingMode.CANCELLED)
 
+    @precondition(lambda self: "directorRef" in self.world.spec)
+    @rule(state=st.sampled_from([DirectorState.PAUSED, DirectorState.LIVE, DirectorState.LIVE]))
+    def people_pause_or_resume_its_director(self, state: DirectorState) -> None:
+        self.world.set_director(state)
+
+    @precondition(lambda self: "directorRef" in self.world.spec and self.is_grown)
+    @rule()
+    def its_director_ends(self) -> None:
+        self.world.set_director(DirectorState.CANCELLED)
+
     @rule(steps=st.sampled_from([1, 3, 20]), action=st.sampled_from([*OnLimit]))
     def person_changes_the_limit(self, steps: int, action: OnLimit) -> None:
         self.world.change(limits={"maxSteps": steps, "onLimit": {"default": action.value}})
@@ -136,9 +161,9 @@ class Life(RuleBasedStateMachine):
     def agent_asks_for_a_call_that_people_decide(self, kind: ApprovalKind, seconds: int | None, then: OnExpiry) -> None:
         self.world.ask_people(kind, seconds, then if seconds is not None else None)
 
-    @rule()
-    def people_decide(self) -> None:
-        self.world.decide()
+    @rule(most=st.sampled_from([1, 100]))
+    def people_decide(self, most: int) -> None:
+        self.world.decide(most)
 
     @precondition(lambda self: "conversation" in self.world.spec)
     @rule()

@@ -66,9 +66,13 @@ class Situation:
     @property
     def mode(self) -> OperatingMode:
         """What people want: of the session, or of the director that it names."""
-        if self.facts.ties.director is DirectorState.CANCELLED:
-            return OperatingMode.CANCELLED
-        return self.facts.session.spec.operating_mode
+        own = self.facts.session.spec.operating_mode
+        match self.facts.ties.director:
+            case DirectorState.CANCELLED:
+                return OperatingMode.CANCELLED
+            case DirectorState.PAUSED if own is OperatingMode.RUNNING:
+                return OperatingMode.PAUSED
+        return own
 
     @property
     def agent(self) -> Agent:
@@ -252,6 +256,8 @@ class Situation:
     @property
     def has_work(self) -> bool:
         """Whether there is anything for an agent to do: a goal, a turn begun, a message, a round that is due."""
+        if self.team is not None and not self.focus:
+            return any(self.of(name).has_work for name in self.due)
         level, closing = self.level, self.closing
         if level is not None and level.inbox_pending > 0:
             return True

@@ -31,8 +31,9 @@ from agentsessions.journal.rows import SessionRow, SessionUsage
 from agentsessions.journal.stats import Performance
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
+from tests.journals import url_of
 from tests.unit.gateway.test_gateway_events import always
-from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids, url_of
+from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
 
 NO_PODS = PodUsage(reason="no pod of the session runs")
 FINE = Performance(queued=0, processed=4, calls=20, errors=0, average_response_milliseconds=250.04)
@@ -136,6 +137,7 @@ STUCK = {
 
 
 @pytest.mark.requirement("OPS-2")
+@pytest.mark.requirement("LIFE-3")
 @pytest.mark.parametrize(
     ("row", "status", "found", "want", "why"),
     [
@@ -164,7 +166,7 @@ def test_health_says_what_is_not_well(
     answer = to_health(session, a_view(**status), replace(FINE, **found), NO_PODS, T0 + timedelta(seconds=90))
     assert answer.status is want
     assert why in " ".join(answer.reasons)
-    assert answer.uptime_seconds == 90
+    assert (answer.uptime_seconds, answer.last_activity) == (90, session.last_at)
     assert (answer.memory_bytes, answer.resources_reason) == (None, NO_PODS.reason)
 
 
@@ -217,7 +219,7 @@ def leftovers(folder: Path) -> list[Path]:
 def command(tmp_path: Path, *words: str, text: bool = True) -> "subprocess.CompletedProcess[Any]":
     """Run the gateway's program with a command, as `kubectl exec` does."""
     program = "from agentsessions.gateway.main import main; main()"
-    environment = {"PYTHONPATH": "operator", "AGENTSESSIONS_DATABASE_URL": url_of(tmp_path)}
+    environment = {"PYTHONPATH": "operator", "AGENTSESSIONS_DATABASE_URL": url_of(tmp_path / "journal.db")}
     return subprocess.run(
         [sys.executable, "-c", program, *words], env=environment, capture_output=True, text=text, check=False
     )
@@ -229,10 +231,9 @@ async def test_a_backup_is_taken_while_the_journal_is_in_use_and_verifies(store:
     held = await asyncio.to_thread(command, tmp_path, "backup", "-", text=False)
     assert held.returncode == 0, held.stderr
     assert not await asyncio.to_thread(leftovers, tmp_path)
-    (tmp_path / "restored").mkdir()
-    (tmp_path / "restored" / "journal.db").write_bytes(held.stdout)
+    (tmp_path / "restored.db").write_bytes(held.stdout)
     await store.put_session(a_session("later"))
-    again = await Store.open(url_of(tmp_path / "restored"))
+    again = await Store.open(url_of(tmp_path / "restored.db"))
     assert await again.entries("s1") == await store.entries("s1")
     assert await again.verify("s1") == []
     await again.close()

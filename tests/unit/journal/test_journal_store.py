@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,12 +18,14 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
-from agentsessions.journal.refusals import Refusal, StoreClosed, TurnMismatch, UnknownSession
+from agentsessions.journal.refusals import ForeignJournal, Refusal, StoreClosed, TurnMismatch, UnknownSession
 from agentsessions.journal.schema import metadata
 from agentsessions.journal.sessions import put_session
 from agentsessions.journal.store import Store, utc_now
 from agentsessions.journal.writer import Work, Writer
-from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids, url_of
+from tests.journals import url_of
+from tests.postgres import Databases
+from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids
 
 
 def _append(text: str, uid: str = "s1") -> object:
@@ -216,11 +219,22 @@ async def test_verify_finds(journal_url: str, statement: str, found: str) -> Non
     await store.close()
 
 
-async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(journal_url: str) -> None:
+@pytest.fixture
+def no_journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database that holds nothing yet."""
+    if request.config.getoption("--journal") == "sqlite":
+        yield url_of(tmp_path / "journal.db")
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    with databases.create(template="template1") as name:
+        yield databases.server.url(name)
+
+
+async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(no_journal_url: str) -> None:
     for _ in range(2):
-        store = await Store.open(journal_url)
+        store = await Store.open(no_journal_url)
         await store.close()
-    engine = create_writer_engine(journal_url)
+    engine = create_writer_engine(no_journal_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == "0001"
@@ -228,8 +242,44 @@ async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(journal_
     engine.dispose()
 
 
-async def test_two_processes_that_start_together_migrate_once(journal_url: str) -> None:
-    stores = await asyncio.gather(*(Store.open(journal_url) for _ in range(3)))
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        pytest.param("ALTER TABLE inbox RENAME TO old_inbox", "it has no table inbox", id="a table of ours is missing"),
+        pytest.param("ALTER TABLE sessions DROP COLUMN goal", "table sessions has no column goal", id="a column is"),
+        pytest.param(
+            "ALTER TABLE sessions RENAME COLUMN goal TO aim",
+            "table sessions has no column goal; table sessions needs a column aim",
+            id="it needs a column that we do not write",
+        ),
+        pytest.param(
+            "UPDATE alembic_version SET version_num = '0099'", "its revision 0099 is not one of", id="it is newer"
+        ),
+    ],
+)
+async def test_a_journal_of_another_build_is_refused_at_start(journal_url: str, change: str, found: str) -> None:
+    await (await Store.open(journal_url)).close()
+    engine = create_writer_engine(journal_url)
+    with engine.begin() as database:
+        database.exec_driver_sql(change)
+    with pytest.raises(ForeignJournal, match=f"made by another build.*{found}.*or give this one an empty database"):
+        await Store.open(journal_url)
+    with engine.begin() as database:
+        assert database.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() in {"0001", "0099"}
+    engine.dispose()
+
+
+async def test_columns_that_this_build_can_do_without_are_let_be(journal_url: str) -> None:
+    await (await Store.open(journal_url)).close()
+    engine = create_writer_engine(journal_url)
+    with engine.begin() as database:
+        database.exec_driver_sql("ALTER TABLE sessions ADD COLUMN mood TEXT")
+    engine.dispose()
+    await (await Store.open(journal_url)).close()
+
+
+async def test_two_processes_that_start_together_migrate_once(no_journal_url: str) -> None:
+    stores = await asyncio.gather(*(Store.open(no_journal_url) for _ in range(3)))
     await stores[0].put_session(a_session())
     assert await stores[1].get_session_by_uid("s1")
     for store in stores:
@@ -237,7 +287,7 @@ async def test_two_processes_that_start_together_migrate_once(journal_url: str) 
 
 
 async def test_commits_are_on_the_disk_and_readers_cannot_write(tmp_path: Path) -> None:
-    writer, reader = create_writer_engine(url_of(tmp_path)), create_reader_engine(url_of(tmp_path))
+    writer, reader = create_writer_engine(url_of(tmp_path / "j.db")), create_reader_engine(url_of(tmp_path / "j.db"))
     with writer.connect() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()

@@ -68,7 +68,7 @@ def test_every_task_is_given_and_answered_once_although_pods_of_two_agents_die(
         workspace={"size": "16Mi"},
     )
     strike_in_the_middle(product, namespace)
-    done = product.wait_phase(namespace, NAME, "Completed")
+    done = product.wait_phase(namespace, NAME, "Completed", seconds=600)
     assert done["status"]["result"] == "All did task 6"
     check_messages(product.entries(namespace, NAME))
     wanted = {name: [f"task {number}" for number, agent in TASKS if agent == name] for name in OTHERS}

@@ -70,6 +70,7 @@ OPERATOR = {
     f"watch {SESSIONS}": True,
     f"patch {SESSIONS}/status": True,
     f"patch {SESSIONS}": False,
+    f"create {SESSIONS}": True,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": False,
     f"watch {SERVERS}": True,

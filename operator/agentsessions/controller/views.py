@@ -136,6 +136,7 @@ def to_session(raw: Raw) -> SessionRecord:
         is_deleting="deletionTimestamp" in meta,
         spec=spec,
         status=status,
+        parent_uid=owner_uid(dict(raw)) or "",
     )
     return SessionRecord(view, problem, status_problem)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.agent import Agent, EnvVars
 from agentsessions.api.v1alpha1.life import Limits, PausePolicy, Retry, Shutdown
-from agentsessions.api.v1alpha1.session import DataSources, SessionContext, Workspace
+from agentsessions.api.v1alpha1.session import DataSources, PolicyRef, SessionContext, Workspace
 
 
 class Overridable(StrEnum):
@@ -22,6 +22,7 @@ class Overridable(StrEnum):
     RETRY = "retry"
     PAUSE_POLICY = "pausePolicy"
     SHUTDOWN = "shutdown"
+    POLICY_REF = "policyRef"
     WORKSPACE = "workspace"
     EXPIRE_AFTER_SECONDS = "expireAfterSeconds"
     TTL_SECONDS_AFTER_FINISHED = "ttlSecondsAfterFinished"
@@ -70,6 +71,8 @@ class TemplateSession(ApiModel):
     """What the session may spend. Those of the session win, limit by limit."""
     retry: Retry | None = None
     """What happens when an epoch fails for a passing reason."""
+    policy_ref: PolicyRef | None = None
+    """An AgentPolicy that binds the session besides those that select it. Type Policy needs one, here or there."""
     workspace: Workspace | None = None
     """Volume for the agent's files."""
     expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None

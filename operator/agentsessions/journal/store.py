@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, make_url, select
+from sqlalchemy import Connection, Engine, Integer, bindparam, make_url, select
 
 from agentsessions.api.levels import Level
 from agentsessions.api.spending import DayUsage
@@ -64,6 +64,13 @@ _VERIFY_PAGE = 100
 
 ENDS: Final = Course()
 """The first answer is the last one, unless there are messages."""
+
+_ENTRIES: Final = (
+    select(entries)
+    .where(entries.c.session_uid == bindparam("uid"), entries.c.seq > bindparam("after"))
+    .order_by(entries.c.seq)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 def utc_now() -> datetime:
@@ -368,8 +375,8 @@ def _mark_deleted(work: Work, uid: str, at: datetime) -> None:
 
 
 def _read_entries(conn: Connection, session_uid: str, after: int, limit: int) -> list[EntryRow]:
-    query = select(entries).where(entries.c.session_uid == session_uid, entries.c.seq > after)
-    return [to_entry(row) for row in conn.execute(query.order_by(entries.c.seq).limit(limit)).mappings()]
+    asked = {"uid": session_uid, "after": after, "most": limit}
+    return [to_entry(row) for row in conn.execute(_ENTRIES, asked).mappings()]
 
 
 def _read_original_ids(conn: Connection, session_uid: str) -> dict[str, str]:

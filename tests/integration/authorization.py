@@ -67,7 +67,7 @@ CREATE = for_people(C.USER, C.OWNER, *RUNS_OTHERS)
 CHANGE_OWNED = for_people(C.OWNER, *RUNS_OTHERS)
 """update, patch, delete agentsessions that belong to somebody: the owner, and who has the verb own."""
 TALK = CHANGE_OWNED
-"""create, update, delete agentsessions/messages of such a session."""
+"""send agentsessions; update, delete agentsessions/messages of such a session."""
 BRING_IN = for_people(*RUNS_OTHERS)
 """create agentsessions/import."""
 DECIDE = for_people(*RUNS_OTHERS)

@@ -127,6 +127,7 @@ VIEW = {
     f"list {SESSIONS}": True,
     f"get {SESSIONS}/messages": True,
     f"get {SESSIONS}/events": True,
+    f"send {SESSIONS}": False,
     f"create {SESSIONS}/messages": False,
     f"update {SESSIONS}/messages": False,
     f"create {SESSIONS}/import": False,
@@ -152,7 +153,7 @@ VIEW = {
     f"approve {APPROVALS}": False,
 }
 USER = VIEW | {
-    f"create {SESSIONS}/messages": True,
+    f"send {SESSIONS}": True,
     f"update {SESSIONS}/messages": True,
     f"delete {SESSIONS}/messages": True,
     f"create {SESSIONS}": True,

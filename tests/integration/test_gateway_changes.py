@@ -40,12 +40,12 @@ def home(cluster: Kubectl) -> Iterator[Kubectl]:
             create_account(kubectl, account)
             grant(kubectl, account, "get,list", f"agentsessions,{MESSAGES},agentsessions/events")
         for account in ("alice", "bob", "boss"):
-            grant(kubectl, account, "create,patch,delete,pause,resume,cancel", "agentsessions")
-            grant(kubectl, account, "create,update,delete", MESSAGES)
+            grant(kubectl, account, "create,patch,delete,pause,resume,cancel,send", "agentsessions")
+            grant(kubectl, account, "update,delete", MESSAGES)
         grant(kubectl, "boss", "own", "agentsessions")
         create_account(kubectl, "blind")
-        grant(kubectl, "blind", "create,get,list", "agentsessions")
-        grant(kubectl, "blind", "create,get", MESSAGES)
+        grant(kubectl, "blind", "create,get,list,send", "agentsessions")
+        grant(kubectl, "blind", "get", MESSAGES)
         try:
             yield kubectl
         finally:
@@ -419,7 +419,7 @@ def test_conversations_of_others_are_others(people: dict[str, httpx2.Client]) ->
     assert problem(refused) == (403, "forbidden")
     refused = people["viewer"].post(TALK, json=body)
     assert problem(refused) == (403, "forbidden")
-    assert "create agentsessions/messages" in refused.json()["detail"]
+    assert "send agentsessions" in refused.json()["detail"]
 
 
 @pytest.mark.requirement("CONV-2")

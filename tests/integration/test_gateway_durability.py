@@ -194,7 +194,7 @@ def prepare(conversation: Conversation, folder: Path) -> tuple[str, RunnerProces
     home, gateway = conversation.home, conversation.gateway
     for account in ("speaker", "agentsessions-runner"):
         create_account(home, account)
-    grant(home, "speaker", "get,list,create", "agentsessions,agentsessions/messages,agentsessions/events")
+    grant(home, "speaker", "get,list,send", "agentsessions,agentsessions/messages,agentsessions/events")
     home("create", "-f", "-", manifest=a_provider("echo", type="Scripted", script=ECHO))
     create_session(
         home,

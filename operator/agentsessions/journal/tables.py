@@ -304,7 +304,7 @@ tool_calls: Final = Table(
     Column("name", Text, nullable=False),
     Column("side_effect", String(16)),
     Column("begun_epoch", Integer),
-    Column("run_by", String(64)),
+    Column("run_by", String(320)),
     Column("output", Text),
     Column("is_error", Boolean),
     Column("duration_milliseconds", BigInteger),

@@ -20,7 +20,7 @@ from agentsessions.gateway.lookup import (
     TheUser,
     find_session,
 )
-from agentsessions.gateway.message_acts import MESSAGES
+from agentsessions.gateway.message_acts import MESSAGES, SEND
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.chart import draw
 from agentsessions.gateway.pages.decisions import find_asked
@@ -148,7 +148,7 @@ async def _rights(gateway: Gateway, user: User, row: SessionRow, *, is_asked: bo
     owns = await _why_not(require_owner(gateway, user, row))
     return Rights(
         await _why_not(gateway.auth.require(user, "patch", SESSIONS, row.namespace, row.name)) or owns,
-        await _why_not(gateway.auth.require(user, "create", MESSAGES, row.namespace, row.name)) or owns,
+        await _why_not(gateway.auth.require(user, *SEND, row.namespace, row.name)) or owns,
         await _why_not(gateway.auth.require(user, "approve", APPROVALS, row.namespace)) if is_asked else None,
     )
 

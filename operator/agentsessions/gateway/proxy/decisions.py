@@ -11,7 +11,8 @@ from typing import Any, Final
 import structlog
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1.approval import ApprovalOutcome, SessionApprovalSpec, SessionApprovalStatus
+from agentsessions.api.v1alpha1.approval import ApprovalOutcome
+from agentsessions.children.approval import to_view
 from agentsessions.children.owner import owner_uid
 from agentsessions.engine.client import Client
 from agentsessions.engine.informer import Informer
@@ -92,15 +93,4 @@ def to_approval(found: Mapping[str, Any]) -> ApprovalView | None:
         ValidationError: This version cannot read it.
     """
     uid = owner_uid(dict(found))
-    if uid is None:
-        return None
-    metadata = found["metadata"]
-    return ApprovalView(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
-        session_uid=uid,
-        spec=SessionApprovalSpec.model_validate(found["spec"]),
-        status=SessionApprovalStatus.model_validate(found.get("status") or {}, extra="ignore"),
-    )
+    return None if uid is None else to_view(found, uid)

@@ -52,8 +52,9 @@ async def converse(  # noqa: PLR0913, PLR0917 - FastAPI passes them by name
 ) -> Any:
     """Say something to a session, which is made when there is none, and wait for the answer.
 
-    Needs `create` and `get` on `agentsessions/messages`, to be streamed `get` on `agentsessions/events`, and for a new
-    session `create` on `agentsessions`. The same call with the same key is the same message, and gets its answer.
+    Needs `send` on `agentsessions` and `get` on `agentsessions/messages`, to be streamed `get` on
+    `agentsessions/events`, and for a new session `create` on `agentsessions`. The same call with the same key is the
+    same message, and gets its answer.
     """
     if body.stream or MEDIA_TYPE in accept:
         body = body.model_copy(update={"stream": True})

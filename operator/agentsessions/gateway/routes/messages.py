@@ -46,7 +46,7 @@ async def create_message(
     attempt: Annotated[Attempt, Depends(attempt_of(Act.MESSAGE_CREATE))],
     idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> MessageAnswer:
-    """Say something to a session (needs `create` on `agentsessions/messages`). With 201 it is stored for good.
+    """Say something to a session (needs `send` on `agentsessions`). With 201 it is stored for good.
 
     What a user says wakes the session and begins a turn. A message with another role waits, and stands in front of the
     next thing that a user says.

@@ -290,7 +290,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("side_effect", sa.String(length=16), nullable=True),
         sa.Column("begun_epoch", sa.Integer(), nullable=True),
-        sa.Column("run_by", sa.String(length=64), nullable=True),
+        sa.Column("run_by", sa.String(length=320), nullable=True),
         sa.Column("output", sa.Text(), nullable=True),
         sa.Column("is_error", sa.Boolean(), nullable=True),
         sa.Column("duration_milliseconds", sa.BigInteger(), nullable=True),

@@ -73,7 +73,11 @@ class GatewayProcess:
         }
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(COMMAND, env=environment, stdout=log, stderr=log)
-        eventually(self.is_ready, "gateway ready")
+        try:
+            eventually(self.is_ready, "gateway ready")
+        except AssertionError:
+            self.kill()  # nobody else would: what was to end it has not begun
+            raise
 
     def is_ready(self) -> bool:
         assert self.process is not None

@@ -93,6 +93,10 @@ def check_strangers(api: Api, product: Product, namespace: str, path: str) -> No
 
 RESEARCH: list[Json] = [
     {
+        "when": {"text": "for ever"},
+        "answer": {"text": "Again.", "toolCalls": [{"name": "shell", "arguments": {"command": "true"}}]},
+    },
+    {
         "when": {"lastResult": "^"},
         "answer": {"text": "Found: ${result[-1]}"},
     },
@@ -102,10 +106,6 @@ RESEARCH: list[Json] = [
             "text": "I look it up.",
             "toolCalls": [{"name": "shell", "arguments": {"command": "cat notes.txt"}}],
         },
-    },
-    {
-        "when": {"text": "for ever"},
-        "answer": {"text": "Again.", "toolCalls": [{"name": "shell", "arguments": {"command": "true"}}]},
     },
     {"when": {"text": "^Fail"}, "answer": {"error": {"status": 400, "code": "invalid_api_key", "message": "bad key"}}},
     {"answer": {"text": "You said: ${text}"}},
@@ -148,7 +148,9 @@ def test_goals_with_context_and_tools_are_executed_streamed_and_told_again(
 
     endless = api.create(goal="Go on for ever", agents=an_agent(model={"providerRef": {"name": "research"}}),
                          limits={"maxSteps": 2})["name"]  # fmt: skip
-    failing = api.create(goal="Fail", agents=an_agent(model={"providerRef": {"name": "research"}}))["name"]
+    once = {"maxRetries": 1, "initialBackoffSeconds": 1}
+    agents = an_agent(model={"providerRef": {"name": "research"}})
+    failing = api.create(goal="Fail", agents=agents, retry=once)["name"]
     assert api.await_phase(endless, "Failed")["stopReason"] == "StepLimit"
     failed = api.await_phase(failing, "Failed")
     assert (failed["error"]["code"], "bad key" in failed["error"]["message"]) == ("model_error", True)

@@ -9,8 +9,10 @@ from pydantic import ConfigDict, Field, model_validator
 from agentsessions.api.cloning import clone_spec, merge, replay_spec
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import MAX_SESSION_NAME
+from agentsessions.api.v1alpha1.agent import Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN
+from agentsessions.api.v1alpha1.placement import Placement
 from agentsessions.api.v1alpha1.role import Capability, SessionPattern
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory
@@ -104,6 +106,15 @@ class SessionClone(ApiModel):
         return made
 
 
+class WorkspaceChange(ApiModel):
+    """What of a workspace may change."""
+
+    size: Quantity | None = None
+    """A larger size."""
+    storage_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Another storage class: the files are copied to a volume of it at the end of the step under way."""
+
+
 class SessionPatch(ApiModel):
     """Changes of a session, as a JSON merge patch: what is left out stays, null removes."""
 
@@ -128,6 +139,10 @@ class SessionPatch(ApiModel):
     monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None
     """For observers: names of the sessions that they see, all of the same namespace. `*` stands for any characters, as
     in `department-*`. Who writes them must be able to read those sessions and their events."""
+    placement: Placement | None = None
+    """Where pods run. A change moves the session at the end of the step under way."""
+    workspace: WorkspaceChange | None = None
+    """Volume for the agent's files: it may grow, and move to another storage class."""
     limits: Limits | None = None
     """What the session may spend."""
     retry: Retry | None = None

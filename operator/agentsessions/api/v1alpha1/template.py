@@ -8,6 +8,7 @@ from pydantic import Field
 from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.agent import Agent, EnvVars
 from agentsessions.api.v1alpha1.life import Limits, PausePolicy, Retry, Shutdown
+from agentsessions.api.v1alpha1.placement import Placement
 from agentsessions.api.v1alpha1.session import DataSources, SessionContext, Workspace
 
 
@@ -23,6 +24,7 @@ class Overridable(StrEnum):
     PAUSE_POLICY = "pausePolicy"
     SHUTDOWN = "shutdown"
     WORKSPACE = "workspace"
+    PLACEMENT = "placement"
     EXPIRE_AFTER_SECONDS = "expireAfterSeconds"
     TTL_SECONDS_AFTER_FINISHED = "ttlSecondsAfterFinished"
 
@@ -72,6 +74,8 @@ class TemplateSession(ApiModel):
     """What happens when an epoch fails for a passing reason."""
     workspace: Workspace | None = None
     """Volume for the agent's files."""
+    placement: Placement | None = None
+    """Where pods run. What the session says itself is added, and wins."""
     expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     """Seconds without anything happening after which the session ends as Expired."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

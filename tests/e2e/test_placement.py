@@ -106,7 +106,7 @@ def labelled_node(product: Product, *keys: str) -> Iterator[str]:
 
 
 @contextmanager
-def storage_class(product: Product, name: str) -> Iterator[str]:
+def storage_class(name: str) -> Iterator[str]:
     """Make a class like the default one, whose claims may grow."""
     (like,) = [one for one in client.StorageV1Api().list_storage_class().items if one.metadata.name == "standard"]
     body = {
@@ -130,7 +130,7 @@ def storage_class(product: Product, name: str) -> Iterator[str]:
 def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, namespace: str) -> None:
     here, there = f"{namespace}/here", f"{namespace}/there"
     mover = Moved(product, namespace)
-    with labelled_node(product, here), storage_class(product, namespace):
+    with labelled_node(product, here), storage_class(namespace):
         mover.begin(placement={"nodeSelector": {here: "yes"}})
         mover.await_step(1)
         first = mover.pod()

@@ -388,6 +388,12 @@ ROWS: Final[dict[str, Row]] = {
         **METRICS,
         source={"sessionRef": {"name": "a"}},
     ),
+    "a copy of files to nowhere": _new(
+        _SPEC,
+        "spec.source.workspace Copy needs spec.workspace: a volume to copy to",
+        "spec.workspace",
+        source={"sessionRef": {"name": "a"}, "workspace": "Copy"},
+    ),
     "a replay that talks": _new(
         _SPEC,
         "spec.replay says what happens: leave out spec.source and spec.conversation",

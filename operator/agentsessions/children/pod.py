@@ -11,7 +11,7 @@ from agentsessions.api.v1alpha1.agent import Agent, AgentResources
 from agentsessions.api.v1alpha1.placement import Site, Volume
 from agentsessions.api.wire import OPENAI_PATH
 from agentsessions.children.copying import add_copy
-from agentsessions.children.names import claim_name, context_name, pod_name
+from agentsessions.children.names import claim_name, claim_of, context_name, pod_name
 from agentsessions.children.owner import child_labels, owner_reference
 from agentsessions.children.placement import build_labels, build_place, build_tolerations
 from agentsessions.children.quantity import to_number
@@ -58,7 +58,10 @@ def build_pod(
     """
     site = site or first_site(session.spec)
     pod = _build_pod(session, agent, epoch, settings, site)
-    if copy_from is not None:
+    source = site.volume.filled_from if site.volume is not None else None
+    if source is not None and agent.name in source.agents:
+        add_copy(pod, claim_of(source, agent.name), settings, is_other=True)
+    elif copy_from is not None:
         add_copy(pod, claim_name(session.name, session.uid, agent.name, copy_from), settings)
     return pod
 

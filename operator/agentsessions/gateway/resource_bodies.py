@@ -15,7 +15,7 @@ from agentsessions.api.v1alpha1.names import SUBDOMAIN
 from agentsessions.api.v1alpha1.placement import Placement
 from agentsessions.api.v1alpha1.role import Capability, SessionPattern
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, OperatingMode, SessionSpec
-from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory
+from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory, SourceWorkspace
 from agentsessions.journal.rows import SessionRow
 
 MAX_LABELS: Final = 64
@@ -76,6 +76,8 @@ class SessionClone(ApiModel):
     """How many completed steps are copied. Default: all that there are."""
     history: SourceHistory | None = None
     """Copy (default) or Reset, which takes the goal and no history."""
+    workspace: SourceWorkspace | None = None
+    """Empty (default), or Copy, which takes the files of its workspace as they are now."""
     replay: ReplayOptions | None = None
     """Do the session once more instead of going on from it. Not with `atStep` and `history`."""
     overrides: Annotated[dict[str, Any], Field(max_length=MAX_LABELS)] | None = None
@@ -83,8 +85,8 @@ class SessionClone(ApiModel):
 
     @model_validator(mode="after")
     def _check_either(self) -> Self:
-        if self.replay is not None and not (self.at_step is None and self.history is None):
-            raise ValueError("atStep and history are about a clone: leave them out, or leave out replay")
+        if self.replay is not None and any((self.at_step, self.history, self.workspace)):
+            raise ValueError("atStep, history and workspace are about a clone: leave them out, or leave out replay")
         return self
 
     def to_create(self, row: SessionRow) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class SessionClone(ApiModel):
         if self.replay is not None:
             spec = replay_spec(row.spec, {"of": reference, **self.replay.to_json()})
         else:
-            wanted = {"atStep": self.at_step, "history": self.history}
+            wanted = {"atStep": self.at_step, "history": self.history, "workspace": self.workspace}
             given = {name: value for name, value in wanted.items() if value is not None}
             spec = clone_spec(row.spec, {"sessionRef": reference, **given})
         meta = {"name": self.name, "labels": self.labels, "annotations": self.annotations}

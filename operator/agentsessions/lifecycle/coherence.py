@@ -9,11 +9,16 @@ from agentsessions.api.kinds import BUILTINS, ToolClass, rules_of
 from agentsessions.api.v1alpha1.agent import Agent, Builtin
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import SessionMode, SessionSpec, SessionType
+from agentsessions.api.v1alpha1.source import SourceWorkspace
 
 
 def find_contradiction(spec: SessionSpec) -> str | None:
     """Return the first thing that does not fit, with what to do about it; None when all does."""
-    found = (problem for check in (_find_in_goal, _find_in_type, _find_in_mode) if (problem := check(spec)) is not None)
+    found = (
+        problem
+        for check in (_find_in_goal, _find_in_type, _find_in_mode, _find_in_source)
+        if (problem := check(spec)) is not None
+    )
     agents = (f"agent {agent.name}: {why}" for agent in spec.agents or () if (why := _find_in_agent(spec, agent)))
     return next(chain(found, agents), None)
 
@@ -44,6 +49,13 @@ def _find_in_mode(spec: SessionSpec) -> str | None:
     if spec.context is not None and spec.context.files:
         return "mode Query has no tool that reads files: name them in spec.dataSources, or use mode Analysis"
     return None
+
+
+def _find_in_source(spec: SessionSpec) -> str | None:
+    is_copied = spec.source is not None and spec.source.workspace is SourceWorkspace.COPY
+    if not is_copied or spec.workspace is not None:
+        return None
+    return "spec.source.workspace Copy needs spec.workspace, a volume to copy to: name one, or let it be Empty"
 
 
 def _find_in_agent(spec: SessionSpec, agent: Agent) -> str | None:

@@ -3,7 +3,7 @@
 kstatus reads Ready, Reconciling and Stalled.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, assert_never
 
@@ -62,12 +62,7 @@ def build_conditions(
         wanted += [condition for kind, condition in known.items() if kind == ConditionType.TEMPLATE_CURRENT]
     elif template.revision:
         wanted.append(_followed(template))
-    if migration is not None:
-        wanted.append(_migrated(migration))
-    if resize is not None:
-        wanted.append(_resized(resize))
-    elif ConditionType.WORKSPACE_RESIZED in known:
-        wanted.append(known[ConditionType.WORKSPACE_RESIZED])
+    wanted += _placed(known, migration, resize)
     return [_dated(condition, known.get(condition.type), now) for condition in wanted]
 
 
@@ -111,6 +106,18 @@ def _followed(template: TemplateView) -> Condition:
         message = f"{what} has changed since, {kept}; create a new session to use revision {template.newest}"
         return _condition(kind, is_true=False, reason=Reason.NEWER_TEMPLATE, message=message)
     return _condition(kind, is_true=True, reason=Reason.SETTLED, message="")
+
+
+def _placed(
+    known: Mapping[str, Condition], migration: MigrationStatus | None, resize: str | None
+) -> Iterable[Condition]:
+    """Yield what there is to say of a move and of a workspace that was to grow."""
+    if migration is not None:
+        yield _migrated(migration)
+    if resize is not None:
+        yield _resized(resize)
+    elif ConditionType.WORKSPACE_RESIZED in known:
+        yield known[ConditionType.WORKSPACE_RESIZED]
 
 
 def _migrated(move: MigrationStatus) -> Condition:

@@ -7,6 +7,7 @@ from typing import Final
 
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import Reason
+from agentsessions.api.v1alpha1.placement import FilledFrom
 from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import DataSourceStatus, SessionStatus
 from agentsessions.lifecycle.ties import NO_TIES, Ties
@@ -89,6 +90,8 @@ class Acceptance:
     """Whether the session names ConfigMaps and so owns a frozen copy."""
     data_sources: tuple[DataSourceStatus, ...] = ()
     """The data sources as they were frozen."""
+    filled_from: FilledFrom | None = None
+    """The workspace of another session that its own begins with."""
 
     @property
     def is_accepted(self) -> bool:

@@ -73,7 +73,11 @@ def find_site(case: Situation) -> Site:
     spec = case.facts.session.spec
     if case.status.site is not None:
         return case.status.site
-    return Site(volume=_first_volume(spec)) if case.has_begun else first_site(spec)
+    if case.has_begun:
+        return Site(volume=_first_volume(spec))
+    first, source = first_site(spec), case.facts.acceptance.filled_from
+    volume = first.volume and first.volume.model_copy(update={"filled_from": source})
+    return first.model_copy(update={"volume": volume})
 
 
 def find_goal(case: Situation) -> Site:
@@ -192,12 +196,27 @@ def _progress(case: Situation) -> MigrationStatus | None:
     return move
 
 
+def filled(case: Situation, site: Site) -> Site:
+    """Return the site without what was copied: a pod runs only when its volume is filled."""
+    source = site.volume.filled_from if site.volume is not None else None
+    if site.volume is None or source is None:
+        return site
+    ran = {pod.agent for pod in _named_pods(case, site) if pod.phase == "Running" or pod.started_at is not None}
+    left = [agent for agent in source.agents if agent not in ran]
+    rest = source.model_copy(update={"agents": left}) if left else None
+    return site.model_copy(update={"volume": site.volume.model_copy(update={"filled_from": rest})})
+
+
 def has_arrived(case: Situation) -> bool:
     """Tell whether a pod of the new site runs, or has run."""
-    key = site_key(find_site(case))
-    named = {row.pod_uid for row in case.status.agents or ()}
-    ours = (pod for pod in case.facts.pods if pod.uid in named and pod.site == key)
+    ours = _named_pods(case, find_site(case))
     return any(pod.phase == "Running" or pod.started_at is not None for pod in ours)
+
+
+def _named_pods(case: Situation, site: Site) -> list[PodView]:
+    """Return the pods at a site that status names."""
+    named, key = {row.pod_uid for row in case.status.agents or ()}, site_key(site)
+    return [pod for pod in case.facts.pods if pod.uid in named and pod.site == key]
 
 
 def is_lost(case: Situation) -> bool:
@@ -256,7 +275,8 @@ def _wanted_volume(case: Situation, here: Site) -> Volume | None:
     if former is not None and former.storage_class_name == wanted:
         return former
     number = max(here.volume.number, move.volumes if move is not None else 0) + 1
-    return Volume(number=number, storage_class_name=wanted, size=str(workspace.size))
+    source = here.volume.filled_from
+    return Volume(number=number, storage_class_name=wanted, size=str(workspace.size), filled_from=source)
 
 
 def _source_of(site: Site, move: MigrationStatus | None) -> Volume | None:
@@ -264,7 +284,9 @@ def _source_of(site: Site, move: MigrationStatus | None) -> Volume | None:
     if move is None or move.state not in UNDER_WAY or move.former is None:
         return None
     former = move.former.volume
-    return None if former is None or _is_one(site.volume, former) else former
+    if former is None or former.filled_from is not None:  # nothing is on it yet that the new one does not begin with
+        return None
+    return None if _is_one(site.volume, former) else former
 
 
 def _first_volume(spec: SessionSpec) -> Volume | None:

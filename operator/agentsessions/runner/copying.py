@@ -19,6 +19,7 @@ from typing import Final
 from agentsessions.runner.tools.durable import write_durably
 
 MARKER_DIR: Final = ".agentsessions"
+"""The runner's own folder."""
 MARKER: Final = "copied-from"
 LOST_AND_FOUND: Final = "lost+found"
 """Of the file system, not of the workspace."""
@@ -54,8 +55,14 @@ class Entry:
     modified_ns: int
 
 
-def copy_workspace(source: Path, target: Path, name: str) -> Copied | None:
-    """Fill `target` with what is in `source`, whose claim is `name`; None when that was done before.
+def copy_workspace(source: Path, target: Path, name: str, *, has_private: bool = True) -> Copied | None:
+    """Fill `target` with what is in `source`; None when that was done before.
+
+    Args:
+        source: The former workspace.
+        target: The new one.
+        name: Claim of the source; the marker has it.
+        has_private: Whether what the runner keeps there for itself is copied: results of calls of the same session.
 
     Raises:
         CopyError: Something cannot be read or written, or the copy differs.
@@ -64,16 +71,16 @@ def copy_workspace(source: Path, target: Path, name: str) -> Copied | None:
         if _is_marked(target, name):
             return None
         _clear(target)
-        entries = list(iter_entries(source))
+        entries = list(iter_entries(source, has_private=has_private))
         for entry in entries:
             _copy(source, target, entry)
         for entry in reversed(entries):  # folders last, from the deepest: what is put into one changes its time
             if entry.kind == "d":
                 _finish(target / entry.path, entry)
         os.sync()
-        digest = tree_digest(source)
+        digest = tree_digest(source, has_private=has_private)
         if tree_digest(target) != digest:
-            raise CopyError("the copy differs from what was copied: the volume may be broken; try another one")
+            raise CopyError("the copy differs from what was copied: somebody writes there, or a volume is broken")
         _mark(target, name)
     except OSError as error:
         raise CopyError(_explain(error, source)) from error
@@ -81,16 +88,16 @@ def copy_workspace(source: Path, target: Path, name: str) -> Copied | None:
     return Copied(len(files), sum(entry.size_bytes for entry in files), digest)
 
 
-def iter_entries(root: Path) -> Iterator[Entry]:
+def iter_entries(root: Path, *, has_private: bool = True) -> Iterator[Entry]:
     """Yield what is below a folder, each folder before what it holds; links are not followed."""
-    folders = [""]
+    folders, left_out = [""], {LOST_AND_FOUND} if has_private else {LOST_AND_FOUND, MARKER_DIR}
     while folders:
         folder = folders.pop()
         with os.scandir(root / folder) as found:
             items = sorted(found, key=lambda item: item.name)
         for item in items:
             path = f"{folder}/{item.name}" if folder else item.name
-            if path == LOST_AND_FOUND:
+            if path in left_out:
                 continue
             told = item.stat(follow_symlinks=False)
             kind = {stat.S_IFDIR: "d", stat.S_IFREG: "f", stat.S_IFLNK: "l"}.get(stat.S_IFMT(told.st_mode))
@@ -102,10 +109,10 @@ def iter_entries(root: Path) -> Iterator[Entry]:
             yield Entry(path, kind, told.st_mode & MODE_BITS, size, told.st_mtime_ns)
 
 
-def tree_digest(root: Path) -> str:
+def tree_digest(root: Path, *, has_private: bool = True) -> str:
     """Return the SHA-256 (hex) over paths, kinds, modes and contents of a tree."""
     whole = hashlib.sha256()
-    for entry in sorted(iter_entries(root), key=lambda one: one.path):
+    for entry in sorted(iter_entries(root, has_private=has_private), key=lambda one: one.path):
         mode = 0 if entry.kind == "l" else entry.mode
         content = "" if entry.kind == "d" else _content_digest(root / entry.path, entry.kind)
         whole.update(f"{entry.kind} {mode:o} {content} ".encode() + os.fsencode(entry.path) + b"\0")
@@ -185,11 +192,12 @@ def main() -> None:
     """Copy a workspace and say what was done."""
     parser = argparse.ArgumentParser(prog="agentsessions-copy", description=main.__doc__)
     parser.add_argument("--name", required=True, help="claim that is copied; written into the marker")
+    parser.add_argument("--without-private", action="store_true", help="leave out what the runner keeps for itself")
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     asked = parser.parse_args()
     try:
-        copied = copy_workspace(asked.source, asked.target, asked.name)
+        copied = copy_workspace(asked.source, asked.target, asked.name, has_private=not asked.without_private)
     except CopyError as error:
         sys.exit(f"agentsessions-copy: {error}")
     if copied is None:

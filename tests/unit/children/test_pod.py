@@ -9,7 +9,8 @@ import yaml
 
 from agentsessions.api import names
 from agentsessions.api.v1alpha1.agent import AgentResources
-from agentsessions.api.v1alpha1.placement import Volume
+from agentsessions.api.v1alpha1.placement import FilledFrom, Site, Volume
+from agentsessions.children.names import claim_name
 from agentsessions.children.placement import label_key
 from agentsessions.children.pod import build_pod, build_resources
 from agentsessions.children.settings import PodSettings
@@ -129,6 +130,26 @@ def test_build_resources_defaults_never_contradict(
     chosen: dict[str, Any], requests: dict[str, str], limits: dict[str, str]
 ) -> None:
     assert build_resources(AgentResources.model_validate(chosen)) == {"requests": requests, "limits": limits}
+
+
+@pytest.mark.requirement("AG-7")
+def test_a_fork_begins_with_the_files_of_its_source_and_not_with_its_results() -> None:
+    source = FilledFrom(
+        session_name="other", session_uid="uid-2", number=3, storage_class_name="slow", agents=["agent"]
+    )
+    view = a_view(workspace={"size": "1Gi"})
+    site = Site(volume=Volume(size="1Gi", filled_from=source))
+    pod = build_pod(view, resolve(view.spec).agents[0], 1, SETTINGS, site)
+    (copy,) = pod["spec"]["initContainers"]
+    claim = claim_name("other", "uid-2", "agent", Volume(number=3, storage_class_name="slow", size="1Gi"))
+    assert copy["command"][:4] == ["agentsessions-copy", "--without-private", "--name", claim]
+    assert pod["spec"]["volumes"][-1]["persistentVolumeClaim"] == {"claimName": claim}
+    rest = site.model_copy(update={"volume": Volume(size="1Gi", filled_from=replace_agents(source, ["another"]))})
+    assert "initContainers" not in build_pod(view, resolve(view.spec).agents[0], 1, SETTINGS, rest)["spec"]
+
+
+def replace_agents(source: FilledFrom, agents: list[str]) -> FilledFrom:
+    return source.model_copy(update={"agents": agents})
 
 
 @pytest.mark.requirement("AG-9")

@@ -114,6 +114,16 @@ def test_a_copy_killed_anywhere_ends_the_same_the_next_time(source: Path, target
     assert without_marker(target) == copied.digest
 
 
+@pytest.mark.requirement("AG-7")
+def test_a_fork_does_not_get_what_the_runner_keeps_of_its_source(source: Path, target: Path) -> None:
+    (source / copying.MARKER_DIR / "results").mkdir(parents=True)
+    (source / copying.MARKER_DIR / "results" / "call_1").write_text("of another session")
+    copied = copy_workspace(source, target, CLAIM, has_private=False)
+    assert copied is not None
+    assert [path.name for path in (target / copying.MARKER_DIR).iterdir()] == [copying.MARKER]
+    assert copy_workspace(source, target, CLAIM, has_private=False) is None
+
+
 def test_a_copy_that_differs_is_not_taken(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sync", lambda: (target / "run.sh").write_text("rot"))  # what a broken volume does
     with pytest.raises(CopyError, match="differs"):

@@ -121,6 +121,21 @@ class Placement(Place):
     back to where it was. Default 300."""
 
 
+class FilledFrom(ApiModel):
+    """The workspace of another session, whose files a volume begins with."""
+
+    session_name: Annotated[str, Field(max_length=253)]
+    """Name of that session."""
+    session_uid: Annotated[str, Field(max_length=64)] = Field(alias="sessionUID")
+    """Its uid."""
+    number: Annotated[int, Field(ge=0)] = 0
+    """Which of its volumes."""
+    storage_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Storage class of that volume."""
+    agents: Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=16)]
+    """Agents whose volume is not filled yet: no pod of theirs ran."""
+
+
 class Volume(ApiModel):
     """The volume that an agent's workspace is on."""
 
@@ -130,6 +145,8 @@ class Volume(ApiModel):
     """Its storage class; the cluster's default when absent."""
     size: Annotated[str, Field(max_length=32)]
     """Its size."""
+    filled_from: FilledFrom | None = None
+    """What it begins with, until that was copied."""
     refused_size: Annotated[str, Field(max_length=32)] | None = None
     """Size that it was refused; it is asked for no more."""
 

@@ -258,6 +258,12 @@ class SessionSpec(ApiModel):
                     "self.type != 'Metrics' || ((has(self.goal) || has(self.templateRef)) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
                 ),
+                cel(
+                    "!has(self.source) || !has(self.source.workspace) || self.source.workspace == 'Empty' || "
+                    "has(self.workspace) || has(self.templateRef)",
+                    "spec.source.workspace Copy needs spec.workspace: a volume to copy to",
+                    field="workspace",
+                ),
                 *ROLE_RULES,
                 cel(
                     "self.type != 'Metrics' || !has(self.replay) && (!has(self.source) || "

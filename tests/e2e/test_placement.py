@@ -52,8 +52,7 @@ class Moved:
 
     def folder(self) -> Path | None:
         """Return the newest workspace's folder on the node, which is this machine."""
-        claims = self.product.core.list_namespaced_persistent_volume_claim(self.namespace).items
-        bound = [claim for claim in claims if claim.status.phase == "Bound"]
+        bound = [claim for claim in claims_of(self.product, self.namespace, self.name) if claim.status.phase == "Bound"]
         if not bound:
             return None
         newest = max(bound, key=lambda claim: claim.metadata.creation_timestamp)
@@ -147,6 +146,7 @@ def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, na
         mover.product.patch_session(namespace, "mover", workspace={"size": "128Mi"})
         refused = mover.await_condition("WorkspaceResized", "ResizeRefused")
         assert "must support resize" in refused["message"]
+        begin_fork(product, namespace)
 
         # The place comes, and the session is asked to go there once more.
         with labelled_node(product, there):
@@ -162,8 +162,7 @@ def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, na
             mover.await_step(4)
             copier = mover.pod().status.init_container_statuses[0]
             assert copier.state.terminated.exit_code == 0
-            claims = product.core.list_namespaced_persistent_volume_claim(namespace).items
-            assert len(claims) == 2
+            assert len(claims_of(product, namespace, "mover")) == 2
             mover.product.patch_session(namespace, "mover", workspace={"size": "256Mi"})
             mover.end_step(4)
             mover.await_step(5)
@@ -175,22 +174,41 @@ def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, na
             done = product.wait_phase(namespace, "mover", "Completed")
     assert (folder / EFFECTS).read_text().split() == ["1", "2", "3", "4", "5"]
     assert done["status"]["usage"]["steps"] == STEPS + 1
-    claims = until_one_claim(product, namespace)
-    assert claims.spec.storage_class_name == namespace
-    assert claims.spec.resources.requests["storage"] == "256Mi"
+    until(lambda: len(claims_of(product, namespace, "mover")) == 1, "the former claim is gone")
+    (claim,) = claims_of(product, namespace, "mover")
+    assert claim.spec.storage_class_name == namespace
+    assert claim.spec.resources.requests["storage"] == "256Mi"
     events = {event.reason for event in product.await_events(namespace, "mover", lambda all_: len(all_) > 2)}
     assert {"RolledBack", "Migrated"} <= events
+    read = product.wait_phase(namespace, "fork", "Completed")["status"]["result"]
+    assert read.split()[:STEPS] == ["1", "2", "3", "4", "5"]
 
 
-def until_one_claim(product: Product, namespace: str) -> Any:
-    """Wait until the former volume is gone, and return the claim that is left."""
+def begin_fork(product: Product, namespace: str) -> None:
+    """Create a session that begins with the files of the mover, which runs: so it waits."""
+    cat = {"toolCalls": [{"name": "shell", "arguments": {"command": f"cat {EFFECTS}"}}]}
+    product.create_script(
+        namespace, "reader", {"when": {"step": 1}, "answer": cat}, {"answer": {"text": "${result[-1]}"}}
+    )
+    product.create_session(
+        namespace,
+        "fork",
+        goal="Read.",
+        agents=[{"name": "agent", "model": {"providerRef": {"name": "reader"}}}],
+        source={"sessionRef": {"name": "mover"}, "history": "Reset", "workspace": "Copy"},
+        workspace={"size": "64Mi"},
+    )
+    told = product.wait_for(
+        namespace, "fork", lambda one: Moved.condition(one, "Accepted").get("reason") == "SourceInvalid", "refused"
+    )
+    assert "which is Running, so that its files may change" in Moved.condition(told, "Accepted")["message"]
 
-    def claims() -> list[Any]:
-        found: list[Any] = product.core.list_namespaced_persistent_volume_claim(namespace).items
-        return found
 
-    until(lambda: len(claims()) == 1, "the former claim is gone")
-    return claims()[0]
+def claims_of(product: Product, namespace: str, name: str) -> list[Any]:
+    """Return the claims of a session."""
+    label = f"agentsessions.dev/session={name}"
+    found: list[Any] = product.core.list_namespaced_persistent_volume_claim(namespace, label_selector=label).items
+    return found
 
 
 @pytest.mark.requirement("AG-9")

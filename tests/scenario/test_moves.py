@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from agentsessions.api.reasons import ConditionType, Phase, StopReason
-from agentsessions.api.v1alpha1.placement import MigrationState, Site, Volume
+from agentsessions.api.v1alpha1.placement import FilledFrom, MigrationState, Site, Volume
 from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.lifecycle.facts import Acceptance
 from tests.scenario.gateway import TURNS
 from tests.scenario.promises import Witness
 from tests.scenario.stories import answered, go_on, new, paused, running, starting, waiting
@@ -318,3 +319,47 @@ def test_a_workspace_whose_class_does_not_grow_says_why_and_asks_once() -> None:
     assert (status, reason) == ("False", "ResizeRefused")
     assert "only dynamically" in message
     assert world.phase is Phase.COMPLETED
+
+
+def a_fork() -> World:
+    """Return a new session whose workspace begins with that of another one."""
+    world = new(workspace=SLOW)
+    source = FilledFrom(session_name="source", session_uid="uid-source", agents=["agent"])
+    world.acceptance, world.disks.of_source = Acceptance(filled_from=source), frozenset({100, 101})
+    return world
+
+
+@pytest.mark.requirement("AG-7")
+@pytest.mark.parametrize(
+    "begin",
+    [
+        pytest.param(lambda world: go_on(world, 1), id="undisturbed"),
+        pytest.param(lambda world: (world.operate(), world.lose_pods()), id="its first pod is lost"),
+        pytest.param(
+            lambda world: (world.operate(), world.change(workspace=FAST)), id="its class changes before a pod ran"
+        ),
+        pytest.param(
+            lambda world: (world.operate(), world.change(placement=at("b"))), id="its place changes before a pod ran"
+        ),
+        pytest.param(
+            lambda world: (
+                world.set_room(has_room=False),
+                world.operate(),
+                world.change(workspace=FAST),
+                world.set_room(has_room=True),
+            ),
+            id="its class changes while it is queued",
+        ),
+    ],
+)
+def test_a_fork_begins_with_the_files_of_its_source(begin: Callable[[World], object]) -> None:
+    world = a_fork()
+    begin(world)
+    world.acceptance = Acceptance()  # it is looked up while the session is Pending, never later
+    go_on(world, 40)
+    assert world.status.stop_reason is StopReason.GOAL_REACHED
+    (files,) = world.disks.files.values()
+    assert files == {100, 101, *range(1, TURNS + 1)}
+    assert world.status.site is not None
+    assert world.status.site.volume is not None
+    assert world.status.site.volume.filled_from is None

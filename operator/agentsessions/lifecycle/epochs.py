@@ -172,6 +172,9 @@ def _error_of(case: Situation) -> SessionError:
     if pod is not None and pod.is_node_lost:
         why = f"pod {pod.name} was lost with its node ({pod.message})"
         return SessionError(code=ErrorCode.NODE_LOST, message=why[:1024])
+    if case.epoch_state is EpochState.ENDED and pod is not None and pod.exit_code is None and pod.waiting_reason:
+        why = f"pod {pod.name} could not start: {pod.waiting_reason} {pod.message}".rstrip()
+        return SessionError(code=ErrorCode.RUNNER_ERROR, message=why[:1024])
     if case.epoch_state is EpochState.ENDED and pod is not None:
         why = f"pod {pod.name} ended with exit code {pod.exit_code} and without closing its epoch"
         if pod.message:

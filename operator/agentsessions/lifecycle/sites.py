@@ -169,9 +169,8 @@ def observe(case: Situation) -> Plan:
         if is_other and site_key(find_goal(case)) == site_key(here):
             move = _moved(case, move)
         return Plan(here, move)
-    source = _source_of(here, before)
-    is_over = source is not None and move.state is MigrationState.MOVED
-    return Plan(here, move, drop=(source,) if is_over and source is not None else ())
+    left = before.former.volume if before.former is not None and move.state is MigrationState.MOVED else None
+    return Plan(here, move, drop=() if left is None or _is_one(here.volume, left) else (left,))
 
 
 def plan_of(case: Situation, phase: Phase, plan: Plan | None) -> Plan:

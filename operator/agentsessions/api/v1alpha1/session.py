@@ -201,7 +201,7 @@ WORKSPACE_RULES: Final = (
         field="workspace",
     ),
     cel(
-        f"!({_BOTH}) || !{_SIZES}.all(size, isQuantity(string(size))) || "
+        f"!({_BOTH}) || !{_SIZES}.all(each, isQuantity(string(each))) || "
         "!quantity(string(self.workspace.size)).isLessThan(quantity(string(oldSelf.workspace.size)))",
         "spec.workspace.size can only grow: create a new session for a smaller one",
         field="workspace",

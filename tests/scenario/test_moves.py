@@ -363,3 +363,28 @@ def test_a_fork_begins_with_the_files_of_its_source(begin: Callable[[World], obj
     assert world.status.site is not None
     assert world.status.site.volume is not None
     assert world.status.site.volume.filled_from is None
+
+
+def test_several_agents_of_a_template_are_told_that_they_keep_their_class() -> None:
+    agents = {"agents": [{"name": "a"}, {"name": "b"}], "coordination": {"strategy": "Sequential"}}
+    world = go_on(new(workspace=SLOW, **agents), 4)
+    world.change(workspace=FAST)
+    world.operate()
+    assert condition(world, ConditionType.MIGRATED)[1:] == (
+        "RolledBack",
+        "a session of several agents keeps its storage class: change it back, or create a new session",
+    )
+    world.change(workspace=SLOW)
+    go_on(world, 60)
+    assert (world.phase, migrated(world)) == (Phase.COMPLETED, ("True", "Migrated"))
+
+
+def test_several_agents_move_together() -> None:
+    agents = {"agents": [{"name": "a"}, {"name": "b"}], "coordination": {"strategy": "Parallel"}}
+    world = go_on(
+        World(spec={"goal": "count", "placement": at("a"), "limits": {"maxSteps": 90}, **agents}, turns=24), 3
+    )
+    world.change(placement=at("b"))
+    go_on(world, 60)
+    assert (world.phase, pool_of(world), migrated(world)) == (Phase.COMPLETED, "b", ("True", "Migrated"))
+    assert {row.epoch for row in world.status.agents or []} == {2}

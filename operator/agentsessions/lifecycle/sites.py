@@ -162,6 +162,8 @@ def roll_back(case: Situation, why: str) -> Plan:
 def observe(case: Situation) -> Plan:
     """Return site and move as the facts show them now, with the volume that is not needed any more."""
     here, before, move = find_site(case), case.status.migration, _progress(case)
+    if _is_refused(case, here) and (before is None or before.wanted != wanted_digest(case.facts.session.spec)):
+        return Plan(here, _refusal(case))
     if before is None or move is None:
         return Plan(here, None)
     if move.state is MigrationState.ROLLED_BACK:
@@ -171,6 +173,26 @@ def observe(case: Situation) -> Plan:
         return Plan(here, move)
     left = before.former.volume if before.former is not None and move.state is MigrationState.MOVED else None
     return Plan(here, move, drop=() if left is None or _is_one(here.volume, left) else (left,))
+
+
+def _is_refused(case: Situation, here: Site) -> bool:
+    """Tell whether a class is wanted that a session of several agents cannot have any more.
+
+    The CRD refuses that, where the agents are the spec's own and not its template's.
+    """
+    workspace, volume = case.facts.session.spec.workspace, here.volume
+    if case.team is None or workspace is None or volume is None or not case.has_begun:
+        return False
+    return workspace.storage_class_name != volume.storage_class_name
+
+
+def _refusal(case: Situation) -> MigrationStatus:
+    return MigrationStatus(
+        state=MigrationState.ROLLED_BACK,
+        since=_whole(case.now),
+        wanted=wanted_digest(case.facts.session.spec),
+        message="a session of several agents keeps its storage class: change it back, or create a new session",
+    )
 
 
 def plan_of(case: Situation, phase: Phase, plan: Plan | None) -> Plan:

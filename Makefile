@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/bash -o pipefail
+# Without byte code each of the hundreds of processes of a test run compiles the product anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -98,7 +100,7 @@ test: $(STAMP) ## Run all checks and tests that a change must pass
 
 .PHONY: test-full
 test-full: $(STAMP) ## Run all checks and all tests: what a release must pass
-	$(call run-parts,$(TEST_PARTS) test-soak test-slow test-faults test-lives test-storms)
+	$(call run-parts,$(TEST_PARTS) test-soak test-hostile test-slow test-faults test-lives test-storms)
 
 # What is one process at a time leaves a core to something else; each prints when it is through.
 TEST_PARTS := verify-and-fast-tests test-postgresql test-e2e-beside integration-and-e2e-alone
@@ -167,6 +169,11 @@ test-slow: $(STAMP) cluster-up ## Run the end-to-end tests that take minutes
 .PHONY: test-soak
 test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each time
 	AGENTSESSIONS_LIVES=full $(BIN)/pytest --quiet tests/scenario/test_any_life.py
+
+.PHONY: test-hostile
+test-hostile: $(STAMP) ## Read ten thousand files, and play two hundred answers, that mean harm
+	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/unit/test_hostile_files.py \
+		tests/process/proxy/test_proxy_hostile.py
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.
 .PHONY: test-faults

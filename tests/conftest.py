@@ -1,5 +1,8 @@
 """For all tests: how fast the machine is proves nothing, and errors that are logged are told in plain lines."""
 
+import gc
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +10,14 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.journals import put_journal
 from tests.postgres import Databases, open_databases
+
+# Byte code, of tests too, is kept wherever tests are run from: half of the time that collecting them takes.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# And half of the rest was garbage collection, of modules that stay: see `pytest_collection_finish`.
+gc.disable()
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -26,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector look at what tests leave, and not at all that was imported."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     """PostgreSQL, for those that ask for it."""
@@ -37,7 +53,7 @@ def databases() -> Iterator[Databases]:
 def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of an empty journal of the test's own, on the database that the run is about."""
     if request.config.getoption("--journal") == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'journal.db'}"
+        yield put_journal(tmp_path / "journal.db")
         return
     databases: Databases = request.getfixturevalue("databases")
     with databases.create() as name:

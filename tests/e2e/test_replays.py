@@ -14,13 +14,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.requirement("STEP-4"), pytest.mark.re
 
 CAT = {"toolCalls": [{"name": "shell", "arguments": {"command": "cat prices.csv"}}]}
 ECHO = {"toolCalls": [{"name": "shell", "arguments": {"command": "echo the same"}}]}
+STEPS, FORKED_AT, READS_AT = 20, 12, 7
 RULES = (
-    {"when": {"step": 1}, "answer": ECHO},
-    {"when": {"step": 2}, "answer": CAT},
-    {"when": {"step": 3}, "answer": ECHO},
-    {"when": {"text": "again"}, "answer": {"text": "Again: ${result[2]}"}},
-    {"answer": {"text": "It says: ${result[2]}"}},
+    {"when": {"text": "again"}, "answer": {"text": f"Again: ${{result[{READS_AT}]}}"}},
+    {"when": {"step": READS_AT}, "answer": CAT},
+    {"when": {"step": STEPS}, "answer": {"text": f"It says: ${{result[{READS_AT}]}}"}},
+    {"answer": ECHO},
 )
+LONG = {"maxSteps": 50, "maxTokens": 10_000_000, "timeoutSeconds": 900}
+SHORT = ({"when": {"step": 4}, "answer": {"text": "Done."}}, {"answer": ECHO})
+SHARED = {"thinking", "tool_call", "tool_result"}
 FILES = {"files": [{"path": "prices.csv", "configMapKeyRef": {"name": "prices", "key": "prices.csv"}}]}
 
 
@@ -43,16 +46,20 @@ def result_of(product: Product, namespace: str, name: str) -> list[str]:
 def test_a_deleted_session_is_forked_replayed_and_compared(product: Product, namespace: str, cli: CommandLine) -> None:
     write_prices(product, namespace, "apple,3")
     product.create_script(namespace, "default", *RULES)
-    product.create_session(namespace, "prices", goal="What does it say?", context=FILES)
+    product.create_session(namespace, "prices", goal="What does it say?", context=FILES, limits=LONG)
     source = product.wait_phase(namespace, "prices", "Completed")
+    before = did(product, namespace, "prices")
     product.kubectl("delete", "agentsession", "prices", "-n", namespace)
     with product.gateway() as gateway:
         until(lambda: "deletedAt" in gateway.get("/prices", namespace=namespace), "its end is known")
 
-    cli("clone", "prices", "forked", "--at-step", "3", "--goal", "Say it again.")
+    cli("clone", "prices", "forked", "--at-step", str(FORKED_AT), "--goal", "Say it again.")
     cli("rerun", "prices", "same", "--run-tools")
     assert result_of(product, namespace, "forked") == ["Again: apple,3", "[exit code 0]"]
-    assert result_of(product, namespace, "same") == ["Recorded replay of prices: 4 steps, no difference"]
+    assert len(before) == STEPS - 1
+    assert did(product, namespace, "forked") == before[:FORKED_AT]
+    cli("verify", "forked")
+    assert result_of(product, namespace, "same") == [f"Recorded replay of prices: {STEPS} steps, no difference"]
     status = product.session(namespace, "forked")["status"]
     assert (status["usage"]["steps"], status["usage"].get("toolCalls", 0)) == (1, 0)
     assert product.session(namespace, "same")["status"]["usage"].get("inputTokens", 0) == 0
@@ -61,16 +68,24 @@ def test_a_deleted_session_is_forked_replayed_and_compared(product: Product, nam
     cli("rerun", "prices", "changed", "--run-tools")
     cli("rerun", "prices", "told", "--instructions", "Be brief.", "--until", "1")
     first, second = result_of(product, namespace, "changed")
-    assert first == "Recorded replay of prices: 4 steps, 1 differs"
-    assert (second[:6], "apple,4" in second, "apple,3" in second) == ("step 2", True, True)
+    assert first == f"Recorded replay of prices: {STEPS} steps, 1 differs"
+    assert (second[:6], "apple,4" in second, "apple,3" in second) == (f"step {READS_AT}", True, True)
     assert result_of(product, namespace, "told")[1:] == ["step 1: the request has other instructions"]
     compared = json.loads(cli("diff", source["metadata"]["uid"], "changed", "-o", "json").stdout)
     places = [one for one in compared["items"] if one["difference"] != "same"]
-    assert [(one["step"], one["fields"]) for one in places] == [(2, ["output"])]
+    assert [(one["step"], one["fields"]) for one in places] == [(READS_AT, ["output"])]
+
+
+def did(product: Product, namespace: str, name: str) -> list[tuple[int, str, str]]:
+    """Return what a session did in its steps with tools: number, arguments, result."""
+    found = [one for one in product.entries(namespace, name) if one["type"] in SHARED]
+    asked = {one["body"]["callId"]: one for one in found if one["type"] == "tool_call"}
+    results = [one for one in found if one["type"] == "tool_result"]
+    return [(one["step"], asked[one["body"]["callId"]]["body"]["arguments"], one["body"]["output"]) for one in results]
 
 
 def test_what_cannot_be_forked_is_told_and_heals(product: Product, namespace: str, cli: CommandLine) -> None:
-    product.create_script(namespace, "default", *RULES)
+    product.create_script(namespace, "default", *SHORT)
     source = {"sessionRef": {"name": "later"}, "atStep": 9}
     product.create_session(namespace, "early", goal="g", source=source)
     found = product.wait_for(namespace, "early", lambda one: reason_of(one) == "SourceNotFound", "waiting for it")

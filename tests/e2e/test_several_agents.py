@@ -1,4 +1,4 @@
-"""A director with four others on one node: pods of two of them die, and every task is given and answered once."""
+"""Several agents in one session, on real pods: what dies, what fails, what changes hands, what is done again."""
 
 from __future__ import annotations
 
@@ -75,3 +75,72 @@ def test_every_task_is_given_and_answered_once_although_pods_of_two_agents_die(
     assert (rows["north"]["epoch"], rows["south"]["epoch"], rows["west"]["epoch"]) == (2, 1, 1)
     assert sum(row["steps"] for row in rows.values()) == done["status"]["usage"]["steps"]
     assert sum(row["tokens"] for row in rows.values()) == done["status"]["usage"]["totalTokens"]
+
+
+PASS_ON: Json = {"name": "transfer_to_engineer", "arguments": {}}
+TEAM: tuple[Json, ...] = (
+    {"when": {"agent": "broken"}, "answer": {"error": {"status": 400, "message": "no such model"}}},
+    {"when": {"agent": "sum"}, "answer": {"text": "Sum of: ${text}"}},
+    {"when": {"agent": "desk", "text": "broken"}, "answer": {"toolCalls": [PASS_ON]}},
+    {"when": {"agent": "engineer"}, "answer": {"text": "I looked at: ${text}"}},
+    {"when": {"step": 1}, "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": "echo ok"}}]}},
+    {"answer": {"text": "fine"}},
+)
+
+
+def named(*names: str, **more: Any) -> list[Json]:
+    return [{"name": name, "model": {"providerRef": {"name": "team"}}, **more.get(name, {})} for name in names]
+
+
+@pytest.mark.requirement("AG-3")
+@pytest.mark.requirement("STEP-4")
+def test_team_goes_on_without_one_passes_a_conversation_on_and_is_replayed(product: Product, namespace: str) -> None:
+    product.create_script(namespace, "team", *TEAM)
+    both = named("good", "sum", sum={"dependsOn": ["good"]})
+    beside: Json = {"coordination": {"strategy": "Parallel"}, "agents": both}
+    product.create_session(namespace, "whole", goal="Go.", **beside)
+    product.create_session(
+        namespace,
+        "tolerant",
+        goal="Go.",
+        coordination={"strategy": "Parallel", "onFailure": "Continue"},
+        agents=named("good", "broken", "sum", sum={"dependsOn": ["good", "broken"]}),
+        retry={"maxRetries": 0},
+    )
+    product.create_session(
+        namespace,
+        "talk",
+        conversation={"open": True, "idleSeconds": 2},
+        coordination={"strategy": "Handoff"},
+        agents=named("desk", "engineer"),
+    )
+    check_conversation(product, namespace)
+
+    done = product.wait_phase(namespace, "tolerant", "Completed")
+    assert done["status"]["result"].startswith("Sum of: ## good\n\nfine\n\n## broken\n\n(agent broken failed: ")
+    states = {row["name"]: row["state"] for row in done["status"]["agents"]}
+    assert states == {"good": "Ended", "broken": "Failed", "sum": "Ended"}
+
+    product.wait_phase(namespace, "whole", "Completed")
+    product.create_session(namespace, "again", replay={"of": {"name": "whole"}}, **beside)
+    again = product.wait_phase(namespace, "again", "Completed")
+    assert again["status"]["result"] == "Recorded replay of whole: 3 steps, no difference"
+    assert again["status"]["usage"].get("totalTokens", 0) == 0
+
+
+def check_conversation(product: Product, namespace: str) -> None:
+    """The desk answers, passes on what it cannot do, and who has the conversation keeps it, also over an idle time."""
+    with product.gateway() as gateway:
+
+        def say(text: str) -> str:
+            body = {"session": "talk", "message": text, "waitSeconds": 120}
+            answer = gateway.http.post("/api/v1/conversation", params={"namespace": namespace}, json=body)
+            assert answer.status_code == 200, answer.text  # OK
+            return str(answer.json()["reply"])
+
+        assert say("Hello.") == "fine"
+        assert say("It is broken.") == "I looked at: It is broken."
+        product.wait_phase(namespace, "talk", "Idle")
+        assert say("Still?") == "I looked at: Still?"
+    product.patch_session(namespace, "talk", conversation={"open": False})
+    product.wait_phase(namespace, "talk", "Completed")

@@ -67,7 +67,7 @@ CREATE = for_people(C.USER, C.OWNER, *RUNS_OTHERS)
 CHANGE_OWNED = for_people(C.OWNER, *RUNS_OTHERS)
 """update, patch, delete agentsessions that belong to somebody: the owner, and who has the verb own."""
 TALK = CHANGE_OWNED
-"""create, update, delete agentsessions/messages of such a session."""
+"""send agentsessions; update, delete agentsessions/messages of such a session."""
 BRING_IN = for_people(*RUNS_OTHERS)
 """create agentsessions/import."""
 DECIDE = for_people(*RUNS_OTHERS)
@@ -107,6 +107,7 @@ class Row:
 
 NO_MESSAGE = {"message": "none"}
 NO_APPROVAL = {"approval": "none"}
+NO_CHILD, REFUSED = {"uid": "none", "request_id": "none"}, {"problem": "no room"}
 BOTH = {"left": "{namespace}/mine", "right": "{namespace}/theirs"}
 SAID = {"content": "hello"}
 TOOL_CALL = {"callId": "none", "name": "shell", "arguments": "{}", "sideEffect": "internal"}
@@ -182,6 +183,8 @@ ROWS = (
         )
         for word in ("approve", "deny", "happened", "run-again")
     ),
+    Row("GET", "/api/v1/templates", READ_SESSIONS),
+    Row("GET", "/api/v1/templates", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     Row("GET", "/api/v1/approvals", READ_SESSIONS),
     Row("GET", "/api/v1/approvals", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     *(
@@ -191,6 +194,9 @@ ROWS = (
     Row("GET", LEVELS_PATH, OPERATOR_ALONE),
     Row("GET", f"{LEVELS_PATH}/{{uid}}", OPERATOR_ALONE, ok=404, params={"uid": "none"}),
     Row("POST", f"{LEVELS_PATH}/{{uid}}/source", OPERATOR_ALONE, ok=404, params={"uid": "none"}),
+    Row(
+        "POST", f"{LEVELS_PATH}/{{uid}}/children/{{request_id}}", OPERATOR_ALONE, ok=404, params=NO_CHILD, body=REFUSED
+    ),
     Row("GET", USAGE_PATH, OPERATOR_ALONE, query={"namespace": "default"}),
     Row("GET", wire.TURN_PATH, FENCED_POD),
     Row("POST", wire.COMMIT_PATH, FENCED_POD, ok=412, body={"k": 99, "outcome": "final"}),

@@ -13,7 +13,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration.crds_cluster import ROOT, Kubectl, find_kubeconfig
 
-OPERATORS = ("test_controller_lease", "test_controller_lives", "test_controller_quotas", "test_controller_sessions")
+OPERATORS = (
+    "test_controller_children",
+    "test_controller_lease",
+    "test_controller_lives",
+    "test_controller_quotas",
+    "test_controller_sessions",
+)
 """Files whose tests run an operator on one cluster. It acts on all of that: they take turns."""
 
 

@@ -331,7 +331,16 @@ ROWS: Final[dict[str, Row]] = {
         role="Director",
         **METRICS,
     ),
+    "a worker with sessions of its own": _new(
+        _SPEC,
+        "spec.childSessions belongs to role Director in mode FullAutonomy, with type Custom or Simulation",
+        "spec.childSessions",
+        childSessions={"max": 1},
+    ),
     "another role": _held("role", "Director"),
+    "other child sessions": _held(
+        "childSessions", {"max": 2}, before={"role": "Director", "childSessions": {"max": 1}}
+    ),
     "another director": _held("directorRef", {"name": "other"}, before={"directorRef": {"name": "boss"}}),
     "another type": _held("type", "Custom", before=METRICS, schedule=None),
     "another mode": _held("mode", "Analysis"),

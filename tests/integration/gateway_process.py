@@ -68,6 +68,7 @@ class GatewayProcess:
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),
+            "AGENTSESSIONS_INSTANCE": "gateway",  # a container that starts again has its pod's name, too
             **self.settings,
         }
         with (self.folder / "gateway.log").open("ab") as log:

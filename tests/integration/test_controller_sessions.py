@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,16 +67,15 @@ def kubeconfig() -> Iterator[str]:
         yield kubeconfig
 
 
-@pytest.fixture
-async def world(kubeconfig: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """Start an operator; a test's parameter is its settings."""
+@asynccontextmanager
+async def open_world(kubeconfig: str, folder: Path, **settings: str) -> AsyncIterator[World]:
+    """Run an operator, a kubelet and a gateway that obey, in a namespace of the test's own."""
     async with (
         open_client(kubeconfig) as client,
         LevelServer().serve() as gateway,
         fresh_namespace(client) as namespace,
     ):
-        settings: dict[str, str] = getattr(request, "param", {})
-        kubelet, operator = Kubelet(client), OperatorProcess(kubeconfig, gateway.url, tmp_path, **settings)
+        kubelet, operator = Kubelet(client), OperatorProcess(kubeconfig, gateway.url, folder, **settings)
         await kubelet.join()
         node = asyncio.create_task(kubelet.run())
         gateway.say(synced=True)
@@ -88,6 +88,14 @@ async def world(kubeconfig: str, tmp_path: Path, request: pytest.FixtureRequest)
             node.cancel()
             await asyncio.gather(node, return_exceptions=True)
         assert (code, operator.problems()) == (0, [])
+
+
+@pytest.fixture
+async def world(kubeconfig: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """Start an operator; a test's parameter is its settings."""
+    settings: dict[str, str] = getattr(request, "param", {})
+    async with open_world(kubeconfig, tmp_path, **settings) as world:
+        yield world
 
 
 async def complete(world: World, session: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def operator(kubectl: Kubectl) -> Kubectl:
     name = f"system:serviceaccount:{kubectl.namespace}:agentsessions-operator"
     kubectl("create", "serviceaccount", "agentsessions-operator")
     kubectl("create", "rolebinding", "operator", "--clusterrole=admin", f"--user={name}")
-    kubectl("create", "role", "asker", "--verb=create,get,patch", "--resource=sessionapprovals")
+    kubectl("create", "role", "asker", "--verb=create,get,patch", "--resource=sessionapprovals,agentsessions")
     kubectl("create", "rolebinding", "asker", "--role=asker", f"--user={name}")
     return replace(kubectl, user=name)
 
@@ -217,6 +218,48 @@ def test_data_sources_and_templates_need_the_right_to_read_what_they_name(kubect
     assert "spec.templateRef names an AgentSessionTemplate that mia may not read" in message
 
 
+@pytest.mark.requirement("ID-2")
+def test_child_sessions_give_nobody_the_rights_of_the_operator(
+    kubectl: Kubectl, member: Kubectl, operator: Kubectl
+) -> None:
+    def leads(*templates: str) -> Manifest:
+        return {"role": "Director", "childSessions": {"max": 2, "templates": list(templates)}}
+
+    def a_child(name: str, **spec: Any) -> Manifest:
+        child = a_session(name, directorRef={"name": "boss"}, **spec)
+        child["metadata"]["ownerReferences"] = [BOSS | {"uid": boss}]
+        return child
+
+    message = member.refusal("create", "--filename", "-", manifest=a_session("spy", **leads("hidden")))
+    assert (
+        "spec.childSessions names an AgentSessionTemplate that mia may not read: ask for the right to get hidden"
+        in message
+    )
+    message = member.refusal("create", "--filename", "-", manifest=a_session("spy", **leads("for-all", "hidden")))
+    assert "all AgentSessionTemplates" in message
+    member("create", "--filename", "-", manifest=a_session("boss", owner="mia", **leads("for-all")))
+    member("create", "--filename", "-", manifest=a_session("plain", role="Director"))
+    for name, patch in {
+        "plain": {"childSessions": {"max": 9}},
+        "boss": {"childSessions": {"max": 9, "templates": ["hidden"]}},
+    }.items():
+        words = member.refusal("patch", "ags", name, "--type=merge", "--patch", json.dumps({"spec": patch}))
+        assert "spec.childSessions cannot change after creation" in words
+
+    boss = kubectl("get", "ags", "boss", "--output=jsonpath={.metadata.uid}")
+    message = member.refusal("create", "--filename", "-", manifest=a_child("forged"))
+    assert "a session that an AgentSession owns is made by" in message, "it would spend the director's limits"
+    adopt = {"metadata": {"ownerReferences": a_child("x")["metadata"]["ownerReferences"]}}
+    message = member.refusal("patch", "ags", "plain", "--type=merge", "--patch", json.dumps(adopt))
+    assert "made by" in message
+    operator("create", "--filename", "-", manifest=a_child("made", owner="mia", limits={"maxSteps": 2}))
+    raise_it = '{"spec": {"limits": {"maxSteps": 99}}}'
+    for who in (member, kubectl):
+        words = who.refusal("patch", "ags", "made", "--type=merge", "--patch", raise_it)
+        assert "spec.limits of a child session were taken out of its director's and cannot change" in words
+    member("patch", "ags", "made", "--type=merge", "--patch", '{"spec": {"operatingMode": "Paused", "title": "mine"}}')
+
+
 def test_many_references_stay_within_the_budget(kubectl: Kubectl) -> None:
     files = [{"path": f"f{n}", "configMapKeyRef": {"name": f"m{n}", "key": "k"}} for n in range(64)]
     sources = [{"name": f"t{n}", "format": "CSV", "configMapKeyRef": {"name": f"d{n}", "key": "k"}} for n in range(16)]
@@ -281,6 +324,7 @@ class Denial:
     """What is there before."""
 
 
+BOSS = {"apiVersion": "agentsessions.dev/v1alpha1", "kind": "AgentSession", "name": "boss", "controller": True}
 FILES = [{"path": "a", "configMapKeyRef": {"name": "other", "key": "k"}}]
 OWN = "the verb own on agentsessions in namespace {namespace}"
 DENIALS = {
@@ -354,6 +398,12 @@ DENIALS = {
         a_session("endless", operatingMode="Cancelled"),
         "mia may not cancel session endless: ask for the verb cancel on agentsessions in namespace {namespace}",
         right=a_session("endless", operatingMode="Running"),
+    ),
+    "a child session of their own": Denial(
+        "agentsessions-child-sessions",
+        {**a_session(), "metadata": {"name": "forged", "ownerReferences": [BOSS | {"uid": "u"}]}},
+        "a session that an AgentSession owns is made by system:serviceaccount:{namespace}:agentsessions-operator "
+        "alone, not by mia: leave metadata.ownerReferences out, and name the director in spec.directorRef",
     ),
     "a question of their own": Denial(
         "agentsessions-approvals",

@@ -70,6 +70,7 @@ OPERATOR = {
     f"watch {SESSIONS}": True,
     f"patch {SESSIONS}/status": True,
     f"patch {SESSIONS}": False,
+    f"create {SESSIONS}": True,
     f"delete {SESSIONS}": True,
     f"patch {PROVIDERS}": False,
     f"watch {SERVERS}": True,
@@ -127,6 +128,7 @@ VIEW = {
     f"list {SESSIONS}": True,
     f"get {SESSIONS}/messages": True,
     f"get {SESSIONS}/events": True,
+    f"send {SESSIONS}": False,
     f"create {SESSIONS}/messages": False,
     f"update {SESSIONS}/messages": False,
     f"create {SESSIONS}/import": False,
@@ -152,7 +154,7 @@ VIEW = {
     f"approve {APPROVALS}": False,
 }
 USER = VIEW | {
-    f"create {SESSIONS}/messages": True,
+    f"send {SESSIONS}": True,
     f"update {SESSIONS}/messages": True,
     f"delete {SESSIONS}/messages": True,
     f"create {SESSIONS}": True,

@@ -349,10 +349,10 @@ def test_who_may_read_a_session_may_not_talk_with_it_until_allowed(
     path = f"{PATH}/talkative/messages"
     refused = reader.post(path, json={"content": "hello"})
     assert refused.status_code == 403
-    assert "create agentsessions/messages" in refused.json()["detail"]
+    assert "send agentsessions" in refused.json()["detail"]
 
     create_account(home, "talker")
-    grant(home, "talker", "create", "agentsessions/messages")
+    grant(home, "talker", "send", "agentsessions")
     with gateway.client(mint(home, "talker"), namespace=home.namespace) as talker:
         hello = {"content": "hello", "idempotencyKey": "once"}
         eventually(lambda: talker.post(path, json=hello).is_success, "the new right is known")

@@ -38,7 +38,7 @@ def gateway(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def home(cluster: Kubectl) -> Iterator[Kubectl]:
     with a_namespace(cluster, "audit-home") as kubectl:
         create_account(kubectl, "talker")
-        grant(kubectl, "talker", "get,list,create", RIGHTS)
+        grant(kubectl, "talker", "get,list,send", RIGHTS)
         create_account(kubectl, "stranger")
         yield kubectl
 

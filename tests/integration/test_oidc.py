@@ -45,7 +45,7 @@ def home(cluster: Kubectl) -> Iterator[Kubectl]:
         create_session(kubectl, "talk", conversation={"open": True})
         names = ("agentsessions", "agentsessions/messages", "agentsessions/audit")
         resources = ",".join(name.replace("agentsessions", "agentsessions.agentsessions.dev", 1) for name in names)
-        kubectl("create", "role", "people", "--verb=get,list,create", f"--resource={resources}")
+        kubectl("create", "role", "people", "--verb=get,list,send", f"--resource={resources}")
         kubectl("create", "rolebinding", "alice", "--role=people", "--user=oidc:alice")
         kubectl("create", "rolebinding", "analysts", "--role=people", "--group=oidc:analysts")
         yield kubectl

@@ -92,7 +92,7 @@ def stage(cluster: Kubectl, browser: Browser, tmp_path_factory: pytest.TempPathF
     with a_namespace(cluster, "page-home") as home, a_namespace(cluster, "page-install") as install:
         for account in ("alice", "viewer", "stranger", "runner"):
             create_account(home, account)
-        grant(home, "alice", "get,list,patch,create", f"{READS},agentsessions/import")
+        grant(home, "alice", "get,list,patch,create,send", f"{READS},agentsessions/import")
         grant(home, "alice", "get,patch,approve", "sessionapprovals")
         grant(home, "viewer", "get,list", READS)
         home("create", "-f", "-", manifest=a_provider("default", type="Scripted", script=SCRIPT))

@@ -13,6 +13,7 @@ from agentsessions.api.v1alpha1.approval import ApprovalKind, OnExpiry
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.ties import DirectorState
 from tests.scenario.promises import Witness, check_settled, settle
 from tests.scenario.world import Crash, World
 
@@ -26,6 +27,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "a conversation with a workspace": {"conversation": {"open": True}, "workspace": {"size": "1Gi"}},
     "a goal at a place": {"goal": "count", "placement": {"nodeSelector": {"pool": "a"}}},
     "a goal with clocks": {"goal": "count", "expireAfterSeconds": 300, "ttlSecondsAfterFinished": 600},
+    "a child session": {"goal": "count", "directorRef": {"name": "boss"}},
     "a hard stop": {
         "goal": "count",
         "shutdown": {"gracePeriodSeconds": 0},
@@ -134,6 +136,16 @@ class Life(RuleBasedStateMachine):
     @rule()
     def person_cancels(self) -> None:
         self.world.ask(OperatingMode.CANCELLED)
+
+    @precondition(lambda self: "directorRef" in self.world.spec)
+    @rule(state=st.sampled_from([DirectorState.PAUSED, DirectorState.LIVE, DirectorState.LIVE]))
+    def people_pause_or_resume_its_director(self, state: DirectorState) -> None:
+        self.world.set_director(state)
+
+    @precondition(lambda self: "directorRef" in self.world.spec and self.is_grown)
+    @rule()
+    def its_director_ends(self) -> None:
+        self.world.set_director(DirectorState.CANCELLED)
 
     @rule(steps=st.sampled_from([1, 3, 20]), action=st.sampled_from([*OnLimit]))
     def person_changes_the_limit(self, steps: int, action: OnLimit) -> None:

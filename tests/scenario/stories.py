@@ -162,6 +162,7 @@ STORIES: Final[Mapping[tuple[Phase, Phase], Callable[[], World]]] = {
     (P.PENDING, P.IDLE): talking,
     (P.PENDING, P.PAUSED): lambda: then(new(), pause),
     (P.PENDING, P.CANCELLED): lambda: then(new(), cancel),
+    (P.PENDING, P.FAILED): lambda: not_accepted(directorRef={"name": "boss"}),
     (P.PENDING, P.EXPIRED): lambda: then(not_accepted(expireAfterSeconds=60), wait(61)),
     (P.QUEUED, P.STARTING): lambda: then(queued(), make_room),
     (P.QUEUED, P.WAITING): lambda: then(waiting(), fill_quota, World.decide, World.operate, World.forget_decision),

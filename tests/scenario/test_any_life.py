@@ -38,3 +38,18 @@ class TeamLife(Life):
 @pytest.mark.timeout(3600)
 def test_any_life_of_several_agents_keeps_every_promise_and_comes_to_rest() -> None:
     run_state_machine_as_test(TeamLife, settings=PROFILE)
+
+
+class ChildLife(Life):
+    """A session that a director started, and all that may happen to either."""
+
+    @initialize(stages=st.integers(0, 8))
+    def create(self, stages: int) -> None:
+        self.create_one("a child session", stages)
+
+
+@pytest.mark.requirement("LIFE-7")
+@pytest.mark.requirement("LIFE-11")
+@pytest.mark.timeout(3600)
+def test_any_life_of_a_child_session_keeps_every_promise_and_comes_to_rest() -> None:
+    run_state_machine_as_test(ChildLife, settings=settings(PROFILE, max_examples=PROFILE.max_examples // 2))

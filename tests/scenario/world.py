@@ -24,6 +24,7 @@ from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalV
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.queueing import is_waiting
 from agentsessions.lifecycle.sites import site_key
+from agentsessions.lifecycle.ties import NO_TIES, DirectorState, Ties
 from tests.builders import SESSION_UID, T0
 from tests.scenario.disks import Disks
 from tests.scenario.gateway import TURNS, Gateway
@@ -84,6 +85,8 @@ class World:
     """Whether the namespace's queue lets the session have a pod."""
     hold: str = ""
     """Why nothing may run in the namespace now."""
+    director: DirectorState = DirectorState.LIVE
+    """Of a session that a director started: what became of that."""
     heard: Level | None = None
     """The level that the operator was told last."""
     is_news_late: bool = False
@@ -123,8 +126,12 @@ class World:
 
     @property
     def mode(self) -> OperatingMode:
-        """What people want."""
-        return OperatingMode(self.spec.get("operatingMode", OperatingMode.RUNNING))
+        """What people want, of the session or of its director."""
+        own = OperatingMode(self.spec.get("operatingMode", OperatingMode.RUNNING))
+        if self.director is DirectorState.CANCELLED:
+            return OperatingMode.CANCELLED
+        is_paused = self.director is DirectorState.PAUSED and own is OperatingMode.RUNNING
+        return OperatingMode.PAUSED if is_paused else own
 
     @property
     def is_disturbed(self) -> bool:
@@ -251,6 +258,7 @@ class World:
             is_deleting=self.is_deleted,
             spec=self.read_spec(),
             status=self.status,
+            parent_uid="uid-boss" if "directorRef" in self.spec else "",
         )
         journal = JournalView(is_reachable=self.is_gateway_up, level=self._heard(), away=self.away)
         return Facts(
@@ -259,6 +267,7 @@ class World:
             acceptance=self.acceptance,
             journal=journal,
             hold=self.hold,
+            ties=Ties(self.director) if "directorRef" in self.spec else NO_TIES,
             jitter=0,
         )
 
@@ -312,6 +321,13 @@ class World:
         if self.mode is not OperatingMode.CANCELLED and self.phase not in TERMINAL:
             self.asked_at = self.asked_at if mode is self.mode else self.now
             self.change(operatingMode=mode)
+
+    def set_director(self, state: DirectorState) -> None:
+        """Let something become of the director that started the session; what is cancelled stays so."""
+        if self.director is not DirectorState.CANCELLED and self.phase not in TERMINAL:
+            before, self.director = self.mode, state
+            self.asked_at = self.asked_at if before is self.mode else self.now
+            self.is_dirty = True
 
     def change(self, **fields: Any) -> None:
         """Change fields of the spec; None removes one."""

@@ -1,21 +1,29 @@
 """The content of data sources, read as tables. Pure, and bounded: what is hostile is refused before it costs much.
 
-Every refusal is a `BadDataError` with one of a closed set of codes. Nothing here opens files or follows names.
+Every refusal is a `BadDataError` with one of a closed set of codes, and comes before the cells are made, which costs
+most. Nothing here opens files or follows names.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NoReturn
+
+import orjson
 
 from agentsessions.api.names import MAX_FILES_BYTES
 from agentsessions.api.v1alpha1.session import DataFormat
 
 MAX_COLUMNS: Final = 256
 MAX_ROWS: Final = 50_000
+MAX_CELLS: Final = 500_000
+"""Rows times columns: JSON may name 256 columns, and have rows with one of them each."""
+MAX_CONTAINERS: Final = 60_000
+"""Lists and objects in JSON, rows among them: what takes longest to parse."""
 MAX_COLUMN_NAME: Final = 128
 MAX_CELL_CHARACTERS: Final = 65_536
 MAX_DEPTH: Final = 32
@@ -23,6 +31,12 @@ MAX_DEPTH: Final = 32
 MAX_INTEGER: Final = 2**63 - 1
 
 Cell = str | int | float | None
+_STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_INNERMOST: Final = re.compile(rb"\[\]|\{\}")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_HARD_ESCAPE: Final = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+"""What JSON may write and text does not hold: NUL, and half of a surrogate pair."""
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class DataProblem(StrEnum):
@@ -70,7 +84,7 @@ def read_table(content: bytes, form: DataFormat) -> Table:
     """
     text = _decode(content)
     names, rows = _read_csv(text) if form is DataFormat.CSV else _read_json(text)
-    return _type(_check_names(names), rows, is_text=form is DataFormat.CSV)
+    return _type(names, rows, is_text=form is DataFormat.CSV)
 
 
 def _decode(content: bytes) -> str:
@@ -84,19 +98,23 @@ def _decode(content: bytes) -> str:
         _refuse(DataProblem.NOT_TEXT, f"byte {error.start} is not UTF-8; give UTF-8 text")
 
 
-def _read_csv(text: str) -> tuple[list[str], list[tuple[Cell, ...]]]:
+def _read_csv(text: str) -> tuple[Sequence[str], list[tuple[Cell, ...]]]:
     lines = _csv_lines(text)
     names = next(lines, [])
     _check_width(names)
-    rows: list[tuple[Cell, ...]] = []
+    _check_names(names)
+    width, rows = len(names), list[tuple[Cell, ...]]()
+    has_long = '"' in text or max(map(len, text.split("\n"))) > MAX_CELL_CHARACTERS
     for number, line in enumerate(lines, start=2):
         if not line:
             continue
-        if len(line) != len(names):
-            _refuse(
-                DataProblem.NOT_A_TABLE, f"row {number} has {len(line)} cells, and the first line names {len(names)}"
-            )
-        _check_room(rows)
+        if len(line) != width:
+            _refuse(DataProblem.NOT_A_TABLE, f"row {number} has {len(line)} cells, and the first line names {width}")
+        if len(rows) >= MAX_ROWS:
+            _refuse_rows()
+        if has_long and max(map(len, line)) > MAX_CELL_CHARACTERS:
+            place = next(place for place, cell in enumerate(line) if len(cell) > MAX_CELL_CHARACTERS)
+            _refuse_cell(names[place], number - 1, len(line[place]))
         rows.append(tuple(line))
     return names, rows
 
@@ -108,23 +126,30 @@ def _csv_lines(text: str) -> Iterator[list[str]]:
         _refuse(DataProblem.NOT_CSV, f"it is not CSV: {error}")
 
 
-def _read_json(text: str) -> tuple[list[str], list[tuple[Cell, ...]]]:
+def _read_json(text: str) -> tuple[Sequence[str], list[tuple[Cell, ...]]]:
+    opened = text.count("[") + text.count("{")
+    if opened > MAX_CONTAINERS:
+        _check_containers(text)
     items = _parse_json(text)
     if not isinstance(items, list) or not items:
         _refuse(
             DataProblem.NOT_A_TABLE, "give a list of objects, one for each row; a table without rows has no columns"
         )
+    if len(items) > MAX_ROWS:
+        _refuse_rows()
     names: dict[str, None] = {}
-    rows: list[tuple[Cell, ...]] = []
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
             _refuse(DataProblem.NOT_A_TABLE, f"item {number} is not an object")
-        _check_room(rows)
-        rows.append(())
         names.update(dict.fromkeys(item))
         _check_width(names)
-    cells = [tuple(_to_cell(item.get(name)) for name in names) for item in items]
-    return list(names), cells
+    _check_names(list(names))
+    if len(names) * len(items) > MAX_CELLS:
+        _refuse(DataProblem.TOO_LARGE, f"{len(items):,} rows of {len(names)} columns; at most {MAX_CELLS:,} cells fit")
+    if opened > len(items) + 1:
+        _check_depth(_brackets(text))
+    _check_texts(items, has_hard=_HARD_ESCAPE.search(text) is not None)
+    return list(names), [tuple(_to_cell(item.get(name)) for name in names) for item in items]
 
 
 def _parse_json(text: str) -> Any:
@@ -148,22 +173,62 @@ def _to_cell(value: Any) -> Cell:
             return int(value)
         case int():
             return value if -MAX_INTEGER <= value <= MAX_INTEGER else str(value)
-    _check_depth(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _show(value)
 
 
-def _check_depth(value: Any) -> None:
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            below
-            for one in level
-            for below in (one.values() if isinstance(one, dict) else one)
-            if isinstance(below, dict | list)
-        ]
-        if not level:
+def _brackets(text: str) -> bytes:
+    """Return the brackets of JSON, without those in texts."""
+    return _STRINGS.sub(b"", text.encode()).translate(None, _NO_BRACKETS)
+
+
+def _check_containers(text: str) -> None:
+    brackets = _brackets(text)
+    opened = brackets.count(b"[") + brackets.count(b"{")
+    if opened > MAX_CONTAINERS:
+        _check_depth(brackets)
+        _refuse(
+            DataProblem.TOO_LARGE,
+            f"it holds {opened:,} lists and objects, with its rows; at most {MAX_CONTAINERS:,} fit",
+        )
+
+
+def _check_depth(brackets: bytes) -> None:
+    """Refuse JSON with a value that is too deep: brackets that are still there when each level was taken off once."""
+    for _ in range(MAX_DEPTH + 2):  # the list of rows, and a row
+        brackets = _INNERMOST.sub(b"", brackets)
+        if not brackets:
             return
     _refuse(DataProblem.TOO_DEEP, f"a value has more than {MAX_DEPTH} levels")
+
+
+def _check_texts(items: Sequence[dict[str, Any]], *, has_hard: bool) -> None:
+    """Refuse texts that are too long, or that hold what no text does."""
+    for number, item in enumerate(items, start=1):
+        for name, value in item.items():
+            if value.__class__ is str:
+                if len(value) > MAX_CELL_CHARACTERS:
+                    _refuse_cell(name, number, len(value))
+                if has_hard and not _is_storable(value):
+                    _refuse(DataProblem.NOT_TEXT, f"column {name[:40]!r} of row {number} holds what is no text")
+            elif value.__class__ in {list, dict}:
+                _check_shown(name, number, value, has_hard=has_hard)
+
+
+def _show(value: Any) -> str:
+    """Return a list or an object as JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number of more than 64 bits, or half of a surrogate pair
+        return _COMPACT.encode(value)
+
+
+def _check_shown(name: str, number: int, value: Any, *, has_hard: bool) -> None:
+    """Refuse a list or an object that is too long as JSON, as it is shown."""
+    shown = _show(value)
+    if len(shown) > MAX_CELL_CHARACTERS:
+        _refuse_cell(name, number, len(shown))
+    if has_hard and not _is_storable(shown.replace("\\u0000", "\0")):
+        _refuse(DataProblem.NOT_TEXT, f"column {name[:40]!r} of row {number} holds what is no text")
 
 
 def _check_width(names: Sequence[str] | dict[str, None]) -> None:
@@ -173,12 +238,16 @@ def _check_width(names: Sequence[str] | dict[str, None]) -> None:
         _refuse(DataProblem.TOO_LARGE, f"it has {len(names):,} columns or more; at most {MAX_COLUMNS} fit")
 
 
-def _check_room(rows: Sequence[object]) -> None:
-    if len(rows) >= MAX_ROWS:
-        _refuse(DataProblem.TOO_LARGE, f"it has more than {MAX_ROWS:,} rows")
+def _refuse_rows() -> NoReturn:
+    _refuse(DataProblem.TOO_LARGE, f"it has more than {MAX_ROWS:,} rows")
 
 
-def _check_names(names: Sequence[str]) -> Sequence[str]:
+def _refuse_cell(name: str, number: int, length: int) -> NoReturn:
+    told = f"column {name[:40]!r} of row {number} has {length:,} characters; at most {MAX_CELL_CHARACTERS:,} fit"
+    _refuse(DataProblem.TOO_LARGE, told)
+
+
+def _check_names(names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if not name.strip() or len(name) > MAX_COLUMN_NAME or not name.isprintable():
@@ -191,7 +260,6 @@ def _check_names(names: Sequence[str]) -> Sequence[str]:
         if folded in seen:
             _refuse(DataProblem.BAD_COLUMN, f"column {name[:40]!r} is there twice (case does not count)")
         seen.add(folded)
-    return names
 
 
 def _type(names: Sequence[str], rows: Sequence[tuple[Cell, ...]], *, is_text: bool) -> Table:
@@ -200,7 +268,6 @@ def _type(names: Sequence[str], rows: Sequence[tuple[Cell, ...]], *, is_text: bo
         values = [row[place] for row in rows]
         if is_text:
             values = _from_text([str(value) for value in values])
-        _check_cells(name, values)
         columns.append(Column(name, _affinity(values)))
         cells.append(values)
     return Table(tuple(columns), tuple(zip(*cells, strict=True)))
@@ -233,21 +300,9 @@ def _to_real(text: str) -> float:
     return float(text)
 
 
-def _check_cells(name: str, values: Sequence[Cell]) -> None:
-    for number, value in enumerate(values, start=1):
-        if not isinstance(value, str):
-            continue
-        if len(value) > MAX_CELL_CHARACTERS:
-            _refuse(
-                DataProblem.TOO_LARGE,
-                f"column {name[:40]!r} of row {number} has {len(value):,} characters; at most "
-                f"{MAX_CELL_CHARACTERS:,} fit",
-            )
-        if "\0" in value or not _is_storable(value):
-            _refuse(DataProblem.NOT_TEXT, f"column {name[:40]!r} of row {number} holds what is no text")
-
-
 def _is_storable(value: str) -> bool:
+    if "\0" in value:
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, from a JSON escape

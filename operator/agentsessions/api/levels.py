@@ -4,6 +4,7 @@
 `{"synced": true}`, then levels as they change, and `{"ping": true}` every 10 s.
 `GET /internal/v1/levels/{uid}` reads one from the store at that moment.
 `POST /internal/v1/levels/{uid}/source` has a session take over what its spec.source or spec.replay names.
+`POST /internal/v1/levels/{uid}/children/{id}` says what became of a session that its agents asked for.
 """
 
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from agentsessions.api.child_sessions import ChildSessionsLevel
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import ErrorCode, LimitName, Reason
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
@@ -91,7 +93,9 @@ class Level(ApiModel):
     inbox_pending: int = 0
     """Messages that no turn has taken yet."""
     open_commands: int = 0
-    """Commands that it sent to other sessions and that have no last word yet."""
+    """Commands that it sent to other sessions, and sessions that it started, that have no last word yet."""
+    child_sessions: ChildSessionsLevel | None = None
+    """What the sessions come to that its agents started; None when they started none."""
     idle_seconds: int = 0
     """Closed gaps in which an epoch waited with nothing to do."""
     idle_since: datetime | None = None

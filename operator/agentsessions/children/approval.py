@@ -1,11 +1,13 @@
-"""The object that asks people about one call of a session."""
+"""The object that asks people about one call of a session: made, and read."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from agentsessions.api import names
-from agentsessions.api.v1alpha1.approval import ApprovalRequest
+from agentsessions.api.v1alpha1.approval import ApprovalRequest, SessionApprovalSpec, SessionApprovalStatus
 from agentsessions.children.names import approval_name
 from agentsessions.children.owner import child_labels, owner_reference
+from agentsessions.lifecycle.approvals import ApprovalView
 from agentsessions.lifecycle.facts import SessionView
 
 KIND: Final = "SessionApproval"
@@ -25,3 +27,25 @@ def build_approval(session: SessionView, request: ApprovalRequest) -> dict[str, 
         },
         "spec": {"session": session.name, "request": request.to_json()},
     }
+
+
+def to_view(found: Mapping[str, Any], session_uid: str) -> ApprovalView:
+    """Return the view of a SessionApproval.
+
+    Args:
+        found: The object, as the API server shows it.
+        session_uid: Of the session that controls it, which its reader knows how to tell.
+
+    Raises:
+        ValidationError: This version cannot read it.
+    """
+    metadata = found["metadata"]
+    return ApprovalView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        session_uid=session_uid,
+        spec=SessionApprovalSpec.model_validate(found.get("spec") or {}),
+        status=SessionApprovalStatus.model_validate(found.get("status") or {}, extra="ignore"),
+    )

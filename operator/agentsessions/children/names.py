@@ -38,6 +38,11 @@ def approval_name(session_name: str, session_uid: str, agent: str, round_: int, 
     return _stem(session_name, session_uid, agent, str(round_), call_id, str(number))
 
 
+def child_session_name(wanted: str, director_uid: str, agent: str, call_id: str) -> str:
+    """Return the name of the session that a call of a director's agent starts; it begins as wanted."""
+    return _stem(wanted, director_uid, agent, call_id)
+
+
 def _stem(session_name: str, *identity: str) -> str:
     """Join the readable beginning of the name with a hash of what makes it unique."""
     digest = hashlib.sha256("/".join(identity).encode()).hexdigest()[:HASH_LENGTH]

@@ -29,7 +29,7 @@ RIGHTS: Final = (
     ("create", "agentsessions", ""),
     ("patch", "agentsessions", ""),
     ("get", "agentsessions", "messages"),
-    ("create", "agentsessions", "messages"),
+    ("send", "agentsessions", ""),
     ("get", "agentsessions", "events"),
 )
 ENFORCERS: Final = (

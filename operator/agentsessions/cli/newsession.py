@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-import yaml
 
 from agentsessions.api.names import API_VERSION, DEFAULT_AGENT, MAX_SESSION_NAME
+from agentsessions.cli.documents import MAX_BYTES, BadDocumentError, read_documents
 from agentsessions.cli.failures import UsageFailure
 
 Json = dict[str, Any]
@@ -95,18 +95,24 @@ def read_manifest(source: str) -> Json:
         UsageFailure: There is none, or more than one object.
     """
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        found = [one for one in yaml.safe_load_all(text) if one is not None]
+        found = read_documents(_read_bytes(source))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFailure(f"{source} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise UsageFailure(f"{source} is not YAML{f' (line {where.line + 1})' if where else ''}") from None
+    except BadDocumentError as error:
+        raise UsageFailure(f"{source} cannot be read as YAML ({error.problem}): {error}") from None
     if len(found) != 1 or not isinstance(found[0], dict) or found[0].get("kind") != KIND:
         kinds = ", ".join(str(one.get("kind")) for one in found if isinstance(one, dict)) or "nothing"
         raise UsageFailure(f"{source} must hold one {KIND} and has {kinds}: apply the rest with `kubectl apply -f`")
     manifest: Json = found[0]
     return manifest
+
+
+def _read_bytes(source: str) -> bytes:
+    """Return what a file begins with: one byte more than may be shows that there is too much."""
+    if source == "-":
+        return sys.stdin.read(MAX_BYTES + 1).encode(errors="surrogateescape")
+    with Path(source).open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def build_manifest(name: str | None, spec: Json, base: Json | None = None) -> Json:

@@ -12,6 +12,7 @@ import structlog
 from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.apply import Children
 from agentsessions.controller.authority import Authority
+from agentsessions.controller.child_sessions import ChildSessions
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
 from agentsessions.controller.governance import Governance
@@ -319,6 +320,7 @@ class Operator:
             admissions=self._queues.admissions,
             governance=self.governance,
             ties=self._ties,
+            child_sessions=ChildSessions(self._client, self.sessions, self._feed, self.metrics),
             children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,

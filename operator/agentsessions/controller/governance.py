@@ -17,11 +17,10 @@ from agentsessions.api.reasons import ConditionType, Reason
 from agentsessions.api.v1alpha1 import (
     AgentPolicySpec,
     AgentPolicyStatus,
-    SessionApprovalSpec,
     SessionApprovalStatus,
 )
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
-from agentsessions.children.approval import build_approval
+from agentsessions.children.approval import build_approval, to_view
 from agentsessions.children.owner import owner_uid
 from agentsessions.controller.kinds import AGENT_POLICIES, SESSION_APPROVALS
 from agentsessions.controller.levels import GatewayAwayError
@@ -272,15 +271,7 @@ def to_approval(raw: Raw) -> ApprovalRecord:
     meta, view = raw["metadata"], None
     session_uid = owner_uid(dict(raw)) or ""
     try:
-        view = ApprovalView(
-            namespace=meta["namespace"],
-            name=meta["name"],
-            uid=meta["uid"],
-            resource_version=meta["resourceVersion"],
-            session_uid=session_uid,
-            spec=SessionApprovalSpec.model_validate(raw.get("spec") or {}),
-            status=SessionApprovalStatus.model_validate(raw.get("status") or {}, extra="ignore"),
-        )
+        view = to_view(raw, session_uid)
     except ValidationError as error:
         log.warning("approval not read", namespace=meta["namespace"], approval=meta["name"], problem=describe(error))
     return ApprovalRecord(meta["uid"], meta["resourceVersion"], session_uid, view)

@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 from pydantic import ValidationError
 
+from agentsessions.api.child_sessions import ChildReport
 from agentsessions.api.levels import LEVELS_PATH, Level, LevelLine, SourceAnswer
 from agentsessions.api.spending import USAGE_PATH, DayUsage, Spent
 from agentsessions.controller.authority import Authority
@@ -133,6 +134,20 @@ class LevelFeed:
                 return SourceAnswer.model_validate_json(await answer.read(), extra="ignore")
         except PASSING as error:
             raise GatewayAwayError(f"taking over the source of session {uid} at {self._url} failed: {error}") from error
+
+    async def report_child(self, director_uid: str, request_id: str, report: ChildReport) -> None:
+        """Say what became of a session that a director's agents asked for.
+
+        Raises:
+            GatewayAwayError: The gateway does not answer, or does not know the request.
+        """
+        url = f"{self._url}/{director_uid}/children/{request_id}"
+        try:
+            request = await self._prepare(is_ca_known=self._tls is not None)
+            async with self._http().post(url, json=report.to_json(), timeout=READ_TIMEOUT, **request) as answer:
+                await _check(answer)
+        except PASSING as error:
+            raise GatewayAwayError(f"reporting at {url} failed: {error}") from error
 
     async def fetch_spent(self, namespaces: Collection[str]) -> dict[str, Spent]:
         """Read what namespaces spent today, now.

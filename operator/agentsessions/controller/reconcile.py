@@ -17,6 +17,7 @@ from agentsessions.children.snapshot import wanted_content
 from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.admissions import Admissions
 from agentsessions.controller.apply import Children
+from agentsessions.controller.child_sessions import ChildSessions
 from agentsessions.controller.events import Events
 from agentsessions.controller.governance import Governance
 from agentsessions.controller.kinds import AGENT_SESSIONS
@@ -74,6 +75,7 @@ class Parts:
     governance: Governance
     ties: KnownTies
     children: Children
+    child_sessions: ChildSessions
     events: Events
     metrics: Metrics
     deadlines: Deadlines
@@ -115,6 +117,7 @@ class Reconciler:
         await self._parts.children.delete_pods(session.namespace, decision.delete)
         await self._parts.children.drop_volumes(session, decision.drop)
         expires_at = await self._parts.governance.apply(session, facts.journal)
+        await self._parts.child_sessions.apply(session, facts.journal)
         if await self._write(session, decision.status):
             await self._parts.events.send(session, decision.events)
             self._note(session, decision.status)

@@ -32,7 +32,7 @@ class KnownTies:
         if is_unreadable:  # nothing is known of what it wants
             return NO_TIES
         member = None if director is None else _to_member(director.view)
-        return Ties(director=judge_director(member, session.status.phase))
+        return Ties(director=judge_director(member, session.status.phase, session.parent_uid))
 
     def refuse(self, session: SessionView) -> Acceptance | None:
         """Return the problem of a new session whose director is not there."""
@@ -89,4 +89,4 @@ def _may_direct(director: SessionView, session: SessionView) -> bool:
 
 
 def _to_member(session: SessionView) -> Member:
-    return Member(session.name, session.spec, session.status)
+    return Member(session.name, session.spec, session.status, session.uid)

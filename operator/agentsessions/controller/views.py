@@ -137,6 +137,7 @@ def to_session(raw: Raw) -> SessionRecord:
         spec=spec,
         status=status,
         labels=meta.get("labels") or {},
+        parent_uid=owner_uid(dict(raw)) or "",
     )
     return SessionRecord(view, problem, status_problem)
 

@@ -25,7 +25,9 @@ from agentsessions.journal.writer import Work
 T = TypeVar("T")
 
 MESSAGES: Final = f"{SESSIONS}/messages"
-"""What the rights to read, say, change and delete messages are asked for."""
+"""What the rights to read, change and delete messages are asked for."""
+SEND: Final = ("send", SESSIONS)
+"""The right to say something: a verb of its own, like those that steer a session."""
 MAX_MESSAGE_BYTES: Final = 262_144
 FULL_SECONDS: Final = 10
 """When to try again with a session whose inbox is full; a turn takes some seconds."""
@@ -38,13 +40,13 @@ _CONFLICTS: Final[dict[type[Refusal], ProblemCode]] = {
 }
 
 
-VERBS: Final = {
-    Act.MESSAGE_CREATE: "create",
-    Act.MESSAGE_UPDATE: "update",
-    Act.MESSAGE_DELETE: "delete",
-    Act.MESSAGES_CLEAR: "delete",
+RIGHTS: Final = {
+    Act.MESSAGE_CREATE: SEND,
+    Act.MESSAGE_UPDATE: ("update", MESSAGES),
+    Act.MESSAGE_DELETE: ("delete", MESSAGES),
+    Act.MESSAGES_CLEAR: ("delete", MESSAGES),
 }
-"""RBAC verb on `MESSAGES` that each act takes."""
+"""RBAC verb and resource that each act takes."""
 
 
 async def find_for(attempt: Attempt, id_: str) -> SessionRow:
@@ -53,8 +55,8 @@ async def find_for(attempt: Attempt, id_: str) -> SessionRow:
     Raises:
         ProblemError: As `find_to_change`.
     """
-    verb = VERBS[attempt.act]
-    return await find_to_change(attempt.gateway, attempt.user, id_, attempt.namespace, verb=verb, resource=MESSAGES)
+    verb, resource = RIGHTS[attempt.act]
+    return await find_to_change(attempt.gateway, attempt.user, id_, attempt.namespace, verb=verb, resource=resource)
 
 
 def _always(done: object) -> bool:

@@ -11,7 +11,7 @@ from agentsessions.gateway.audit import Attempt
 from agentsessions.gateway.auth import EVENTS
 from agentsessions.gateway.callers import Caller, find_to_change, require_owner
 from agentsessions.gateway.creation import create
-from agentsessions.gateway.message_acts import MESSAGES, VERBS, act_on_messages, refuse_large
+from agentsessions.gateway.message_acts import MESSAGES, SEND, act_on_messages, refuse_large
 from agentsessions.gateway.naming import fixed_name, to_slug
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
@@ -29,7 +29,6 @@ from agentsessions.journal.rows import MessageRole, MessageRow, NewMessage, Sess
 from agentsessions.journal.writer import Work
 
 UNTITLED = "talk"
-CREATE = VERBS[Act.MESSAGE_CREATE]
 
 
 async def begin(attempt: Attempt, caller: Caller, body: ConversationRequest, key: str | None) -> Talk:
@@ -79,7 +78,8 @@ async def _find(
         id_ = made.uid if made is not None and made.deleted_at is None else None
     if id_ is None:
         return None
-    row = await find_to_change(gateway, caller.user, id_, namespace, verb=CREATE, resource=MESSAGES)
+    verb, resource = SEND
+    row = await find_to_change(gateway, caller.user, id_, namespace, verb=verb, resource=resource)
     await _require_rights(gateway, caller, row.namespace, row.name, body)
     return row
 
@@ -110,8 +110,8 @@ async def _create(attempt: Attempt, caller: Caller, body: ConversationRequest, k
 async def _require_rights(
     gateway: Gateway, caller: Caller, namespace: str, name: str, body: ConversationRequest
 ) -> None:
-    for verb in (CREATE, "get"):
-        await gateway.auth.require(caller.user, verb, MESSAGES, namespace, name)
+    for verb, resource in (SEND, ("get", MESSAGES)):
+        await gateway.auth.require(caller.user, verb, resource, namespace, name)
     if body.stream:
         await gateway.auth.require(caller.user, "get", EVENTS, namespace, name)
 

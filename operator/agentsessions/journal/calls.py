@@ -21,7 +21,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
 from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import compaction, failures, fences, limits, parts, sessions, turns
+from agentsessions.journal import child_levels, compaction, failures, fences, limits, parts, sessions, turns
 from agentsessions.journal.answers import Answer, read_answer
 from agentsessions.journal.charges import (
     CallState,
@@ -143,10 +143,15 @@ def _serve(
 def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits) -> Replay | LimitReached:
     if _asks_for_tools(row["answer"]):
         ledger = Ledger(work, pod.session_uid)
-        denial = limits.check_tool_calls(ledger.usage.tool_calls, in_force)
+        denial = _check_tool_calls(work, ledger, in_force)
         if denial is not None:
             return _refuse(ledger, denial)
     return Replay(row["id"], row["step"], row["answer"])
+
+
+def _check_tool_calls(work: Work, ledger: Ledger, in_force: EffectiveLimits) -> limits.Denial | None:
+    kept = child_levels.read_kept(work.conn, ledger.session_uid)
+    return limits.check_tool_calls(ledger.usage.tool_calls + kept.max_tool_calls, in_force)
 
 
 def _asks_for_tools(answer: dict[str, Any]) -> bool:
@@ -237,14 +242,14 @@ def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
 def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:
     under_way = work.conn.execute(_UNDER_WAY, {"uid": pod.session_uid}).mappings().all()
     reserved = [reserved_usage(row) for row in under_way]
-    used = ledger.usage
+    used, kept = ledger.usage, child_levels.read_kept(work.conn, pod.session_uid)
     return limits.Spent(
-        steps=used.steps,
-        tokens=used.input_tokens + used.output_tokens,
-        tool_calls=used.tool_calls,
+        steps=used.steps + kept.max_steps,
+        tokens=used.input_tokens + used.output_tokens + kept.max_tokens,
+        tool_calls=used.tool_calls + kept.max_tool_calls,
         open_calls=len(under_way),
         reserved_tokens=sum(one.input_tokens + one.output_tokens for one in reserved),
-        cost_micro_usd=used.cost_micro_usd,
+        cost_micro_usd=used.cost_micro_usd + kept.max_cost_micro_usd,
         reserved_cost_micro_usd=sum(cost_of(row, one) or 0 for row, one in zip(under_way, reserved, strict=True)),
     )
 
@@ -315,7 +320,7 @@ def settle(
     _journal_answer(work, ledger, row, answer)
     if row["k"] == 0:
         _complete_unpinned(work, ledger, {**row, **values})
-    denial = limits.check_tool_calls(ledger.usage.tool_calls, sessions.limits_in_force(work.conn, pod.session_uid))
+    denial = _check_tool_calls(work, ledger, sessions.limits_in_force(work.conn, pod.session_uid))
     if denial is not None and answer.tools:
         return Settled(answer.relayed, _refuse(ledger, denial))
     ledger.save()

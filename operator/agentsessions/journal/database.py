@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -36,6 +36,11 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on the disk before it is acknowledged
     "PRAGMA foreign_keys=ON",
+)
+_SOLE_PRAGMAS: Final = (
+    "PRAGMA busy_timeout=1000",  # who has it open keeps it open
+    "PRAGMA locking_mode=EXCLUSIVE",
+    "PRAGMA synchronous=FULL",
 )
 _READER_PRAGMAS: Final = (
     "PRAGMA query_only=ON",
@@ -65,6 +70,22 @@ def create_writer_engine(url: str) -> Engine:
         json_deserializer=orjson.loads,
     )
     _configure(engine, begin="BEGIN IMMEDIATE", pragmas=_WRITER_PRAGMAS)
+    return engine
+
+
+def create_sole_engine(file: Path) -> Engine:
+    """Return an engine over a SQLite file that nobody else has open, nor opens as long as its connection lasts.
+
+    Its first transaction fails as locked where somebody has. The file must be there: a missing one would be made.
+    """
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
+        pool_size=1,
+        max_overflow=0,
+        json_serializer=to_text,
+        json_deserializer=orjson.loads,
+    )
+    _configure(engine, begin="BEGIN IMMEDIATE", pragmas=_SOLE_PRAGMAS)
     return engine
 
 

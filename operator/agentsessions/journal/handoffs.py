@@ -74,6 +74,11 @@ def read_result(conn: Connection, session_uid: str, agent: str, call_id: str) ->
     return None if row is None or row.output is None else (row.output, bool(row.is_error))
 
 
+def is_passing_on(tool: str) -> bool:
+    """Return whether a tool passes work from one agent to another."""
+    return tool == DELEGATE or tool.startswith(TRANSFER)
+
+
 def has_been_called(conn: Connection, pod: PodIdentity) -> bool:
     """Return whether work was passed to the pod's agent: then it need not wait for anybody to begin."""
     query = select(handoffs.c.number).where(handoffs.c.session_uid == pod.session_uid, handoffs.c.receiver == pod.agent)

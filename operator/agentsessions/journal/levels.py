@@ -10,9 +10,10 @@ from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.journal import agent_levels, approvals
 from agentsessions.journal.charges import CallState
+from agentsessions.journal.child_levels import open_children, read_children
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.open_commands import open_commands
-from agentsessions.journal.tables import entries, inbox, model_calls, rounds, seals, sessions, usage
+from agentsessions.journal.tables import child_sessions, entries, inbox, model_calls, rounds, seals, sessions, usage
 from agentsessions.journal.violations import read_violations
 from agentsessions.lifecycle.phases import TERMINAL
 
@@ -25,7 +26,10 @@ _OPEN_CALLS: Final = (
     .correlate(sessions)
     .scalar_subquery()
 )
-_OPEN_COMMANDS: Final = open_commands(inbox.c.sender_uid == sessions.c.uid).correlate(sessions).scalar_subquery()
+_OPEN_COMMANDS: Final = (
+    open_commands(inbox.c.sender_uid == sessions.c.uid).correlate(sessions).scalar_subquery()
+    + open_children(child_sessions.c.session_uid == sessions.c.uid).correlate(sessions).scalar_subquery()
+)
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 _SEAL: Final = tuple(seals.c[name].label(f"seal_{name}") for name in ("head", "digest", "sealed_at", "problem"))
 
@@ -73,11 +77,12 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
     )
     asked = select(sessions.c.uid).where(condition)
     pending, violations = approvals.read_pending(conn, asked), read_violations(conn, asked)
-    agents = agent_levels.read(conn, condition)
+    agents, children = agent_levels.read(conn, condition), read_children(conn, asked)
     found = []
     for row in conn.execute(query).mappings():
         uid = row["session_uid"]
-        found.append(_to_level(row, agents.get(uid, []), pending.get(uid, []), violations.get(uid)))
+        level = _to_level(row, agents.get(uid, []), pending.get(uid, []), violations.get(uid))
+        found.append(level.model_copy(update={"child_sessions": children[uid]}) if uid in children else level)
     return found
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, select, update
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import OperatingMode
-from agentsessions.journal import fences, inbox, sessions
+from agentsessions.journal import child_levels, fences, inbox, sessions
 from agentsessions.journal.open_commands import count_open
 from agentsessions.journal.refusals import Refusal, SessionFinished, UnknownSession
 from agentsessions.journal.rows import Mail, MailKind, MailPriority, MessageRow, NewMessage, PodIdentity, SessionRow
@@ -50,6 +50,15 @@ class Order:
     """Sessions that would do; of those that still take commands, the one goes first that waited longest for one."""
     task: str
     priority: MailPriority = MailPriority.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A session that says something."""
+
+    uid: str
+    name: str
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ def send_command(work: Work, pod: PodIdentity, order: Order) -> Sent:
         InboxFull, KeyReused, SessionFinished.
     """
     fences.require_open(work, pod)
-    director = _session(work, pod.session_uid)
+    director = find_session(work, pod.session_uid)
     if director.role != SessionRole.DIRECTOR:
         raise NotAllowed(f"session {pod.namespace}/{pod.name} has role {director.role}: only a Director sends commands")
     key = _key("command", pod, order.call_id)
@@ -101,7 +110,7 @@ def send_command(work: Work, pod: PodIdentity, order: Order) -> Sent:
         return Sent(before.id, before.name)
     to = _pick(work, director, order.candidates)
     letter = Mail(kind=MailKind.COMMAND, priority=order.priority, sender_uid=director.uid, sender=director.name)
-    stored = inbox.put(work, to.uid, _letter(order.task, director, letter, key))
+    stored = inbox.put(work, to.uid, _letter(order.task, _to_sender(director), letter, key))
     return Sent(stored.id, to.name)
 
 
@@ -127,10 +136,12 @@ def send_report(work: Work, pod: PodIdentity, call_id: str, text: str) -> list[s
         InboxFull, KeyReused.
     """
     fences.require_open(work, pod)
-    under_way = _unreplied(work, pod.session_uid, is_taken=True)
+    under_way = list(_unreplied(work, pod.session_uid, is_taken=True))
+    if (start := child_levels.find_start(work.conn, pod.session_uid)) is not None:
+        under_way.append(start)
     if not under_way:
         raise NotAllowed(f"session {pod.namespace}/{pod.name} works on no command: there is nobody to report to")
-    sender = _session(work, pod.session_uid)
+    sender = Sender(pod.session_uid, pod.name, pod.namespace)
     for place, command in enumerate(under_way):
         letter = _about(command, sender, MailKind.PROGRESS_REPORT, is_held=True)
         key = _key("report", pod, f"{place}/{call_id}")
@@ -142,7 +153,7 @@ def answer(work: Work, session_uid: str, text: str | None) -> None:
     """Give the commands that a session worked on their last word: the text that it ended with."""
     commands = _unreplied(work, session_uid, is_taken=True)
     if commands:
-        sender = _session(work, session_uid)
+        sender = _to_sender(find_session(work, session_uid))
         for command in commands:
             _reply(work, command, sender, MailKind.PROGRESS_REPORT, text or NO_TEXT)
 
@@ -152,11 +163,15 @@ def return_commands(work: Work, session_uid: str) -> None:
     commands = _unreplied(work, session_uid, is_taken=None)
     if not commands:
         return
-    row = _session(work, session_uid)
-    how = f"{row.phase} ({row.stop_reason})" if row.stop_reason else "deleted" if row.deleted_at else str(row.phase)
-    why = f": {row.message}" if row.message else ""
+    row = find_session(work, session_uid)
     for command in commands:
-        _reply(work, command, row, MailKind.ERROR, f"Session {row.name} is {how}{why}. It did not answer the command.")
+        _reply(work, command, _to_sender(row), MailKind.ERROR, f"{tell_end(row)} It did not answer the command.")
+
+
+def tell_end(row: SessionRow) -> str:
+    """Say how a session ended that did not do what it was to do."""
+    how = f"{row.phase} ({row.stop_reason})" if row.stop_reason else "deleted" if row.deleted_at else str(row.phase)
+    return f"Session {row.name} is {how}{f': {row.message}' if row.message else ''}."
 
 
 def return_withdrawn(work: Work, session_uid: str) -> None:
@@ -164,7 +179,7 @@ def return_withdrawn(work: Work, session_uid: str) -> None:
     gone = (mail.c.deleted_at.is_not(None), mail.c.entry_seq.is_(None))
     for command in work.conn.execute(select(mail).where(*_open_commands(session_uid), *gone)).all():
         text = "Somebody deleted the command before it was taken."
-        _reply(work, command, _session(work, session_uid), MailKind.ERROR, text)
+        _reply(work, command, _to_sender(find_session(work, session_uid)), MailKind.ERROR, text)
 
 
 def is_over(row: SessionRow) -> bool:
@@ -172,9 +187,14 @@ def is_over(row: SessionRow) -> bool:
     return row.deleted_at is not None or row.phase in TERMINAL
 
 
-def _reply(work: Work, command: Any, sender: SessionRow, kind: MailKind, text: str) -> None:
+def _reply(work: Work, command: Any, sender: Sender, kind: MailKind, text: str) -> None:
     done = update(mail).where(mail.c.session_uid == command.session_uid, mail.c.ordinal == command.ordinal)
     work.conn.execute(done.values(replied_at=work.now))
+    tell_last_word(work, command, sender, kind, text)
+
+
+def tell_last_word(work: Work, command: Any, sender: Sender, kind: MailKind, text: str) -> None:
+    """Tell a director what came of a command, or of a session that it started: noted as replied to just before."""
     is_last = count_open(work.conn, command.sender_uid) == 0
     letter = _about(command, sender, kind, is_held=None if is_last or kind is MailKind.ERROR else True)
     _deliver(work, command.sender_uid, _letter(text, sender, letter, None), is_awaited=True)
@@ -199,14 +219,23 @@ def _open_commands(session_uid: str) -> tuple[Any, ...]:
     return mail.c.session_uid == session_uid, mail.c.kind == MailKind.COMMAND.value, mail.c.replied_at.is_(None)
 
 
-def _session(work: Work, uid: str) -> SessionRow:
+def _to_sender(row: SessionRow) -> Sender:
+    return Sender(row.uid, row.name, row.namespace)
+
+
+def find_session(work: Work, uid: str) -> SessionRow:
+    """Return the session with this uid.
+
+    Raises:
+        UnknownSession: There is none.
+    """
     row = sessions.find_by_uid(work.conn, uid)
     if row is None:
         raise UnknownSession(f"session {uid} is not in the journal yet; put_session comes first")
     return row
 
 
-def _about(command: Any, sender: SessionRow, kind: MailKind, *, is_held: bool | None) -> Mail:
+def _about(command: Any, sender: Sender, kind: MailKind, *, is_held: bool | None) -> Mail:
     return Mail(
         kind=kind,
         priority=MailPriority(command.priority),
@@ -217,7 +246,7 @@ def _about(command: Any, sender: SessionRow, kind: MailKind, *, is_held: bool | 
     )
 
 
-def _letter(text: str, sender: SessionRow, letter: Mail, key: str | None) -> NewMessage:
+def _letter(text: str, sender: Sender, letter: Mail, key: str | None) -> NewMessage:
     actor = f"session {sender.namespace}/{sender.name}"
     return NewMessage(str(uuid.uuid4()), text, actor, key, mail=letter)
 

@@ -51,7 +51,7 @@ def find_next(
         GoalMissing: There is nothing to answer yet.
     """
     replay = replays.find(work.conn, pod.session_uid)
-    if replay is not None:
+    if replay is not None and course.team is None:
         return _find_in_replay(work, pod, replay, newest)
     queued = count_queued(work, pod, course)
     if (newest is None or newest["outcome"] == Outcome.HANDOFF) and handoffs.has_been_called(work.conn, pod):

@@ -1,11 +1,12 @@
-"""Commands of directors that wait for their last word. A query."""
+"""Commands of directors, and sessions that they started, that wait for their last word. A query."""
 
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
+from agentsessions.journal.child_levels import open_children
 from agentsessions.journal.rows import MailKind
-from agentsessions.journal.tables import inbox, sessions
+from agentsessions.journal.tables import child_sessions, inbox, sessions
 from agentsessions.lifecycle.phases import TERMINAL
 
 _FINAL: Final = tuple(sorted(phase.value for phase in TERMINAL))
@@ -13,8 +14,10 @@ _RECEIVER: Final = sessions.alias("receiver")
 
 
 def count_open(conn: Connection, director_uid: str) -> int:
-    """Return how many commands of a session wait for their last word."""
-    return conn.scalar(open_commands(inbox.c.sender_uid == director_uid)) or 0
+    """Return how many commands and child sessions of a session wait for their last word."""
+    commands: int = conn.scalar(open_commands(inbox.c.sender_uid == director_uid)) or 0
+    children: int = conn.scalar(open_children(child_sessions.c.session_uid == director_uid)) or 0
+    return commands + children
 
 
 def open_commands(sent_by: ColumnElement[bool]) -> Select[Any]:

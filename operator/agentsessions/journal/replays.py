@@ -9,6 +9,9 @@ session that it does again, in the transaction that closes it:
 - Live: everything is done anew, and goes its own way.
 
 The replay ends with the last step that is to be done again. Its result is a summary of what differs.
+
+Of several agents each does its own turns again, and who is due follows from what they do, as it did before: only a
+session that completed is done again, and all of it. What passes work on between them therefore always runs.
 """
 
 from collections.abc import Sequence
@@ -19,13 +22,16 @@ from sqlalchemy import Connection, Row, RowMapping, func, select
 
 from agentsessions.api.v1alpha1.source import ReplayMode, ReplayTools
 from agentsessions.api.wire import Outcome, SideEffect
-from agentsessions.journal import differences, recordings, sources
+from agentsessions.journal import differences, handoffs, recordings, sources
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place, to_entry
 from agentsessions.journal.rows import PodIdentity, TurnKind
 from agentsessions.journal.tables import entries, model_calls, turns
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.teams import Team
 
+TO_OTHERS: Final = frozenset({"send_command", "report_progress", "start_session"})
+"""Tools that reach other sessions, though each call does so once: a recorded replay says nothing to anybody."""
 MOST_TOLD: Final = 20
 """Steps of which a summary tells what differs; entries tell it of all."""
 
@@ -62,7 +68,7 @@ def find_answer(conn: Connection, call_id: int) -> recordings.Step | None:
     """Return the recorded answer to a model call of a replay; None when the recording is gone."""
     call = conn.execute(select(model_calls).where(model_calls.c.id == call_id)).mappings().one()
     replay = find(conn, call["session_uid"])
-    turn = None if replay is None else _turn(conn, replay, call["k"])
+    turn = None if replay is None else _turn(conn, replay, call)
     if replay is None or turn is None:
         return None
     found = _read(conn, replay, turn)
@@ -106,7 +112,10 @@ def find_result(
         side_effect: How far its effect would reach.
     """
     replay = find(conn, pod.session_uid)
-    if replay is None or (replay.tools is ReplayTools.RUN_INTERNAL and side_effect is not SideEffect.EXTERNAL):
+    if replay is None or handoffs.is_passing_on(call["name"]):
+        return None
+    is_inside = side_effect is not SideEffect.EXTERNAL and call["name"] not in TO_OTHERS
+    if replay.tools is ReplayTools.RUN_INTERNAL and is_inside:
         return None
     return _recorded_call(conn, replay, call)
 
@@ -119,25 +128,34 @@ def shown_instead(conn: Connection, pod: PodIdentity, call: RowMapping, output: 
 
 
 def _recorded_call(conn: Connection, replay: Replay, call: RowMapping) -> recordings.AskedTool | None:
-    turn = _turn(conn, replay, call["k"]) if replay.is_recorded else None
+    turn = _turn(conn, replay, call) if replay.is_recorded else None
     tools = () if turn is None else _read(conn, replay, turn).tools
     return tools[call["position"]] if call["position"] < len(tools) else None
 
 
-def close(work: Work, ledger: Ledger, pod: PodIdentity, turn: RowMapping, place: Place, outcome: Outcome) -> Outcome:
+def close(
+    work: Work, ledger: Ledger, pod: PodIdentity, turn: RowMapping, place: Place, outcome: Outcome, team: Team | None
+) -> Outcome:
     """Tell what a turn that is being closed did differently; return how it is closed."""
     replay = find(work.conn, pod.session_uid)
     if replay is None or turn["kind"] == TurnKind.COMPACT:
         return outcome
-    theirs = _turn(work.conn, replay, turn["k"])
+    theirs = _turn(work.conn, replay, turn)
     ledger.save()  # the step is read as it stands
     own = recordings.read_step(work.conn, pod.session_uid, pod.agent, place.round, place.step)
     recorded = None if theirs is None else _read(work.conn, replay, theirs)
     found = differences.between(recorded, own, is_recorded=replay.is_recorded)
     if found:
-        body = {"step": place.step, "differences": found, "text": differences.to_text(place.step, found)}
+        text = differences.to_text(place.step, found)
+        text = text if team is None else f"{pod.agent}, {text}"
+        body = {"step": place.step, "differences": found, "text": text}
         ledger.append(EntryType.DIFFERENCE, body, Place(pod.agent, pod.epoch))
         ledger.save()
+    if team is not None:
+        if outcome is Outcome.FINAL:
+            played = 1 + len(recordings.read_steps(work.conn, pod.session_uid))
+            _summarise(work, ledger, pod, replay, played)
+        return outcome
     asked = Outcome.CONTINUE if outcome is Outcome.CONTINUE else Outcome.IDLE
     if has_next(work.conn, replay, pod, turn, asked):
         return asked
@@ -167,10 +185,11 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _turn(conn: Connection, replay: Replay, k: int) -> Row[Any] | None:
-    """Return the k-th completed turn of the session that is done again."""
+def _turn(conn: Connection, replay: Replay, own: RowMapping) -> Row[Any] | None:
+    """Return the turn of the session that is done again that a turn or a call belongs to: its agent's k-th."""
     played = recordings.read_steps(conn, replay.source_uid)[: replay.steps]
-    return played[k - 1] if 0 < k <= len(played) else None
+    of_agent = [turn for turn in played if turn.agent == own["agent"]]
+    return of_agent[own["k"] - 1] if 0 < own["k"] <= len(of_agent) else None
 
 
 def _read(conn: Connection, replay: Replay, turn: Row[Any]) -> recordings.Step:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from agentsessions.api.names import DEFAULT_AGENT
-from agentsessions.api.reasons import Reason
+from agentsessions.api.reasons import Phase, Reason
 from agentsessions.api.v1alpha1.session import SessionType
 from agentsessions.api.v1alpha1.source import ReplayMode, ReplaySpec, ReplayTools, Source, SourceHistory
 from agentsessions.journal import forks, inbox, recordings, sessions
@@ -21,6 +21,7 @@ from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import SessionFinished, UnknownSession
 from agentsessions.journal.rows import NewMessage, SessionRow
+from agentsessions.journal.spared import AGENT_FAILED
 from agentsessions.journal.tables import entries, usage
 from agentsessions.journal.tables import sessions as rows
 from agentsessions.journal.writer import Work
@@ -156,9 +157,11 @@ def _problem_of(conn: Connection, row: SessionRow, wanted: _Wanted, found: RowMa
     problem = _problem_of_steps(who, wanted, found, steps) or _problem_of_agents(who, row, chosen)
     if problem is not None or wanted.replay is None:
         return problem
-    if wanted.steps is None and found["deleted_at"] is None and found["phase"] not in TERMINAL:
-        return f"{who} is not over: wait for its end, or set {wanted.steps_field} to how far it is to be done again"
-    return _problem_of_replay(conn, who, found["uid"], chosen)
+    if len(found["spec"].get("agents") or ()) > 1:
+        problem = _problem_of_team(conn, who, row, wanted, found)
+    elif wanted.steps is None and found["deleted_at"] is None and found["phase"] not in TERMINAL:
+        problem = f"{who} is not over: wait for its end, or set {wanted.steps_field} to how far it is to be done again"
+    return problem or _problem_of_replay(conn, who, found["uid"], chosen)
 
 
 def _problem_of_steps(who: str, wanted: _Wanted, found: RowMapping, steps: Any) -> str | None:
@@ -184,11 +187,34 @@ def _problem_of_agents(who: str, row: SessionRow, steps: Any) -> str | None:
     )
 
 
+def _problem_of_team(conn: Connection, who: str, row: SessionRow, wanted: _Wanted, found: RowMapping) -> str | None:
+    """Return why several agents cannot do a session once more: who is due must follow from what they do."""
+    if found["phase"] != Phase.COMPLETED:
+        return f"{who} has several agents and did not complete ({found['phase']}): only such that did can be replayed"
+    if wanted.steps is not None:
+        return f"{who} has several agents, which do all of it again or nothing: leave {wanted.steps_field} out"
+    of_team = entries.c.session_uid == found["uid"], entries.c.agent != ""
+    said = select(entries.c.body).where(*of_team, entries.c.type == EntryType.MESSAGE.value)
+    if any("id" in (body or {"id": ""}) for body in conn.scalars(said)):
+        return f"people talked to {who}, which has several agents: such a conversation cannot be done once more"
+    failed = select(entries.c.body).where(*of_team, entries.c.type == EntryType.ERROR.value)
+    if any((body or {}).get("code") == AGENT_FAILED for body in conn.scalars(failed)):
+        return f"{who} went on without one of its agents, which is not done once more"
+    is_from_template = row.spec.get("templateRef") and not row.spec.get("agents")
+    if not is_from_template and _shape_of(row.spec) != _shape_of(found["spec"]):
+        return f"{who} has another spec.coordination, or other agents or dependsOn: create this session with the same"
+    return None
+
+
+def _shape_of(spec: dict[str, Any]) -> Any:
+    """Return what of a spec says who works when."""
+    agents = [(agent["name"], agent.get("dependsOn")) for agent in spec.get("agents") or ()]
+    return spec.get("coordination"), agents
+
+
 def _problem_of_replay(conn: Connection, who: str, uid: str, steps: Any) -> str | None:
     if not steps:
         return f"{who} has no completed step: there is nothing to do again yet"
-    if len({step.agent for step in steps}) > 1:
-        return f"{who} has several agents, and a replay knows sessions of one"
     if recordings.is_summarised(steps):
         return f"the conversation of {who} was summarised on the way, which a replay does not do: set untilStep to less"
     for number, step in enumerate(steps, 1):

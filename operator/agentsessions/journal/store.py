@@ -18,6 +18,7 @@ from agentsessions.api.spending import DayUsage
 from agentsessions.api.wire import Commit, Outcome, ToolBegin, ToolSettle, ToolVerdict
 from agentsessions.journal import (
     calls,
+    child_sessions,
     depth,
     failures,
     fences,
@@ -361,11 +362,13 @@ def _put_session(work: Work, session: SessionRow) -> None:
     sessions.put_session(work, session)
     if mailbox.is_over(session):
         mailbox.return_commands(work, session.uid)
+        child_sessions.end(work, session.uid)
 
 
 def _mark_deleted(work: Work, uid: str, at: datetime) -> None:
     sessions.mark_deleted(work, uid, at)
     mailbox.return_commands(work, uid)
+    child_sessions.end(work, uid)
 
 
 def _read_entries(conn: Connection, session_uid: str, after: int, limit: int) -> list[EntryRow]:

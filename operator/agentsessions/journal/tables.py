@@ -47,6 +47,7 @@ sessions: Final = Table(
     Column("reason", String(63), nullable=False),
     Column("message", Text, nullable=False),
     Column("stop_reason", String(63)),
+    Column("error", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
@@ -304,12 +305,28 @@ tool_calls: Final = Table(
     Column("name", Text, nullable=False),
     Column("side_effect", String(16)),
     Column("begun_epoch", Integer),
-    Column("run_by", String(64)),
+    Column("run_by", String(320)),
     Column("output", Text),
     Column("is_error", Boolean),
     Column("duration_milliseconds", BigInteger),
 )
 """Tool calls of the answers; `output` is set once, by the first report."""
+
+child_sessions: Final = Table(
+    "child_sessions",
+    metadata,
+    session_key(primary_key=True),
+    Column("agent", String(63), primary_key=True),
+    Column("call_id", String(128), primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("name", String(253), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("child_uid", String(64), unique=True),
+    Column("replied_at", UtcDateTime),
+)
+"""Sessions that agents of a director asked for. The goal is in `request` until the session is made; what it may spend
+stays. `replied_at` is set with the last word on it: what came of it, or why there is none."""
 
 seals: Final = Table(
     "seals",

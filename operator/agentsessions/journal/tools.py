@@ -4,7 +4,8 @@ What `begin` says, first that holds:
 - a recorded result, its own or that of the session that it does once more: RECORDED;
 - a question about the call that nobody decided yet: ASK or IN_DOUBT again;
 - a decision: RUN, DENY, or the result that a person gave;
-- begun by an earlier epoch, with an effect outside of the session: IN_DOUBT, as nobody knows whether it happened;
+- begun by an earlier epoch, with an effect outside of the session: IN_DOUBT, as nobody knows whether it happened
+  (likewise, by `doubt`, when the gateway that made it is gone);
 - begun before: RUN, whatever policies say now, for it may have run;
 - what the policies say: RUN, ASK or DENY.
 """
@@ -73,8 +74,22 @@ def _judge(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, rul
     if call["begun_epoch"] is None:
         return _begin_first(work, pod, call, asked, ruling)
     if call["begun_epoch"] != pod.epoch and SideEffect.EXTERNAL in {call["side_effect"], asked.side_effect}:
-        return _doubt(work, pod, call, asked, number=1 if question is None else question["number"] + 1)
+        return _doubt(work, pod, call, asked, question, by=f"epoch {call['begun_epoch']}")
     return _run(work, pod, call, asked)
+
+
+def doubt(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
+    """Ask people about a call of this epoch whose gateway is gone, unless it has its result.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+        UnknownCall: The answer of the open turn has no such call.
+    """
+    fences.require_open(work, pod)
+    call = _call_of_turn(work, pod, asked.call_id)
+    if call["output"] is not None:
+        return ToolVerdict(verdict=Verdict.RECORDED, output=call["output"])
+    return _doubt(work, pod, call, asked, approvals.find(work, pod, call), by="a gateway")
 
 
 def _begin_first(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, ruling: Ruling) -> ToolVerdict:
@@ -141,10 +156,14 @@ def _ask(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, rulin
     return ToolVerdict(verdict=Verdict.ASK)
 
 
-def _doubt(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, *, number: int) -> ToolVerdict:
+def _doubt(
+    work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, before: RowMapping | None, *, by: str
+) -> ToolVerdict:
+    """Ask whether a call happened; `before` is what was asked about it last, `by` who began it."""
+    number = 1 if before is None else before["number"] + 1
     message = (
-        f"epoch {call['begun_epoch']} began the call and ended before its result was recorded: nobody knows whether it "
-        "happened. Look, then answer Happened with its output, or RunAgain"
+        f"{by} began the call and ended before its result was recorded: nobody knows whether it happened. Look, then "
+        "answer Happened with its output, or RunAgain"
     )
     request = approvals.to_request(
         call, ApprovalKind.DOUBT, _arguments(work, pod, asked), number, message=message, asked_at=work.now

@@ -124,7 +124,8 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
     if parts.listens(work.conn, pod, course.team):
         inbox.take(work, ledger, pod, begin.round, begin.k)
-    replays.say(work, ledger, pod, begin.k)
+    if course.team is None:
+        replays.say(work, ledger, pod, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
     work.conn.execute(
@@ -245,7 +246,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
         outcome = _end_answer(work, pod, ledger, place, course)
     elif outcome is Outcome.CONTINUE and course.team is not None and course.team.strategy is Strategy.HANDOFF:
         outcome = Outcome.HANDOFF if handoffs.pass_on(work, pod, course.team, place.step) else outcome
-    outcome = replays.close(work, ledger, pod, turn, place, outcome)
+    outcome = replays.close(work, ledger, pod, turn, place, outcome, course.team)
     ledger.save()
     work.conn.execute(
         _row_of(pod, turn).values(

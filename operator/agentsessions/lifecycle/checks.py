@@ -67,6 +67,8 @@ def is_not_accepted(case: Situation) -> Outcome | None:
     if is_missing and case.now - case.facts.session.created_at < case.facts.deadlines.arrival:
         soon = case.now + ARRIVAL_RECHECK
         return Outcome(Phase.PENDING, acceptance.reason, acceptance.message, wake_at=soon, is_quiet=True)
+    if case.facts.session.parent_uid and acceptance.reason is not Reason.AWAITING_JOURNAL:
+        return failed(StopReason.START_FAILED, acceptance.message)  # its director waits, and can start another one
     wake_at = case.now + case.facts.deadlines.recheck
     return Outcome(Phase.PENDING, acceptance.reason, acceptance.message, wake_at=wake_at)
 

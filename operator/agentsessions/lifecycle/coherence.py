@@ -33,6 +33,11 @@ def _find_in_goal(spec: SessionSpec) -> str | None:
 
 
 def _find_in_type(spec: SessionSpec) -> str | None:
+    if spec.type is SessionType.POLICY and spec.policy_ref is None:
+        return (
+            "type Policy needs spec.policyRef, the policy whose violations it is to list, and neither the session nor "
+            "its template has one: create the session with it, or add it to the template"
+        )
     if spec.conversation is not None and spec.type in {SessionType.METRICS, SessionType.AUDIT}:
         return f"type {spec.type} takes no spec.conversation: leave it out"
     on_limit = spec.limits and spec.limits.on_limit

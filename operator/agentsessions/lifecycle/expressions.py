@@ -2,7 +2,8 @@
 
 The checks of the compiler find names and types that do not fit, so that a policy's status can tell them. Evaluation is
 bounded by what goes in, that is the length of an expression, the comprehensions in it and the size of a call's
-arguments, and by the library's own budget of iterations. Regular expressions are RE2, in linear time.
+arguments, and by the library's own budget of iterations. That is not enough against somebody who means harm: who
+evaluates what strangers wrote does so in a process that can be ended.
 """
 
 import re
@@ -60,6 +61,8 @@ def _environment() -> Any:
             "agent": cel.Type.STRING,
             "session": an_object,
             "usage": cel.Type.Map(cel.Type.STRING, cel.Type.INT),
+            "host": cel.Type.STRING,
+            "dataSources": cel.Type.List(cel.Type.STRING),
         }
     )
 

@@ -28,6 +28,8 @@ class SessionView:
     status: SessionStatus
     labels: Mapping[str, str] = field(default_factory=dict)
     """Kept by who shows them: no decision depends on them."""
+    parent_uid: str = ""
+    """Of a child session: the director whose agent started it. Only the operator can write it (admission)."""
 
 
 @dataclass(frozen=True, slots=True)

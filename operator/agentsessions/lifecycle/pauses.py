@@ -43,7 +43,7 @@ def find_pause(case: Situation) -> Pause | None:
         return Pause(
             StopReason.USER_PAUSED,
             "pause was asked for: the current turn is being finished",
-            "paused as asked; set spec.operatingMode to Running to go on",
+            _how_to_go_on(case),
             grace,
         )
     late = find_undecided(case)
@@ -54,6 +54,13 @@ def find_pause(case: Situation) -> Pause | None:
     if reached is None or (reached.action is not OnLimit.PAUSE and not stands):
         return None
     return Pause(reached.stop_reason, f"pausing: {reached.message}", f"paused: {reached.message}", AT_ONCE)
+
+
+def _how_to_go_on(case: Situation) -> str:
+    spec = case.facts.session.spec
+    if spec.operating_mode is not OperatingMode.PAUSED and spec.director_ref is not None:
+        return f"paused with its director {spec.director_ref.name}, and goes on with it"
+    return "paused as asked; set spec.operatingMode to Running to go on"
 
 
 def find_undecided(case: Situation) -> Pause | None:

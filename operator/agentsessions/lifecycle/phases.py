@@ -18,6 +18,7 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
             Phase.IDLE,  # a conversation that nobody has begun needs no pod
             Phase.PAUSED,
             Phase.CANCELLED,
+            Phase.FAILED,  # a child session that cannot be accepted: its director waits for it
             Phase.EXPIRED,
         }
     ),

@@ -5,7 +5,8 @@ cannot be evaluated is denied. A policy in dry run decides nothing; what it woul
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -25,6 +26,10 @@ from agentsessions.lifecycle.facts import SessionView
 STRICTNESS: Final = (RuleAction.ALLOW, RuleAction.ASK, RuleAction.DENY)
 DEFAULT_RULE: Final = "(default)"
 """Named in place of a rule where none of a policy's held."""
+MAX_EXPRESSIONS: Final = 16_384
+"""Characters of all expressions of one policy."""
+Evaluate = Callable[[str, Mapping[str, Any]], bool]
+"""Says whether an expression holds on a call's values. Raises ExpressionError where that cannot be told."""
 UNREADABLE: Final = "(policy)"
 """Named in place of a rule where the policy as a whole cannot be evaluated."""
 
@@ -51,6 +56,8 @@ class Call:
     agent: str
     usage: Mapping[str, int] = field(default_factory=dict)
     """Spent so far: steps, tokens, toolCalls, costMicroUSD."""
+    host: str = ""
+    """Host that it asks: the one of an http URL, or that of the tool's server; empty when it leaves no pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,9 @@ FREE: Final = Ruling()
 def find_problems(spec: AgentPolicySpec) -> list[str]:
     """Return what is wrong with a policy's expressions, a sentence each; nothing when all can be evaluated."""
     problems = []
+    size = sum(len(rule.when or "") for rule in spec.rules)
+    if size > MAX_EXPRESSIONS:
+        return [f"its expressions have {size:,} characters together, {MAX_EXPRESSIONS:,} are allowed"]
     for rule in spec.rules:
         try:
             if rule.when is not None:
@@ -110,10 +120,19 @@ def is_bound(policy: Policy, session: SessionView) -> bool:
     return all(session.labels.get(key) == value for key, value in wanted.items())
 
 
-def rule_on(policies: Iterable[Policy], session: SessionView, call: Call) -> Ruling:
+def questions_about(policies: Iterable[Policy], session: SessionView, call: Call) -> tuple[str, ...]:
+    """Return the expressions that decide about a call, each once; none where it cannot be judged anyway."""
+    wanted = dict[str, None]()
+    for policy in policies:
+        if policy.spec is not None and is_bound(policy, session) and not find_problems(policy.spec):
+            wanted |= {rule.when: None for rule in policy.spec.rules if rule.when and _names(rule, call.tool)}
+    return tuple(wanted)
+
+
+def rule_on(policies: Iterable[Policy], session: SessionView, call: Call, evaluate: Evaluate = evaluate) -> Ruling:
     """Return what becomes of a call of a session."""
     bound = [policy for policy in policies if is_bound(policy, session)]
-    findings = [_judge(policy, session, call) for policy in bound]
+    findings = [_judge(policy, session, call, evaluate) for policy in bound]
     ref = session.spec.policy_ref
     if ref is not None and all(policy.name != ref.name for policy in bound):
         message = f"spec.policyRef names AgentPolicy {ref.name}, which does not exist: create it"
@@ -142,7 +161,7 @@ def _with_terms(strictest: Finding | None, counting: list[Finding]) -> Finding |
     return replace(strictest, terms=terms)
 
 
-def _judge(policy: Policy, session: SessionView, call: Call) -> Finding | None:
+def _judge(policy: Policy, session: SessionView, call: Call, evaluate: Evaluate) -> Finding | None:
     """Return what one policy says; None when it leaves the call alone."""
     spec = policy.spec
     if spec is None:
@@ -153,10 +172,12 @@ def _judge(policy: Policy, session: SessionView, call: Call) -> Finding | None:
         return Finding(RuleAction.DENY, policy.name, UNREADABLE, problems[0], is_dry_run=is_dry_run)
     rules = [rule for rule in spec.rules if _names(rule, call.tool)]
     try:
-        values = _values(session, call) if any(rule.when for rule in rules) else {}
+        values = values_of(session, call) if any(rule.when for rule in rules) else {}
     except ExpressionError as error:
         return Finding(RuleAction.DENY, policy.name, UNREADABLE, str(error), is_dry_run=is_dry_run)
-    found = [one for rule in rules if (one := _apply(policy, rule, session, values)) is not None]
+    found = [
+        one for rule in rules if (one := _apply(policy, rule, session, lambda text: evaluate(text, values))) is not None
+    ]
     if not found and spec.default_action is not None:
         message = "no rule of the policy allows it" if spec.default_action is not RuleAction.ALLOW else ""
         found = [Finding(spec.default_action, policy.name, DEFAULT_RULE, message)]
@@ -164,10 +185,10 @@ def _judge(policy: Policy, session: SessionView, call: Call) -> Finding | None:
     return strictest and replace(strictest, is_dry_run=is_dry_run)
 
 
-def _apply(policy: Policy, rule: PolicyRule, session: SessionView, values: Mapping[str, Any]) -> Finding | None:
+def _apply(policy: Policy, rule: PolicyRule, session: SessionView, holds: Callable[[str], bool]) -> Finding | None:
     """Return what one rule says; None when it does not hold."""
     try:
-        if rule.when is not None and not evaluate(rule.when, values):
+        if rule.when is not None and not holds(rule.when):
             return None
     except ExpressionError as error:
         message = f"its expression cannot be evaluated: {error}"
@@ -183,7 +204,7 @@ def _names(rule: PolicyRule, tool: str) -> bool:
     return rule.tools is None or any(fnmatchcase(tool, pattern) for pattern in rule.tools)
 
 
-def _values(session: SessionView, call: Call) -> dict[str, Any]:
+def values_of(session: SessionView, call: Call) -> dict[str, Any]:
     """Return what expressions may read.
 
     Raises:
@@ -206,7 +227,28 @@ def _values(session: SessionView, call: Call) -> dict[str, Any]:
         "agent": call.agent,
         "session": _describe(session),
         "usage": dict(call.usage),
+        "host": call.host,
+        "dataSources": [source.name for source in session.spec.data_sources or () if _mentions(arguments, source.name)],
     }
+
+
+def _mentions(arguments: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a call names a data source in any of its texts: SQL has no other way to read one."""
+    word = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", re.IGNORECASE)
+    return any(word.search(text) for text in _texts(arguments))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts in a JSON value, names of fields too."""
+    level = [value]
+    while level:
+        one = level.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            level.extend((*one.keys(), *one.values()))
+        elif isinstance(one, list):
+            level.extend(one)
 
 
 def _describe(session: SessionView) -> dict[str, Any]:

@@ -66,9 +66,13 @@ class Situation:
     @property
     def mode(self) -> OperatingMode:
         """What people want: of the session, or of the director that it names."""
-        if self.facts.ties.director is DirectorState.CANCELLED:
-            return OperatingMode.CANCELLED
-        return self.facts.session.spec.operating_mode
+        own = self.facts.session.spec.operating_mode
+        match self.facts.ties.director:
+            case DirectorState.CANCELLED:
+                return OperatingMode.CANCELLED
+            case DirectorState.PAUSED if own is OperatingMode.RUNNING:
+                return OperatingMode.PAUSED
+        return own
 
     @property
     def agent(self) -> Agent:

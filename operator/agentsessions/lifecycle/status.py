@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Final
 
+from agentsessions.api.child_sessions import ChildSessionsLevel
 from agentsessions.api.levels import AgentLevel, Level
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.placement import Site
 from agentsessions.api.v1alpha1.status import (
     AgentStatus,
+    ChildSessionsUsage,
     Condition,
-    EffectiveLimits,
     JournalPosition,
     JournalSeal,
     Remaining,
@@ -61,7 +62,7 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         retries=old.retries if outcome.retries is None else outcome.retries,
         next_retry_at=outcome.next_retry_at.replace(microsecond=0) if outcome.next_retry_at else None,
         usage=usage,
-        remaining=_remaining(case.effective.limits, usage),
+        remaining=_remaining(case, usage),
         result=result[0] if result else None,
         result_truncated=True if result and result[1] else None,
         error=_error(outcome, old),
@@ -147,17 +148,33 @@ def _usage(case: Situation, outcome: Outcome, *, is_new_phase: bool, row_changed
         cost_micro_usd=max(level.cost_micro_usd, before.cost_micro_usd),
         active_seconds=active,
         idle_seconds=case.idle_seconds if is_new_phase else before.idle_seconds,
+        child_sessions=_of_children(level.child_sessions) or before.child_sessions,
     )
 
 
-def _remaining(limits: EffectiveLimits, usage: Usage | None) -> Remaining | None:
+def _of_children(children: ChildSessionsLevel | None) -> ChildSessionsUsage | None:
+    if children is None:
+        return None
+    return ChildSessionsUsage(
+        started=children.started,
+        steps=children.steps,
+        total_tokens=children.input_tokens + children.output_tokens,
+        tool_calls=children.tool_calls,
+        cost_micro_usd=children.cost_micro_usd,
+    )
+
+
+def _remaining(case: Situation, usage: Usage | None) -> Remaining | None:
     if usage is None:
         return None
+    if case.level is None and usage.child_sessions is not None:
+        return case.status.remaining  # only the journal knows what its children may still use
+    limits, kept = case.effective.limits, (case.level and case.level.child_sessions) or ChildSessionsLevel(started=0)
     return Remaining(
-        steps=_left(limits.max_steps, usage.steps),
-        tokens=_left(limits.max_tokens, usage.total_tokens),
-        tool_calls=_left(limits.max_tool_calls, usage.tool_calls),
-        cost_micro_usd=_left(limits.max_cost_micro_usd, usage.cost_micro_usd),
+        steps=_left(limits.max_steps, usage.steps + kept.kept_steps),
+        tokens=_left(limits.max_tokens, usage.total_tokens + kept.kept_tokens),
+        tool_calls=_left(limits.max_tool_calls, usage.tool_calls + kept.kept_tool_calls),
+        cost_micro_usd=_left(limits.max_cost_micro_usd, usage.cost_micro_usd + kept.kept_cost_micro_usd),
         active_seconds=_left(limits.timeout_seconds, usage.active_seconds),
     )
 

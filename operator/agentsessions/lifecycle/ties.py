@@ -26,6 +26,8 @@ class DirectorState(StrEnum):
     """It is being cancelled, or was, or is deleted: who names it is cancelled as well, and first where that is left."""
     ENDED = "ended"
     """It ended in another way: who names it finishes what is to be done, and ends."""
+    PAUSED = "paused"
+    """People paused it, and with it the sessions that it started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Member:
     name: str
     spec: SessionSpec
     status: SessionStatus
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +56,25 @@ class Ties:
 NO_TIES: Final = Ties()
 
 
-def judge_director(director: Member | None, phase: Phase | None) -> DirectorState:
+def judge_director(director: Member | None, phase: Phase | None, parent_uid: str = "") -> DirectorState:
     """Return what became of the director that a session names.
 
     Args:
         director: As it was last seen; None when it is not there.
         phase: Of the session that names it. It leaves Pending only once the director is there.
+        parent_uid: Of a session that a director started: that director. Nobody else waits for it: it ends with it
+            however that ends, and stands still with it.
     """
-    if director is None:
+    is_another = director is not None and parent_uid not in {"", director.uid}
+    if director is None or is_another:
         return DirectorState.NONE if phase in {None, Phase.PENDING} else DirectorState.CANCELLED
     if director.status.phase in TERMINAL - {Phase.CANCELLED}:
-        return DirectorState.ENDED
+        return DirectorState.CANCELLED if parent_uid else DirectorState.ENDED
     ends = {Phase.CANCELLING, Phase.CANCELLED}
-    is_cancelled = director.spec.operating_mode is OperatingMode.CANCELLED or director.status.phase in ends
-    return DirectorState.CANCELLED if is_cancelled else DirectorState.LIVE
+    if director.spec.operating_mode is OperatingMode.CANCELLED or director.status.phase in ends:
+        return DirectorState.CANCELLED
+    is_paused = parent_uid != "" and director.spec.operating_mode is OperatingMode.PAUSED
+    return DirectorState.PAUSED if is_paused else DirectorState.LIVE
 
 
 def gather_departments(members: Collection[Member]) -> Ties:

@@ -59,6 +59,11 @@ class Provider:
         found: list[dict[str, Any]] = (await self._send("GET", "/log")).json()
         return found
 
+    async def queue(self, answers: list[list[Any]]) -> None:
+        """Have the model `queued` answer these, each a list of chunks, in order."""
+        async with httpx2.AsyncClient(trust_env=False, timeout=LONG_SECONDS) as client:
+            (await client.post(f"{self._root}/queue", json=answers)).raise_for_status()
+
     async def wait_for_request(self) -> None:
         await self._send("GET", "/arrived")
 
@@ -220,5 +225,5 @@ MODELS = (
     "good", "flaky", "slow", "slow-stream", "bad-arguments", "unknown-tool", "same-ids", "no-ids", "no-usage",
     "no-finish", "malformed", "empty", "length", "two-choices", "error-inside", "cut-text", "cut-call", "broken",
     "full", "spent", "later", "long", "long-inside", "picky", "whole", "key", "absurd", "hanging", "hanging-flaky",
-    "hanging-usage",
+    "hanging-usage", "queued",
 )  # fmt: skip

@@ -1,7 +1,9 @@
 """A model provider in a process of its own: speaks Chat Completions, well or badly, as the model's name says.
 
-Run it; it prints its port. `GET /log` tells what it was asked, `POST /release` lets slow answers go, `GET /left` waits
-until a client leaves before a slow answer went.
+The model `queued` answers what `POST /queue` gave it, one answer after the other, and then says `done`.
+
+Run it; it prints its port. `GET /log` tells what it was asked,
+`POST /release` lets slow answers go, `GET /left` waits until a client leaves before a slow answer went.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ asked: Counter[str] = Counter()
 arrived = asyncio.Event()
 released = asyncio.Event()
 left = asyncio.Event()
+queue: list[list[Any]] = []
 
 USAGE = {"prompt_tokens": 50, "completion_tokens": 5, "total_tokens": 55}
 
@@ -95,7 +98,7 @@ class Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        parts = STREAMS[self.model]
+        parts = (queue.pop(0) if queue else text("done")) if self.model == "queued" else STREAMS[self.model]
         is_cut = self.model.startswith("cut-")
         for number, part in enumerate(parts[: len(parts) // 2] if is_cut else parts):
             data = part if isinstance(part, str) else json.dumps(part)
@@ -145,6 +148,11 @@ async def read_log(request: Request) -> Response:
     return JSONResponse(log)
 
 
+async def fill_queue(request: Request) -> Response:
+    queue[:] = await request.json()
+    return Response()
+
+
 async def wait_for_request(request: Request) -> Response:
     del request
     await arrived.wait()
@@ -166,6 +174,7 @@ async def release(request: Request) -> Response:
 async def reset(request: Request) -> Response:
     del request
     log.clear()
+    queue.clear()
     asked.clear()
     arrived.clear()
     released.clear()
@@ -177,6 +186,7 @@ app = Starlette(
     routes=[
         Route("/v1/chat/completions", complete, methods=["POST"]),
         Route("/log", read_log),
+        Route("/queue", fill_queue, methods=["POST"]),
         Route("/arrived", wait_for_request),
         Route("/left", wait_for_leaving),
         Route("/release", release, methods=["POST"]),

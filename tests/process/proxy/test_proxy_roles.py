@@ -58,6 +58,11 @@ def told(answer: wire.ToolAnswer) -> Any:
     ("spec", "names"),
     [
         pytest.param({"role": "Director"}, ["shell", "files", "send_command", "find_departments"], id="a director"),
+        pytest.param(
+            {"role": "Director", "childSessions": {"max": 1}},
+            ["shell", "files", "send_command", "find_departments", "start_session"],
+            id="a director that may start sessions",
+        ),
         pytest.param(SERVES, ["shell", "files", "report_progress"], id="a department"),
         pytest.param(WATCHES, ["files", "observe"], id="an observer reads, and runs nothing"),
         pytest.param({}, ["shell", "files"], id="a worker"),
@@ -116,6 +121,39 @@ async def test_director_finds_departments_and_sends_one_a_command(house: House) 
     )
     assert said[-1]["kind"] == "COMMAND"
     assert none == {"items": []}
+
+
+async def test_director_asks_for_a_session_within_what_it_may(house: House) -> None:
+    turn = await a_pod(
+        house,
+        "boss",
+        ("start_session", {"goal": "count", "name": "counter", "limits": {"maxSteps": 2}}),
+        ("start_session", {"goal": "count", "limits": {"maxSteps": 99}}),
+        ("start_session", {"template": "secret", "goal": "count"}),
+        ("start_session", {}),
+        ("start_session", {"goal": "count", "limits": {"maxTokens": 10**12}}),
+        role="Director",
+        childSessions={"max": 2, "templates": ["reporter"]},
+    )
+    started, much, secret, nothing, huge = await call(house, "boss", turn)
+    assert told(started)["session"].startswith("counter-")
+    assert told(started)["limits"]["maxSteps"] == 2
+    for refused, words in (
+        (much, "of maxSteps 10 this session used 1 and set 2 aside"),
+        (secret, "template"),
+        (nothing, "give goal, or a template"),
+        (huge, "larger than any session may have"),
+    ):
+        assert refused.is_error
+        assert words in refused.output
+
+
+@pytest.mark.requirement("OBJ-2")
+async def test_simulated_director_starts_nobody(house: House) -> None:
+    spec = {"role": "Director", "type": "Simulation", "childSessions": {"max": 2}}
+    turn = await a_pod(house, "boss", ("start_session", {"goal": "count"}), **spec)
+    (recorded,) = await call(house, "boss", turn)
+    assert recorded.output.startswith("[recorded]")
 
 
 @pytest.mark.requirement("AG-9")

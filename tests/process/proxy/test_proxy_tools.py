@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import httpx2
 import pytest
 
 from agentsessions.api import kinds, wire
+from agentsessions.api.v1alpha1.approval import ApprovalOutcome, ApprovalRequest
 from agentsessions.api.v1alpha1.session import SessionMode, SessionType
 from agentsessions.gateway.proxy import mcp_client, tool_directory, tools
-from agentsessions.journal import asked_calls
-from tests.process.proxy.house import House
+from agentsessions.journal import approvals, asked_calls, instances
+from agentsessions.journal.approvals import Decided
+from agentsessions.journal.asked_calls import Process
+from tests.process.proxy.house import House, until
 
 pytestmark = pytest.mark.requirement("AG-2")
 
@@ -50,16 +54,23 @@ class Shelf:
             (await client.post(f"{self.url}{path}")).raise_for_status()
 
 
-@pytest.fixture(scope="module")
-def shelf_url() -> Iterator[str]:
+@contextmanager
+def serve_shelf(token: str = "") -> Iterator[str]:
+    """Run the MCP server while the block does; yield its address."""
     command = [sys.executable, str(Path(__file__).parents[2] / "mcp_server.py")]
-    env = {**os.environ, "MCP_TOKEN": TOKEN}
+    env = {**os.environ, "MCP_TOKEN": token}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="module")
+def shelf_url() -> Iterator[str]:
+    with serve_shelf(TOKEN) as url:
+        yield url
 
 
 @pytest.fixture
@@ -177,20 +188,92 @@ async def test_a_call_is_run_once_whoever_asks_again(house: House, shelf: Shelf)
     assert [made["tool"] for made in await shelf.calls()] == ["order"]
 
 
-async def test_an_external_call_of_a_gateway_that_died_is_not_made_again(
-    house: House, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+async def test_an_external_call_of_a_gateway_that_died_waits_for_a_person_and_is_made_when_they_say_so(
+    house: House, shelf: Shelf
 ) -> None:
-    monkeypatch.setattr(tools, "LOOK_SECONDS", 1)
     await open_shop(house, shelf)
     (call_id,) = await ask_for(house, ("shelf__order", {"part": "bolt"}))
+    written = await asked_arguments(house, call_id)
+    await claim_by(house, call_id, Process("a process that is gone", house.store.instance))
+
+    answers = [await call(house, call_id, "shelf__order", written) for _ in range(2)]
+    (question,) = await pending(house)
+    made_before = await shelf.calls()
+    await decide(house, question, ApprovalOutcome.RUN_AGAIN)
+    again = await call(house, call_id, "shelf__order", written)
+
+    assert [answer.json()["verdict"] for answer in answers] == ["in_doubt", "in_doubt"]
+    assert (question.kind, question.tool, question.number) == ("Doubt", "shelf__order", 1)
+    assert "nobody knows whether it happened" in question.message
+    assert made_before == []
+    assert again.json()["output"] == "ordered bolt"
+    assert len(await shelf.calls()) == 1
+
+
+async def test_an_external_call_that_happened_after_all_is_answered_with_what_a_person_saw(
+    house: House, shelf: Shelf
+) -> None:
+    await open_shop(house, shelf)
+    (call_id,) = await ask_for(house, ("shelf__order", {"part": "bolt"}))
+    written = await asked_arguments(house, call_id)
+    await claim_by(house, call_id, Process("a process that is gone", "another-gateway"))
+    await call(house, call_id, "shelf__order", written)
+    (question,) = await pending(house)
+    await decide(house, question, ApprovalOutcome.HAPPENED, output="the bolt came")
+
+    answer = await call(house, call_id, "shelf__order", written)
+
+    assert answer.json() == {"verdict": "recorded", "output": "the bolt came", "isError": False}
+    assert await shelf.calls() == []
+    assert [r["output"] for r in await results(house)] == ["the bolt came"]
+
+
+async def test_an_external_call_of_a_gateway_that_lives_is_waited_for(
+    house: House, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "LOOK_SECONDS", 0.01)
+    await open_shop(house, shelf)
+    (call_id,) = await ask_for(house, ("shelf__order", {"part": "bolt"}))
+    written = await asked_arguments(house, call_id)
+    await house.store.write(lambda work: instances.enter(work, "another-gateway"))
+    await claim_by(house, call_id, Process("it", "another-gateway"))
+
+    looks: list[str] = []
+
+    def claim(*given: Any) -> asked_calls.Maker:
+        looks.append("looked")
+        return asked_calls.claim(*given)
+
+    monkeypatch.setattr(tools, "claim", claim)
+    asking = asyncio.create_task(call(house, call_id, "shelf__order", written))
+    await until(lambda: len(looks) > 1)
     pod = await house.store.identify_pod("p1")
     assert pod is not None
-    await house.store.write(lambda work: asked_calls.claim(work, pod, call_id, "a process that is gone"))
+    report = wire.ToolSettle(call_id=call_id, output="ordered there", is_error=False, duration_milliseconds=1)
+    await house.store.settle_tool(pod, report, is_own=True)
 
-    answer = await call(house, call_id, "shelf__order", await asked_arguments(house, call_id))
-
-    assert answer.json()["output"].startswith("[in_doubt]")
+    assert (await asking).json()["output"] == "ordered there"
     assert await shelf.calls() == []
+
+
+async def claim_by(house: House, call_id: str, process: Process) -> None:
+    """Note in the journal that a process makes a call of pod p1."""
+    pod = await house.store.identify_pod("p1")
+    assert pod is not None
+    begin = wire.ToolBegin(call_id=call_id, name="shelf__order", arguments="{}", side_effect=wire.SideEffect.EXTERNAL)
+    await house.store.begin_tool(pod, begin)
+    assert await house.store.write(lambda work: asked_calls.claim(work, pod, call_id, process)) is asked_calls.Maker.ME
+
+
+async def pending(house: House) -> list[ApprovalRequest]:
+    level = await house.store.level(UID)
+    assert level is not None
+    return level.approval_pending
+
+
+async def decide(house: House, question: ApprovalRequest, outcome: ApprovalOutcome, **said: str) -> None:
+    decided = Decided(UID, question.agent, question.round, question.call_id, question.number, outcome, ("amy",), **said)
+    assert await house.store.write(lambda work: approvals.decide(work, decided))
 
 
 async def test_the_result_of_a_call_outlives_the_pod_that_asked(house: House, shelf: Shelf) -> None:

@@ -176,7 +176,7 @@ async def test_a_gateway_that_does_not_trace_names_no_trace(house: House) -> Non
 
 def test_a_gateway_that_does_not_trace_loads_nothing_for_it() -> None:
     heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf", "requests")
-    code = f"import sys, agentsessions.gateway.main; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, agentsessions.gateway.serving; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="operator")
     assert done.stdout.strip() == "[]"
 

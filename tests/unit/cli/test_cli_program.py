@@ -207,7 +207,7 @@ def test_create_from_a_manifest_lets_flags_win(server: ScriptServer, run: Run) -
     ("stdin", "says"),
     [
         ("kind: Pod\n", "must hold one AgentSession and has Pod"),
-        ("a: [", "is not YAML"),
+        ("a: [", "cannot be read as YAML (NotYAML): line"),
         ("", "has nothing"),
     ],
 )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from agentsessions.api.child_sessions import ChildReport
 from agentsessions.api.levels import LEVELS_PATH, Level, LevelLine
 from agentsessions.api.spending import USAGE_PATH, DayUsage, Spent
 
@@ -20,6 +21,10 @@ class LevelServer:
         """What a single read gives, by uid of the session."""
         self.spent: dict[str, Spent] | None = {}
         """What namespaces spent today; None lets questions for it fail."""
+        self.children: dict[str, list[ChildReport]] = {}
+        """What was said of each session that was asked for, by the id of the request."""
+        self.hears_of_children = True
+        """Whether what is said of them is answered."""
         self.tokens: list[str] = []
         self.url = ""
 
@@ -49,6 +54,11 @@ class LevelServer:
             return web.Response(status=404)
         return web.Response(text=level.model_dump_json(by_alias=True))
 
+    async def _note_child(self, request: web.Request) -> web.Response:
+        report = ChildReport.model_validate_json(await request.read())
+        self.children.setdefault(request.match_info["id"], []).append(report)
+        return web.Response(status=200 if self.hears_of_children else 503)
+
     async def _usage(self, request: web.Request) -> web.Response:
         if self.spent is None:
             return web.Response(status=503)
@@ -61,6 +71,7 @@ class LevelServer:
         """Listen on a free port of this machine."""
         app = web.Application()
         app.add_routes([web.get(LEVELS_PATH, self._stream), web.get(LEVELS_PATH + "/{uid}", self._one)])
+        app.add_routes([web.post(LEVELS_PATH + "/{uid}/children/{id}", self._note_child)])
         app.add_routes([web.get(USAGE_PATH, self._usage)])
         runner = web.AppRunner(app, shutdown_timeout=0)
         await runner.setup()

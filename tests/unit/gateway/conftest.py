@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.streams import Changes
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Clock, url_of
+from tests.journals import put_journal
+from tests.unit.journal.builders import Clock
 
 Serve = Callable[[ASGIApp], Awaitable[int]]
 
@@ -23,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    store = await Store.open(url_of(tmp_path), clock=clock)
+    store = await Store.open(put_journal(tmp_path / "journal.db"), clock=clock)
     yield store
     await store.close()
 

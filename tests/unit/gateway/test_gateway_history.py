@@ -31,8 +31,9 @@ from agentsessions.journal.rows import SessionRow, SessionUsage
 from agentsessions.journal.stats import Performance
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
+from tests.journals import url_of
 from tests.unit.gateway.test_gateway_events import always
-from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids, url_of
+from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
 
 NO_PODS = PodUsage(reason="no pod of the session runs")
 FINE = Performance(queued=0, processed=4, calls=20, errors=0, average_response_milliseconds=250.04)
@@ -218,7 +219,7 @@ def leftovers(folder: Path) -> list[Path]:
 def command(tmp_path: Path, *words: str, text: bool = True) -> "subprocess.CompletedProcess[Any]":
     """Run the gateway's program with a command, as `kubectl exec` does."""
     program = "from agentsessions.gateway.main import main; main()"
-    environment = {"PYTHONPATH": "operator", "AGENTSESSIONS_DATABASE_URL": url_of(tmp_path)}
+    environment = {"PYTHONPATH": "operator", "AGENTSESSIONS_DATABASE_URL": url_of(tmp_path / "journal.db")}
     return subprocess.run(
         [sys.executable, "-c", program, *words], env=environment, capture_output=True, text=text, check=False
     )
@@ -230,10 +231,9 @@ async def test_a_backup_is_taken_while_the_journal_is_in_use_and_verifies(store:
     held = await asyncio.to_thread(command, tmp_path, "backup", "-", text=False)
     assert held.returncode == 0, held.stderr
     assert not await asyncio.to_thread(leftovers, tmp_path)
-    (tmp_path / "restored").mkdir()
-    (tmp_path / "restored" / "journal.db").write_bytes(held.stdout)
+    (tmp_path / "restored.db").write_bytes(held.stdout)
     await store.put_session(a_session("later"))
-    again = await Store.open(url_of(tmp_path / "restored"))
+    again = await Store.open(url_of(tmp_path / "restored.db"))
     assert await again.entries("s1") == await store.entries("s1")
     assert await again.verify("s1") == []
     await again.close()
@@ -256,3 +256,19 @@ async def test_the_command_verify_names_the_row_that_was_changed(store: Store, t
     assert "s1:" not in found.stdout
     one = await asyncio.to_thread(command, tmp_path, "verify", "s1")
     assert (one.returncode, one.stdout[:9]) == (0, "1 session")
+
+
+@pytest.mark.requirement("STEP-5")
+async def test_the_command_copy_takes_a_journal_that_nobody_has_open(store: Store, tmp_path: Path) -> None:
+    await play(store, "s1", "42")
+    (tmp_path / "new").mkdir()
+    file = str(tmp_path / "journal.db")
+    busy = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
+    assert (busy.returncode, "A gateway has" in busy.stderr) == (2, True), busy.stderr
+    await store.close()
+    copied = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
+    assert (copied.returncode, copied.stdout[:18]) == (0, "1 sessions copied,"), copied.stderr
+    fine = await asyncio.to_thread(command, tmp_path / "new", "verify")
+    assert (fine.returncode, fine.stdout[:18]) == (0, "1 sessions checked"), fine.stdout
+    again = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
+    assert (again.returncode, "already" in again.stderr) == (2, True)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from agentsessions.api.levels import Level
@@ -38,10 +37,6 @@ class Clock:
 
     def move(self, **span: int) -> None:
         self.now += timedelta(**span)
-
-
-def url_of(folder: Path) -> str:
-    return f"sqlite+aiosqlite:///{folder / 'journal.db'}"
 
 
 def a_session(uid: str = "s1", **changes: Any) -> SessionRow:

@@ -5,8 +5,9 @@ import pytest
 from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalOutcome, ApprovalTerms, OnExpiry
 from agentsessions.api.v1alpha1.policy import RuleAction
 from agentsessions.api.wire import Outcome, SideEffect, ToolBegin, ToolVerdict, Verdict
-from agentsessions.journal import approvals
+from agentsessions.journal import approvals, asked_calls, instances, tools
 from agentsessions.journal.approvals import Decided
+from agentsessions.journal.asked_calls import Maker, Process
 from agentsessions.journal.refusals import TurnMismatch
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.policies import FREE, Finding, Ruling
@@ -168,6 +169,32 @@ async def test_an_approved_external_call_that_was_cut_off_is_in_doubt_even_in_th
     assert (await begin(player, call, side_effect=SideEffect.EXTERNAL)).verdict is Verdict.RUN
     later, _ = await play(store, 2)
     assert (await begin(later, call, side_effect=SideEffect.EXTERNAL)).verdict is Verdict.IN_DOUBT
+
+
+@pytest.mark.requirement("LIFE-11")
+async def test_a_call_is_made_by_the_process_that_claimed_it_and_in_doubt_once_that_is_gone(store: Store) -> None:
+    player, (call,) = await play(store)
+    await begin(player, call, side_effect=SideEffect.EXTERNAL)
+
+    async def claim(process: str, instance: str) -> Maker:
+        return await store.write(lambda work: asked_calls.claim(work, player.pod, call, Process(process, instance)))
+
+    await store.write(lambda work: instances.enter(work, "one"))
+    assert await claim("first", "one") is Maker.ME
+    assert await claim("first", "one") is Maker.ME
+    assert await claim("second", "one") is Maker.GONE
+    assert await claim("other", "two") is Maker.ANOTHER
+    await store.write(lambda work: instances.leave(work, "one"))
+    assert await claim("other", "two") is Maker.GONE
+
+    asked = ToolBegin(call_id=call, name="shell", arguments="{}", side_effect=SideEffect.EXTERNAL)
+    assert (await store.write(lambda work: tools.doubt(work, player.pod, asked))).verdict is Verdict.IN_DOUBT
+    assert (await begin(player, call, side_effect=SideEffect.EXTERNAL)).verdict is Verdict.IN_DOUBT
+    await player.commit(1, Outcome.WAITING)
+    assert await decide(store, call, ApprovalOutcome.RUN_AGAIN)
+    later, _ = await play(store, 2)
+    assert (await begin(later, call, side_effect=SideEffect.EXTERNAL)).verdict is Verdict.RUN
+    assert await claim("third", "one") is Maker.ME
 
 
 async def test_an_internal_call_of_an_earlier_epoch_runs_again_whatever_policies_say_now(store: Store) -> None:

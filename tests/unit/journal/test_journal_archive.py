@@ -18,7 +18,8 @@ from agentsessions.journal.inbox import list_messages
 from agentsessions.journal.lists import SessionQuery, read_page
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids, url_of
+from tests.journals import put_journal
+from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
 
 Lines = list[bytes]
 
@@ -26,8 +27,7 @@ Lines = list[bytes]
 @pytest.fixture
 async def other(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     """Another journal."""
-    (tmp_path / "other").mkdir()
-    store = await Store.open(url_of(tmp_path / "other"), clock=clock)
+    store = await Store.open(put_journal(tmp_path / "other.db"), clock=clock)
     yield store
     await store.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +23,9 @@ from agentsessions.journal.schema import metadata
 from agentsessions.journal.sessions import put_session
 from agentsessions.journal.store import Store, utc_now
 from agentsessions.journal.writer import Work, Writer
-from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids, url_of
+from tests.journals import url_of
+from tests.postgres import Databases
+from tests.unit.journal.builders import Clock, a_player, a_session, an_answer, call_ids
 
 
 def _append(text: str, uid: str = "s1") -> object:
@@ -216,11 +219,22 @@ async def test_verify_finds(journal_url: str, statement: str, found: str) -> Non
     await store.close()
 
 
-async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(journal_url: str) -> None:
+@pytest.fixture
+def no_journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database that holds nothing yet."""
+    if request.config.getoption("--journal") == "sqlite":
+        yield url_of(tmp_path / "journal.db")
+        return
+    databases: Databases = request.getfixturevalue("databases")
+    with databases.create(template="template1") as name:
+        yield databases.server.url(name)
+
+
+async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(no_journal_url: str) -> None:
     for _ in range(2):
-        store = await Store.open(journal_url)
+        store = await Store.open(no_journal_url)
         await store.close()
-    engine = create_writer_engine(journal_url)
+    engine = create_writer_engine(no_journal_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == "0001"
@@ -264,8 +278,8 @@ async def test_columns_that_this_build_can_do_without_are_let_be(journal_url: st
     await (await Store.open(journal_url)).close()
 
 
-async def test_two_processes_that_start_together_migrate_once(journal_url: str) -> None:
-    stores = await asyncio.gather(*(Store.open(journal_url) for _ in range(3)))
+async def test_two_processes_that_start_together_migrate_once(no_journal_url: str) -> None:
+    stores = await asyncio.gather(*(Store.open(no_journal_url) for _ in range(3)))
     await stores[0].put_session(a_session())
     assert await stores[1].get_session_by_uid("s1")
     for store in stores:
@@ -273,7 +287,7 @@ async def test_two_processes_that_start_together_migrate_once(journal_url: str) 
 
 
 async def test_commits_are_on_the_disk_and_readers_cannot_write(tmp_path: Path) -> None:
-    writer, reader = create_writer_engine(url_of(tmp_path)), create_reader_engine(url_of(tmp_path))
+    writer, reader = create_writer_engine(url_of(tmp_path / "j.db")), create_reader_engine(url_of(tmp_path / "j.db"))
     with writer.connect() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()

@@ -9,7 +9,7 @@ from agentsessions.api.v1alpha1.approval import OnExpiry
 from agentsessions.api.v1alpha1.policy import AgentPolicySpec, RuleAction
 from agentsessions.lifecycle.expressions import ExpressionError, compile_expression, evaluate
 from agentsessions.lifecycle.facts import SessionView
-from agentsessions.lifecycle.policies import Call, Policy, Ruling, find_problems, rule_on
+from agentsessions.lifecycle.policies import Call, Policy, Ruling, find_problems, questions_about, rule_on
 from tests.builders import a_session
 
 pytestmark = pytest.mark.requirement("POL-1")
@@ -55,6 +55,71 @@ def rule(*policies: Policy, call: Call = CURL, labels: dict[str, str] | None = N
 )
 def test_the_strictest_rule_that_holds_decides(rules: list[dict[str, Any]], want: RuleAction) -> None:
     assert rule(a_policy(rules=rules)).action is want
+
+
+SALES = [{"name": "payroll", "format": "CSV", "configMapKeyRef": {"name": "hr", "key": "a"}}]
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "want"),
+    [
+        pytest.param(
+            Call("http", "{}", "agent", host="api.evil.example"), "host.endsWith('.evil.example')", A.DENY, id="a host"
+        ),
+        pytest.param(
+            Call("http", "{}", "agent", host="api.good.example"),
+            "host.endsWith('.evil.example')",
+            A.ALLOW,
+            id="another host",
+        ),
+        pytest.param(CURL, "host != ''", A.ALLOW, id="a call that leaves no pod"),
+        pytest.param(
+            Call("sql", '{"query": "SELECT * FROM \\"PayRoll\\""}', "agent"),
+            "'payroll' in dataSources",
+            A.DENY,
+            id="a data source, however it is written",
+        ),
+        pytest.param(
+            Call("sql", '{"query": "SELECT 1 FROM \\u0070ayroll"}', "agent"),
+            "'payroll' in dataSources",
+            A.DENY,
+            id="a data source behind an escape",
+        ),
+        pytest.param(
+            Call("sql", '{"query": "SELECT payroll2 FROM my_payroll"}', "agent"),
+            "'payroll' in dataSources",
+            A.ALLOW,
+            id="a name that only holds it",
+        ),
+        pytest.param(
+            Call("files", '{"path": "/data/payroll.csv"}', "agent"), "'payroll' in dataSources", A.DENY, id="its file"
+        ),
+        pytest.param(
+            Call("sql", '{"query": "SELECT 1 FROM other"}', "agent"),
+            "dataSources.size() > 0",
+            A.ALLOW,
+            id="what is no data source",
+        ),
+    ],
+)
+def test_a_rule_may_go_by_host_and_by_data_source(call: Call, when: str, want: RuleAction) -> None:
+    assert rule(a_policy(rules=[a_rule(A.DENY, when)]), call=call, dataSources=SALES).action is want
+
+
+def test_a_policy_whose_expressions_are_too_long_together_is_none() -> None:
+    rules = [a_rule(A.ALLOW, "tool == '" + "x" * 1000 + "'", name=f"r{number}") for number in range(17)]
+    assert rule(a_policy(rules=rules)).action is A.DENY
+    assert rule(a_policy(rules=rules[:16])).action is A.ALLOW
+
+
+def test_only_the_expressions_that_bear_on_a_call_are_asked_about() -> None:
+    bound = a_policy(rules=[
+        a_rule(A.DENY, "tool == 'a'", name="one"), a_rule(A.DENY, "tool == 'b'", name="two", tools=["files"]),
+        a_rule(A.DENY, "tool == 'a'", name="three"), a_rule(A.DENY, name="four"),
+    ])  # fmt: skip
+    other = a_policy("other", selector={"matchLabels": {"team": "b"}}, rules=[a_rule(A.DENY, "tool == 'c'")])
+    broken = a_policy("broken", rules=[a_rule(A.DENY, "nonsense(")])
+    assert questions_about([bound, other, broken], session(), CURL) == ("tool == 'a'",)
 
 
 def test_policies_only_add_to_each_other() -> None:

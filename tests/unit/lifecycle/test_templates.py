@@ -12,6 +12,7 @@ from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1 import AgentSessionTemplateSpec, SessionSpec
 from agentsessions.api.v1alpha1.status import Condition
 from agentsessions.children.revisions import build_revision, read_revision, revision_name
+from agentsessions.lifecycle.coherence import find_contradiction
 from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.facts import TemplateView
 from agentsessions.lifecycle.templates import find_not_allowed, merge
@@ -65,6 +66,25 @@ def test_an_agent_of_the_same_name_wins_field_by_field_and_others_are_told_apart
     assert agent["instructions"] == "Be brief."
     assert agent["model"] == {"name": "small", "settings": {"temperature": 0}}
     assert agent["env"] == [{"name": "LANG_OF_REPORT", "value": "en"}, {"name": "MORE", "value": "x"}]
+
+
+@pytest.mark.requirement("POL-1")
+def test_policy_of_the_template_binds_and_is_not_the_sessions_to_replace() -> None:
+    session = {**BASE["session"], "policyRef": {"name": "strict"}}
+    template = a_template(session=session)
+    assert merged(template, type="Policy")["policyRef"] == {"name": "strict"}
+    assert merged(template, policyRef={"name": "lax"})["policyRef"] == {"name": "strict"}
+    assert find_not_allowed(a_spec(policyRef={"name": "lax"}), template) == ("policyRef",)
+    assert merged(a_template("policyRef", session=session), policyRef={"name": "lax"})["policyRef"] == {"name": "lax"}
+
+
+@pytest.mark.requirement("OBJ-2")
+def test_type_policy_needs_a_policy_of_its_own_or_of_its_template() -> None:
+    problem = find_contradiction(merge(a_spec(type="Policy"), a_template()))
+    assert problem is not None
+    assert "neither the session nor its template has one" in problem
+    with_one = a_template(session={**BASE["session"], "policyRef": {"name": "strict"}})
+    assert find_contradiction(merge(a_spec(type="Policy"), with_one)) is None
 
 
 def test_context_of_the_session_replaces_all_of_the_templates() -> None:

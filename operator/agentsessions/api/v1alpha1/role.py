@@ -11,6 +11,8 @@ from agentsessions.api.v1alpha1.names import ObjectName
 from agentsessions.api.v1alpha1.script import cel
 
 WILDCARD: Final = "*"
+MOST_CHILD_SESSIONS: Final = 100
+"""Of one director: each is a resource, and has a journal."""
 
 
 class SessionRole(StrEnum):
@@ -27,6 +29,22 @@ class DirectorRef(ApiModel):
 
     name: ObjectName
     """Name of the session."""
+
+
+class ChildSessions(ApiModel):
+    """Sessions that a director's agents may start with the tool `start_session`."""
+
+    max: Annotated[int, Field(ge=1, le=MOST_CHILD_SESSIONS)]
+    """How many in all. What they may spend is taken out of this session's limits."""
+    templates: (
+        Annotated[
+            list[Annotated[ObjectName, Field(max_length=63)]],
+            Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """AgentSessionTemplates of the namespace that they may start from. Who creates this session must be allowed to
+    read them. Without a template a child has the agent that starts it, with its model and tools."""
 
 
 SessionPattern = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9*]([a-z0-9.*-]*[a-z0-9*])?$")]
@@ -46,6 +64,12 @@ ROLE_RULES: Final[list[JsonDict]] = [
     cel(
         "self.role in ['Department', 'Worker'] || (!has(self.directorRef) && !has(self.capabilities))",
         "spec.directorRef and spec.capabilities belong to the roles Department and Worker",
+    ),
+    cel(
+        "!has(self.childSessions) || (self.role == 'Director' && self.mode == 'FullAutonomy' && "
+        "self.type in ['Custom', 'Simulation'])",
+        "spec.childSessions belongs to role Director in mode FullAutonomy, with type Custom or Simulation",
+        field="childSessions",
     ),
     cel(
         "self.role != 'Director' || self.type != 'Metrics'",

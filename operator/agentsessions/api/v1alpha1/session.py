@@ -15,7 +15,14 @@ from agentsessions.api.v1alpha1.agent import Agent, Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Schedule, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
 from agentsessions.api.v1alpha1.placement import Placement
-from agentsessions.api.v1alpha1.role import ROLE_RULES, Capability, DirectorRef, SessionPattern, SessionRole
+from agentsessions.api.v1alpha1.role import (
+    ROLE_RULES,
+    Capability,
+    ChildSessions,
+    DirectorRef,
+    SessionPattern,
+    SessionRole,
+)
 from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.source import ReplaySpec, Source
 from agentsessions.api.v1alpha1.status import SessionStatus
@@ -246,7 +253,7 @@ class SessionSpec(ApiModel):
                 ),
                 *WORKSPACE_RULES,
                 cel(
-                    "self.type != 'Policy' || has(self.policyRef)",
+                    "self.type != 'Policy' || has(self.policyRef) || has(self.templateRef)",
                     "type Policy needs spec.policyRef: the policy whose violations it is to list",
                     field="policyRef",
                 ),
@@ -297,6 +304,8 @@ class SessionSpec(ApiModel):
     director_ref: DirectorRef | None = None
     """The one director that this department or worker takes commands from, and ends with; of the same owner. Without
     it a department serves every director of its namespace and owner, and a worker none."""
+    child_sessions: ChildSessions | None = None
+    """For directors: lets its agents start sessions of their own, which end with this one. Off when absent."""
     capabilities: Annotated[list[Capability], Field(min_length=1, max_length=32)] | None = None
     """What it is good for, in words of your own: directors find departments by them."""
     monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None

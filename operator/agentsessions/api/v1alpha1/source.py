@@ -96,7 +96,8 @@ class ReplayOptions(ApiModel):
     tools without effects outside of the agent's pod run; differing results are told, and the model is shown the
     recorded ones."""
     until_step: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Last step to be done again. Default: the last one that was completed when this session is accepted."""
+    """Last step to be done again. Default: the last one that was completed when this session is accepted. Not for
+    sessions of several agents: they are done again from beginning to end."""
 
 
 class ReplaySpec(ReplayOptions):

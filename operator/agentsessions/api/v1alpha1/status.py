@@ -29,6 +29,21 @@ class Condition(ApiModel):
     """Generation of the spec it speaks of."""
 
 
+class ChildSessionsUsage(ApiModel):
+    """What the sessions have spent that a director's agents started."""
+
+    started: Count
+    """How many there are or were."""
+    steps: Count = 0
+    """Model answers bought."""
+    total_tokens: Count = 0
+    """Input plus output tokens."""
+    tool_calls: Count = 0
+    """Tool calls in the models' answers."""
+    cost_micro_usd: Count = Field(default=0, alias="costMicroUSD")
+    """Cost in millionths of a US dollar."""
+
+
 class Usage(ApiModel):
     """What a session has spent, as the journal counted it."""
 
@@ -48,6 +63,8 @@ class Usage(ApiModel):
     """Seconds of work in phase Running."""
     idle_seconds: Count = 0
     """Seconds in phase Running with nothing to do: they count for no limit."""
+    child_sessions: ChildSessionsUsage | None = None
+    """What the sessions that it started spent besides; `remaining` is without it, and without what they may spend."""
 
 
 class Remaining(ApiModel):

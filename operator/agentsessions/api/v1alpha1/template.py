@@ -9,7 +9,7 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.agent import Agent, EnvVars
 from agentsessions.api.v1alpha1.life import Limits, PausePolicy, Retry, Shutdown
 from agentsessions.api.v1alpha1.placement import Placement
-from agentsessions.api.v1alpha1.session import DataSources, SessionContext, Workspace
+from agentsessions.api.v1alpha1.session import DataSources, PolicyRef, SessionContext, Workspace
 
 
 class Overridable(StrEnum):
@@ -23,6 +23,7 @@ class Overridable(StrEnum):
     RETRY = "retry"
     PAUSE_POLICY = "pausePolicy"
     SHUTDOWN = "shutdown"
+    POLICY_REF = "policyRef"
     WORKSPACE = "workspace"
     PLACEMENT = "placement"
     EXPIRE_AFTER_SECONDS = "expireAfterSeconds"
@@ -72,6 +73,8 @@ class TemplateSession(ApiModel):
     """What the session may spend. Those of the session win, limit by limit."""
     retry: Retry | None = None
     """What happens when an epoch fails for a passing reason."""
+    policy_ref: PolicyRef | None = None
+    """An AgentPolicy that binds the session besides those that select it. Type Policy needs one, here or there."""
     workspace: Workspace | None = None
     """Volume for the agent's files."""
     placement: Placement | None = None

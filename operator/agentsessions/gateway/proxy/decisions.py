@@ -5,13 +5,15 @@ takes a decision only for a question that waits, so that a copy which comes agai
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1.approval import ApprovalOutcome, SessionApprovalSpec, SessionApprovalStatus
+from agentsessions.api.v1alpha1.approval import ApprovalOutcome
+from agentsessions.children.approval import to_view
 from agentsessions.children.owner import owner_uid
 from agentsessions.engine.client import Client
 from agentsessions.engine.informer import Informer
@@ -35,6 +37,7 @@ class DecisionCopier:
     def __init__(self, client: Client, store: Store) -> None:
         self._store = store
         self._queue = KeyedQueue()
+        self._asked: defaultdict[str, dict[str, ApprovalView]] = defaultdict(dict)
         self.informer: Final[Informer[ApprovalView]] = Informer(
             client, SESSION_APPROVAL, convert=to_approval, key_of=lambda view: view.uid, on_change=self._note
         )
@@ -45,7 +48,18 @@ class DecisionCopier:
             tasks.create_task(self.informer.run())
             tasks.create_task(self._queue.work(self._copy, WORKERS))
 
-    def _note(self, _old: ApprovalView | None, new: ApprovalView | None) -> None:
+    def asked_of(self, session_uid: str) -> list[ApprovalView]:
+        """Return the calls of a session that wait for a person, oldest first."""
+        asked = self._asked.get(session_uid, {}).values()
+        return sorted(asked, key=lambda view: (view.spec.request.asked_at, view.name))
+
+    def _note(self, old: ApprovalView | None, new: ApprovalView | None) -> None:
+        if old is not None:
+            self._asked[old.session_uid].pop(old.uid, None)
+        if new is not None and new.status.outcome is None:
+            self._asked[new.session_uid][new.uid] = new
+        elif old is not None and not self._asked[old.session_uid]:
+            del self._asked[old.session_uid]
         if new is not None and new.status.outcome not in {None, ApprovalOutcome.WITHDRAWN}:
             self._queue.add(new.uid)
 
@@ -92,15 +106,4 @@ def to_approval(found: Mapping[str, Any]) -> ApprovalView | None:
         ValidationError: This version cannot read it.
     """
     uid = owner_uid(dict(found))
-    if uid is None:
-        return None
-    metadata = found["metadata"]
-    return ApprovalView(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
-        session_uid=uid,
-        spec=SessionApprovalSpec.model_validate(found["spec"]),
-        status=SessionApprovalStatus.model_validate(found.get("status") or {}, extra="ignore"),
-    )
+    return None if uid is None else to_view(found, uid)

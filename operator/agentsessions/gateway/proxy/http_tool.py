@@ -1,8 +1,9 @@
 """The tool Http: asks web servers of hosts that the session's author listed, through the gateway alone.
 
-Each address is checked where it is dialled, after its name was resolved; each redirect is checked as a request of its
-own. A GET changes nothing by HTTP's rules (RFC 9110, 9.2.1), so it may be repeated after a crash; all other methods
-act outside of the session.
+Each address is checked where it is dialled, after its name was resolved. A redirect on the same host is checked as a
+request of its own; one to another host is shown and not followed, as policies judged a call of the first. A GET changes
+nothing by HTTP's rules (RFC 9110, 9.2.1), so it may be repeated after a crash; all other methods act outside of the
+session.
 """
 
 import asyncio
@@ -78,6 +79,7 @@ class HttpTool:
             ToolClass.READ if methods and not acts else ToolClass.EXTERNAL,
             run,
             effect_of,
+            lambda arguments: host_in(str(arguments.get("url", ""))),
         )
 
     async def _run(self, hosts: Sequence[str], arguments: Mapping[str, Any]) -> ToolResult:
@@ -98,7 +100,7 @@ class HttpTool:
     async def _ask(
         self, hosts: Sequence[str], method: str, url: str, headers: dict[str, str], body: str | None
     ) -> ToolResult:
-        first = _origin(url)
+        first, host = _origin(url), host_in(url)
         for _ in range(MAX_REDIRECTS + 1):
             self._check(url, hosts)
             sent = headers if _origin(url) == first else {}  # what was meant for one host is not told another
@@ -108,9 +110,10 @@ class HttpTool:
             request.headers["Accept-Encoding"] = "identity"
             response = await self._client.send(request, stream=True)
             try:
-                if not response.has_redirect_location or method not in SAFE:
+                to = urljoin(url, response.headers["location"]) if response.has_redirect_location else url
+                if not response.has_redirect_location or method not in SAFE or host_in(to) != host:
                     return ToolResult(await _to_text(response))
-                url = urljoin(url, response.headers["location"])
+                url = to
             finally:
                 await response.aclose()
         raise _RefusedError(f"more than {MAX_REDIRECTS} redirects, the last to {url[:200]}")
@@ -123,7 +126,7 @@ class HttpTool:
         if parsed.userinfo:
             raise _RefusedError("the url holds a user or password; use a header")
         port = parsed.port or DEFAULT_PORTS[parsed.scheme]
-        where = parsed.host.lower().rstrip(".")
+        where = host_in(url)
         if not any(_fits(pattern, where, port, parsed.scheme) for pattern in hosts):
             raise _RefusedError(f"host {where}:{port} is not among {', '.join(hosts)}")
         if not any(_fits(pattern, where, port, parsed.scheme) for pattern in self._bounds):
@@ -137,6 +140,14 @@ class _RefusedError(Exception):
 def effect_of(arguments: Mapping[str, Any]) -> wire.SideEffect:
     """Return how far a request's effect reaches."""
     return wire.SideEffect.NONE if arguments.get("method", "GET") in SAFE else wire.SideEffect.EXTERNAL
+
+
+def host_in(url: str) -> str:
+    """Return the host of a URL, without its port; empty when it has none."""
+    try:
+        return httpx2.URL(url).host.lower().rstrip(".")
+    except httpx2.InvalidURL:
+        return ""
 
 
 def _fits(pattern: str, host: str, port: int, scheme: str) -> bool:

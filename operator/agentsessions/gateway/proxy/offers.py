@@ -41,6 +41,8 @@ class Offered:
     """How the gateway runs it; None for the runner's own tools."""
     side_effect_of: Callable[[Mapping[str, Any]], wire.SideEffect] | None = None
     """How far the effect of a call with these arguments reaches, where that depends on them."""
+    host_of: Callable[[Mapping[str, Any]], str] | None = None
+    """Host that a call with these arguments asks."""
 
 
 RUN_BY_RUNNER: Final[Mapping[Builtin, Offered]] = MappingProxyType({

@@ -13,10 +13,13 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.informer import Informer
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.proxy.judge import Answers
 from agentsessions.gateway.proxy.turns import session_of
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.rows import PodIdentity
-from agentsessions.lifecycle.policies import FREE, Call, Policy, Ruling, rule_on
+from agentsessions.lifecycle.expressions import ExpressionError
+from agentsessions.lifecycle.facts import SessionView
+from agentsessions.lifecycle.policies import FREE, Call, Policy, Ruling, questions_about, rule_on, values_of
 
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
@@ -44,16 +47,22 @@ class PolicyDirectory:
         return sorted(found, key=lambda policy: policy.name)
 
 
-async def begin_call(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin) -> wire.ToolVerdict:
+async def begin_call(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin, host: str = "") -> wire.ToolVerdict:
     """Say what becomes of a call: by its record, by people's decisions, and by the policies.
+
+    Args:
+        gateway: Whose parts are asked.
+        pod: Who asks.
+        begin: The call.
+        host: The one that the call asks, if it does.
 
     Raises:
         ProblemError, Refusal: As `Store.begin_tool`.
     """
-    return await gateway.store.begin_tool(pod, begin, await _rule_on(gateway, pod, begin))
+    return await gateway.store.begin_tool(pod, begin, await _rule_on(gateway, pod, begin, host))
 
 
-async def _rule_on(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin) -> Ruling:
+async def _rule_on(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin, host: str) -> Ruling:
     """Return what the policies say. What the model asked for counts, as the journal has it, not what the pod says."""
     session = session_of(gateway, pod)
     if not gateway.proxy.policies.informer.is_synced.is_set():
@@ -71,7 +80,17 @@ async def _rule_on(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin) 
         "toolCalls": level.tool_calls,
         "costMicroUSD": level.cost_micro_usd,
     }  # fmt: skip
-    return rule_on(policies, session, Call(begin.name, arguments, pod.agent, usage))
+    call = Call(begin.name, arguments, pod.agent, usage, host)
+    return rule_on(policies, session, call, (await _ask_judge(gateway, policies, session, call)).evaluate)
+
+
+async def _ask_judge(gateway: "Gateway", policies: list[Policy], session: SessionView, call: Call) -> Answers:
+    """Return what the expressions say to a call; nothing where it is none that can be judged."""
+    try:
+        values = values_of(session, call)
+    except ExpressionError:
+        return Answers({})
+    return await gateway.proxy.judge.ask(questions_about(policies, session, call), values)
 
 
 def to_policy(found: Mapping[str, Any]) -> Policy:

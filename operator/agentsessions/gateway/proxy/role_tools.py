@@ -14,6 +14,7 @@ from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.gateway.health import Health, to_health
 from agentsessions.gateway.message_acts import MAX_MESSAGE_BYTES
 from agentsessions.gateway.pod_usage import PodUsage
+from agentsessions.gateway.proxy.child_tools import build_start
 from agentsessions.gateway.proxy.observing import build_observe
 from agentsessions.gateway.proxy.offers import CallContext, Offered, ToolResult
 from agentsessions.journal import mailbox
@@ -59,7 +60,8 @@ class RoleTools:
         spec = session.spec
         match spec.role:
             case SessionRole.DIRECTOR:
-                return self._for_director(rules)
+                start = spec.child_sessions and build_start(self._store, spec.child_sessions, rules)
+                return (*self._for_director(rules), *((start,) if start else ()))
             case SessionRole.OBSERVER:
                 return (build_observe(self._store, self._view_of, spec.monitors or []),)
             case SessionRole.DEPARTMENT | SessionRole.WORKER:

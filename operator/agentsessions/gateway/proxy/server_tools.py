@@ -11,6 +11,7 @@ from agentsessions.api.tool_schemas import offer_name
 from agentsessions.api.v1alpha1.agent import Agent, AgentTool
 from agentsessions.api.v1alpha1.toolserver import ToolSideEffect
 from agentsessions.gateway.problems import unavailable
+from agentsessions.gateway.proxy.http_tool import host_in
 from agentsessions.gateway.proxy.mcp_client import McpClient, ServerFault
 from agentsessions.gateway.proxy.offers import CallContext, Offered, RunCall, ToolResult
 from agentsessions.gateway.proxy.tool_directory import Server, ToolDirectory
@@ -91,7 +92,13 @@ class ServerTools:
             side_effect=effect,
         )
         kind = ToolClass.READ if effect is wire.SideEffect.NONE else ToolClass.EXTERNAL
-        return Offered(offer, kind, self._runner_of(namespace, server, tool))
+        return Offered(
+            offer, kind, self._runner_of(namespace, server, tool), host_of=lambda _: self._host(namespace, server)
+        )
+
+    def _host(self, namespace: str, name: str) -> str:
+        server = self._directory.find(namespace, name)
+        return host_in(server.spec.url) if server is not None and server.spec is not None else ""
 
     def _runner_of(self, namespace: str, name: str, tool: dict[str, Any]) -> RunCall:
         async def run(context: CallContext, arguments: dict[str, Any]) -> ToolResult:

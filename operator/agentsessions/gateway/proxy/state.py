@@ -9,6 +9,7 @@ from agentsessions.gateway.deltas import teller
 from agentsessions.gateway.proxy.decisions import DecisionCopier
 from agentsessions.gateway.proxy.elsewhere import Elsewhere
 from agentsessions.gateway.proxy.http_tool import HttpTool
+from agentsessions.gateway.proxy.judge import Judge
 from agentsessions.gateway.proxy.mcp_client import McpClient
 from agentsessions.gateway.proxy.policies import PolicyDirectory, begin_call
 from agentsessions.gateway.proxy.providers import KeyReader, ProviderDirectory
@@ -36,6 +37,7 @@ class ProxyState:
         settings = gateway.settings
         self.directory = ProviderDirectory(gateway.client, install_namespace=settings.namespace)
         self.policies = PolicyDirectory(gateway.client)
+        self.judge = Judge()
         self.decisions = DecisionCopier(gateway.client, gateway.store)
         self._scripted = ScriptedServer(self.directory.script)
         own = frozenset({(HOST, self._scripted.port)})
@@ -93,7 +95,7 @@ class ProxyState:
             task.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._scripted.close()
-        for part in (self._upstream, self._mcp, self._http):
+        for part in (self._upstream, self._mcp, self._http, self.judge):
             await part.close()
 
 

@@ -29,7 +29,8 @@ from agentsessions.gateway.proxy.patience import until_journaled
 from agentsessions.gateway.proxy.role_tools import RoleTools
 from agentsessions.gateway.proxy.server_tools import ServerTools
 from agentsessions.gateway.proxy.team_tools import TeamTools
-from agentsessions.journal.asked_calls import claim, read_asked, read_output
+from agentsessions.journal import tools as journal_tools
+from agentsessions.journal.asked_calls import Maker, Process, claim, read_asked, read_output
 from agentsessions.journal.refusals import Refusal, UnknownCall
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.store import Store
@@ -46,14 +47,11 @@ NOT_DONE: Final = (
 REFUSED: Final = (
     "[refused] This call was not done: a session of type {type} in mode {mode} may not act outside of itself."
 )
-IN_DOUBT: Final = (
-    "[in_doubt] This call was begun before, and nobody saw its end: whether it took effect is not known. It was not "
-    "made again."
-)
-LOOK_SECONDS: Final = 20
-"""How long the result of another gateway's call is waited for."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at what became of a call that another gateway makes."""
 Key = tuple[str, str, str]
-Begin = Callable[[PodIdentity, wire.ToolBegin], Awaitable[wire.ToolVerdict]]
+Begin = Callable[[PodIdentity, wire.ToolBegin, str], Awaitable[wire.ToolVerdict]]
+"""Says what becomes of a call, by the host that it asks."""
 
 
 class Tools:
@@ -65,7 +63,7 @@ class Tools:
         """Run what `begin` says is to be run."""
         self._store = store
         self._begin = begin
-        self._process = uuid.uuid4().hex
+        self._process = Process(uuid.uuid4().hex, store.instance)
         self._servers = servers
         self._http = http
         self._team, self._by_role = together
@@ -137,14 +135,16 @@ class Tools:
         await self._check(pod, asked)
         offered = {one.offer.name: one for one in await self.offers(session, pod, agent)}.get(asked.name)
         effect = effect_of(offered, asked.arguments)
+        result = withheld(session, effect)
+        if result is not None:
+            effect = wire.SideEffect.NONE  # what is not done leaves nobody in doubt
         begin = wire.ToolBegin(call_id=asked.call_id, name=asked.name, arguments=asked.arguments, side_effect=effect)
-        said = await self._begin(pod, begin)
+        said = await self._begin(pod, begin, host_of(offered, asked.arguments))
+        if said.verdict is wire.Verdict.RUN and effect is wire.SideEffect.EXTERNAL:
+            said = await self._claim(pod, begin)
         if said.verdict is not wire.Verdict.RUN:
             return wire.ToolAnswer(verdict=said.verdict, output=said.output or "")
         started = time.monotonic()
-        result = withheld(session, effect)
-        if result is None and effect is wire.SideEffect.EXTERNAL:
-            result = await self._doubt(pod, asked)
         result = result or await self._run(offered, pod, asked)
         settle = wire.ToolSettle(
             call_id=asked.call_id,
@@ -162,16 +162,22 @@ class Tools:
         if wrote is not None and wrote != asked.arguments:
             raise UnknownCall(f"call {asked.call_id} has other arguments in the model's answer")
 
-    async def _doubt(self, pod: PodIdentity, asked: wire.ToolCall) -> ToolResult | None:
-        """Return what to say of a call that was begun before, and may have been made; None: it is ours to make."""
-        if await self._store.write(lambda work: claim(work, pod, asked.call_id, self._process)):
-            return None
-        for _ in range(LOOK_SECONDS):
-            output = await self._store.read(read_output, pod.session_uid, pod.agent, asked.call_id)
+    async def _claim(self, pod: PodIdentity, begin: wire.ToolBegin) -> wire.ToolVerdict:
+        """Say what becomes of a call with an effect outside: it is ours to make, another one made it, or nobody knows.
+
+        Another gateway that lives is waited for. It journals the result, or it is found dead.
+        """
+        while True:
+            match await self._store.write(lambda work: claim(work, pod, begin.call_id, self._process)):
+                case Maker.ME:
+                    return wire.ToolVerdict(verdict=wire.Verdict.RUN)
+                case Maker.GONE:
+                    return await self._store.write(lambda work: journal_tools.doubt(work, pod, begin))
+                case Maker.ANOTHER:
+                    output = await self._store.read(read_output, pod.session_uid, pod.agent, begin.call_id)
             if output is not None:
-                return ToolResult(output)  # settled already, so that this changes nothing
-            await asyncio.sleep(1)  # the other one is alive at best, and says nothing meanwhile
-        return ToolResult(IN_DOUBT, is_error=True)
+                return wire.ToolVerdict(verdict=wire.Verdict.RECORDED, output=output)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _run(self, offered: Offered | None, pod: PodIdentity, asked: wire.ToolCall) -> ToolResult:
         if offered is None or offered.run is None:
@@ -203,10 +209,21 @@ def effect_of(offered: Offered | None, arguments: str) -> wire.SideEffect:
         return wire.SideEffect.NONE
     if offered.side_effect_of is None:
         return offered.offer.side_effect
-    parsed: Any = None
+    parsed = _parse(arguments)
+    return wire.SideEffect.NONE if parsed is None else offered.side_effect_of(parsed)
+
+
+def host_of(offered: Offered | None, arguments: str) -> str:
+    """Return the host that a call asks; empty when it asks none, or is no call at all."""
+    parsed = _parse(arguments)
+    return "" if offered is None or offered.host_of is None or parsed is None else offered.host_of(parsed)
+
+
+def _parse(arguments: str) -> dict[str, Any] | None:
     with suppress(ValueError, RecursionError):
         parsed = json.loads(arguments)
-    return offered.side_effect_of(parsed) if isinstance(parsed, dict) else wire.SideEffect.NONE
+        return parsed if isinstance(parsed, dict) else None
+    return None
 
 
 def withheld(session: SessionView, effect: wire.SideEffect) -> ToolResult | None:

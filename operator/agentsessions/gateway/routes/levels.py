@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
+from agentsessions.api.child_sessions import ChildReport
 from agentsessions.api.levels import LEVELS_PATH, Level, SourceAnswer
 from agentsessions.gateway.levels import MEDIA_TYPE, stream_levels
 from agentsessions.gateway.lookup import TheGateway
@@ -12,7 +13,7 @@ from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.seals import ensure_seal
 from agentsessions.gateway.streams import LiveResponse
-from agentsessions.journal import sources
+from agentsessions.journal import child_sessions, sources
 from agentsessions.journal.refusals import UnknownSession
 
 
@@ -48,3 +49,15 @@ async def take_over_source(gateway: TheGateway, uid: Annotated[str, Path(max_len
     except UnknownSession as error:
         raise not_found(f"Session {uid!r} is not in the journal yet.") from error
     return SourceAnswer() if problem is None else SourceAnswer(reason=problem.reason, message=problem.message)
+
+
+@router.post("/{uid}/children/{request_id}")
+async def note_child(
+    gateway: TheGateway,
+    uid: Annotated[str, Path(max_length=64)],
+    request_id: Annotated[str, Path(max_length=64)],
+    report: ChildReport,
+) -> None:
+    """Take note of what became of a session that agents of a director asked for. The same again changes nothing."""
+    if not await gateway.store.write(lambda work: child_sessions.note(work, uid, request_id, report)):
+        raise not_found(f"Agents of session {uid!r} asked for no session with id {request_id!r}.")

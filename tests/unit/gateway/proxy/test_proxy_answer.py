@@ -118,3 +118,18 @@ def test_an_answer_that_our_cap_cut_is_no_fault_of_the_model() -> None:
 def test_answer_of_endless_calls_is_refused() -> None:
     with pytest.raises(ModelFault, match="more than 1000 tool calls"):
         collect(*(delta(tool_calls=[call(number)]) for number in range(1001)))
+
+
+@pytest.mark.parametrize(
+    ("written", "whole"),
+    [
+        pytest.param(r'{"a": "\ud800"}', r'{"a": "\ufffd"}', id="the first half alone"),
+        pytest.param(r'{"a": "\udc00\ud83d"}', r'{"a": "\ufffd\ufffd"}', id="halves in the wrong order"),
+        pytest.param(r'{"a": "\ud83d\ude00"}', r'{"a": "\ud83d\ude00"}', id="a pair"),
+        pytest.param(r'{"a": "\\ud800"}', r'{"a": "\\ud800"}', id="no escape at all"),
+        pytest.param(r'{"a": "\ud83d\u0041"}', r'{"a": "\ufffd\u0041"}', id="half of one before another character"),
+    ],
+)
+def test_arguments_hold_no_half_of_a_character(written: str, whole: str) -> None:
+    answer = collect(delta("tool_calls", tool_calls=[call(0, name="shell", arguments=written)]))
+    assert answer.calls[0]["function"]["arguments"] == whole

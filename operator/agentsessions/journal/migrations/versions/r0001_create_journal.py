@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=63), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("stop_reason", sa.String(length=63), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("limits", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
@@ -173,6 +174,22 @@ def upgrade() -> None:
     op.create_index(op.f("ix_inbox_session_uid_entry_seq"), "inbox", ["session_uid", "entry_seq"], unique=False)
     op.create_index(op.f("ix_inbox_sender_uid"), "inbox", ["sender_uid"], unique=False)
     op.create_table(
+        "child_sessions",
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=63), nullable=False),
+        sa.Column("call_id", sa.String(length=128), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=253), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("child_uid", sa.String(length=64), nullable=True),
+        sa.Column("replied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_child_sessions_session_uid")),
+        sa.PrimaryKeyConstraint("session_uid", "agent", "call_id", name=op.f("pk_child_sessions")),
+        sa.UniqueConstraint("child_uid", name=op.f("uq_child_sessions_child_uid")),
+        sa.UniqueConstraint("id", name=op.f("uq_child_sessions_id")),
+    )
+    op.create_table(
         "observations",
         sa.Column("session_uid", sa.String(length=64), nullable=False),
         sa.Column("agent", sa.String(length=63), nullable=False),
@@ -290,7 +307,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("side_effect", sa.String(length=16), nullable=True),
         sa.Column("begun_epoch", sa.Integer(), nullable=True),
-        sa.Column("run_by", sa.String(length=64), nullable=True),
+        sa.Column("run_by", sa.String(length=320), nullable=True),
         sa.Column("output", sa.Text(), nullable=True),
         sa.Column("is_error", sa.Boolean(), nullable=True),
         sa.Column("duration_milliseconds", sa.BigInteger(), nullable=True),

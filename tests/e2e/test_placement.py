@@ -162,7 +162,8 @@ def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, na
             mover.await_step(4)
             copier = mover.pod().status.init_container_statuses[0]
             assert copier.state.terminated.exit_code == 0
-            assert len(claims_of(product, namespace, "mover")) == 2
+            claims = claims_of(product, namespace, "mover")
+            assert [claim.metadata.deletion_timestamp for claim in claims] == [None, None]
             mover.product.patch_session(namespace, "mover", workspace={"size": "256Mi"})
             mover.end_step(4)
             mover.await_step(5)
@@ -170,10 +171,13 @@ def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, na
             assert folder is not None
             assert (folder / EFFECTS).read_text().split() == ["1", "2", "3", "4"]
             mover.await_condition("WorkspaceResized", "Resized")
+            ending = [claim for claim in claims_of(product, namespace, "mover") if claim.metadata.deletion_timestamp]
+            assert [claim.spec.storage_class_name for claim in ending] == ["standard"]
             mover.end_step(5)
             done = product.wait_phase(namespace, "mover", "Completed")
     assert (folder / EFFECTS).read_text().split() == ["1", "2", "3", "4", "5"]
     assert done["status"]["usage"]["steps"] == STEPS + 1
+    product.core.delete_namespaced_pod(done["status"]["agents"][0]["podName"], namespace)  # Kubernetes waits for it
     until(lambda: len(claims_of(product, namespace, "mover")) == 1, "the former claim is gone")
     (claim,) = claims_of(product, namespace, "mover")
     assert claim.spec.storage_class_name == namespace

@@ -178,10 +178,7 @@ def test_a_session_moves_and_comes_back_and_no_step_is_lost(product: Product, na
     assert (folder / EFFECTS).read_text().split() == ["1", "2", "3", "4", "5"]
     assert done["status"]["usage"]["steps"] == STEPS + 1
     product.core.delete_namespaced_pod(done["status"]["agents"][0]["podName"], namespace)  # Kubernetes waits for it
-    until(lambda: len(claims_of(product, namespace, "mover")) == 1, "the former claim is gone")
-    (claim,) = claims_of(product, namespace, "mover")
-    assert claim.spec.storage_class_name == namespace
-    assert claim.spec.resources.requests["storage"] == "256Mi"
+    check_one_claim(product, namespace)
     events = {event.reason for event in product.await_events(namespace, "mover", lambda all_: len(all_) > 2)}
     assert {"RolledBack", "Migrated"} <= events
     read = product.wait_phase(namespace, "fork", "Completed")["status"]["result"]
@@ -206,6 +203,14 @@ def begin_fork(product: Product, namespace: str) -> None:
         namespace, "fork", lambda one: Moved.condition(one, "Accepted").get("reason") == "SourceInvalid", "refused"
     )
     assert "which is Running, so that its files may change" in Moved.condition(told, "Accepted")["message"]
+
+
+def check_one_claim(product: Product, namespace: str) -> None:
+    """Check that the former claim goes, and that the new one is as it was wanted last."""
+    until(lambda: len(claims_of(product, namespace, "mover")) == 1, "the former claim is gone")
+    (claim,) = claims_of(product, namespace, "mover")
+    assert claim.spec.storage_class_name == namespace
+    assert claim.spec.resources.requests["storage"] == "256Mi"
 
 
 def claims_of(product: Product, namespace: str, name: str) -> list[Any]:

@@ -64,7 +64,7 @@ class GatewayProcess:
             "PYTHONPATH": str(ROOT / "operator"),
             "KUBECONFIG": self.kubectl.kubeconfig,
             "AGENTSESSIONS_NAMESPACE": self.kubectl.namespace,
-            "AGENTSESSIONS_DATABASE_URL": self.database_url or f"sqlite+aiosqlite:///{self.folder / 'journal.db'}",
+            "AGENTSESSIONS_DATABASE_URL": self.database_url or f"sqlite:///{self.folder / 'journal.db'}",
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),

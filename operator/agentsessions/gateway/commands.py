@@ -12,12 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from agentsessions.gateway.settings import Settings
 from agentsessions.journal.copying import CopyRefused, copy
-from agentsessions.journal.database import create_reader_engine, create_sole_engine, create_writer_engine
+from agentsessions.journal.database import create_reader, create_sole_engine, create_writer_engine
 from agentsessions.journal.refusals import ForeignJournal
 from agentsessions.journal.store import verify_chain
 from agentsessions.journal.verification import read_anchor, read_anchor_problems, read_uids
@@ -99,24 +99,25 @@ def copy_to(url: str, file: Path) -> int:
 
 async def verify(url: str, uid: str | None) -> int:
     """Check one session or all; print each problem with its session, and how many were checked."""
-    engine = create_reader_engine(url)
+    reader = create_reader(url)
     checked = broken = 0
+    after = ""
     try:
-        async with engine.connect() as connection:
-            after = ""
-            while uids := [uid] if uid else await connection.run_sync(read_uids, after, PAGE):
-                for one in uids:
-                    problems = await connection.run_sync(verify_chain, one)
-                    anchor = await connection.run_sync(read_anchor, one)
-                    problems += await connection.run_sync(read_anchor_problems, one, [anchor] if anchor else [])
-                    for problem in problems:
-                        sys.stdout.write(f"{one}: {problem}\n")
-                    checked, broken = checked + 1, broken + bool(problems)
-                if uid:
-                    break
-                after = uids[-1]
-                await connection.rollback()  # lets go of the state that was read: the writer may tidy up
+        while uids := [uid] if uid else await reader.run(read_uids, after, PAGE):
+            for one in uids:
+                problems = await reader.run(_check, one)
+                for problem in problems:
+                    sys.stdout.write(f"{one}: {problem}\n")
+                checked, broken = checked + 1, broken + bool(problems)
+            if uid:
+                break
+            after = uids[-1]
     finally:
-        await engine.dispose()
+        await reader.close()
     sys.stdout.write(f"{checked} sessions checked, {broken} of them are not as they were written\n")
     return 1 if broken else 0
+
+
+def _check(conn: Connection, uid: str) -> list[str]:
+    anchor = read_anchor(conn, uid)
+    return verify_chain(conn, uid) + read_anchor_problems(conn, uid, [anchor] if anchor else [])

@@ -19,7 +19,7 @@ def migrated() -> bytes:
 
 
 def url_of(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
+    return f"sqlite:///{path}"
 
 
 def put_journal(path: Path) -> str:

@@ -83,6 +83,7 @@ def _operation(path: str, method: str, operation: Json, used: dict[str, None]) -
         lines.append("")
     if body := operation.get("requestBody"):
         lines.append(f"Body: {_contents(body['content'], used)}.\n")
+        lines += _examples(body["content"])
     for status, response in operation["responses"].items():
         if status not in {"4XX", "5XX"}:
             content = _contents(response.get("content", {}), used)
@@ -90,6 +91,13 @@ def _operation(path: str, method: str, operation: Json, used: dict[str, None]) -
             words = "" if words == "Successful Response" else f": {words}"
             lines.append(f"- **{status}**{words}{f': {content}' if content else ''}.")
     return "\n".join(lines) + "\n"
+
+
+def _examples(content: Json) -> list[str]:
+    """Return a line for each example of a body."""
+    found = content.get("application/json", {}).get("examples", {})
+    shown = {name: json.dumps(one["value"], ensure_ascii=False) for name, one in found.items()}
+    return [*(f"- {name}: `{body}`" for name, body in shown.items()), *([""] if shown else [])]
 
 
 def _contents(content: Json, used: dict[str, None]) -> str:

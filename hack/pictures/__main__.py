@@ -21,6 +21,7 @@ STORIES: Final = Path(__file__).parent / "stories.yaml"
 SALES: Final = ROOT / "manifests" / "samples" / "sales"
 NAMESPACE: Final = "pictures"
 ACCOUNT: Final = "agentsessions-cli"
+ROLES: Final = ("edit", "agentsessions-session-operator")
 MOST_BYTES: Final = 150_000
 SIZE: Final = {"width": 1040, "height": 720}
 PHONE: Final = {"width": 390, "height": 720}
@@ -84,7 +85,9 @@ def play(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
     cluster.kubectl("create", "serviceaccount", ACCOUNT)
-    cluster.kubectl("create", "rolebinding", ACCOUNT, "--clusterrole=edit", f"--serviceaccount={NAMESPACE}:{ACCOUNT}")
+    for role in ROLES:
+        account = f"--serviceaccount={NAMESPACE}:{ACCOUNT}"
+        cluster.kubectl("create", "rolebinding", role, f"--clusterrole={role}", account)
     cluster.kubectl("apply", "-k", str(SALES))
     cluster.kubectl("apply", "-f", str(STORIES))
     for text in SAID:

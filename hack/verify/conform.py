@@ -27,9 +27,12 @@ Json = dict[str, Any]
 def main() -> int:
     """Run kubeconform over everything; return its exit code."""
     chart = ("template", "agentsessions", "helm/agentsessions", *HELM_OPTIONS)
-    two = "operator.replicas=2,gateway.replicas=2,gateway.journal.urlSecretRef.name=journal"
+    two = (
+        "operator.replicas=2,gateway.replicas=2,gateway.journal.urlSecretRef.name=u,gateway.journal.caSecretRef.name=c"
+    )
     rendered = helm(*chart) + helm(*chart, "--set", f"{two},gateway.tracing.endpoint=http://c")
-    check_refusal(cluster("tool", "helm"), *chart, "--set", "gateway.replicas=2")
+    for value in ("gateway.replicas=2", "gateway.journal.caSecretRef.name=ca"):
+        check_refusal(cluster("tool", "helm"), *chart, "--set", value)
     files = [str(path) for path in sorted((ROOT / "manifests").rglob("*.yaml"))]
     with tempfile.TemporaryDirectory() as folder:
         write_schemas(Path(folder))
@@ -43,7 +46,7 @@ def main() -> int:
 
 
 def check_refusal(*words: str) -> None:
-    """End this program unless the chart refuses two gateways on one SQLite file, and says what to do."""
+    """End this program unless the chart refuses what takes a database for a SQLite file, and says what to do."""
     done = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, check=False)
     if done.returncode == 0 or "gateway.journal.urlSecretRef" not in done.stderr:
         sys.exit(f"{' '.join(words)} must fail and name gateway.journal.urlSecretRef; it printed:\n{done.stderr}")

@@ -17,6 +17,7 @@ import pytest
 from kubernetes import client
 
 from tests.e2e.product import READER, ROOT, SYSTEM, Forward, Json, Product, read_until
+from tests.e2e.seeds import Api, a_user
 from tests.e2e.settled import begun_sessions, unsettled
 from tests.invariants import check_audit, check_session
 
@@ -100,6 +101,13 @@ def namespace(product: Product, request: pytest.FixtureRequest) -> Iterator[str]
     problems = broken_invariants(product, name)
     product.core.delete_namespace(name)
     assert problems == []
+
+
+@pytest.fixture
+def api(product: Product, namespace: str) -> Iterator[Api]:
+    """Return the API as it is for who may edit in the namespace."""
+    with a_user(product, namespace) as api:
+        yield api
 
 
 def broken_invariants(product: Product, namespace: str) -> list[str]:

@@ -14,7 +14,7 @@ from tests.e2e.product import ROOT, SYSTEM, Product, cluster_says
 OPERATOR = "agentsessions-operator"
 RELEASE = "agentsessions"
 PATIENCE_SECONDS = 60
-SECRET = {"name": "test-journal"}
+SECRET = "test-journal"
 
 
 @dataclass
@@ -82,14 +82,23 @@ def two_replicas(product: Product) -> Iterator[None]:
 @contextmanager
 def two_gateways(product: Product, journal_url: str) -> Iterator[None]:
     """Give the installation a second gateway, and the journal a PostgreSQL database, while the block runs."""
+    with (
+        a_secret(product, SECRET, url=journal_url),
+        upgraded(product, {"gateway.replicas": "2", "gateway.journal.urlSecretRef.name": SECRET}),
+    ):
+        yield
+
+
+@contextmanager
+def a_secret(product: Product, name: str, **content: str) -> Iterator[None]:
+    """Have a Secret beside the installation while the block runs."""
     product.apply(
-        SYSTEM, {"apiVersion": "v1", "kind": "Secret", "metadata": SECRET, "stringData": {"url": journal_url}}
+        SYSTEM, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(content)}
     )
     try:
-        with upgraded(product, {"gateway.replicas": "2", "gateway.journal.urlSecretRef.name": SECRET["name"]}):
-            yield
+        yield
     finally:
-        product.kubectl("delete", "secret", "-n", SYSTEM, SECRET["name"])
+        product.kubectl("delete", "secret", "-n", SYSTEM, name)
 
 
 @contextmanager

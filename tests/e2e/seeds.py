@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 
 from tests.e2e.faults import until
-from tests.e2e.product import Json, Product
+from tests.e2e.product import LONG_SECONDS, Json, Product
 
 USER = "user"
 
@@ -79,6 +79,12 @@ def a_user(product: Product, namespace: str) -> Iterator[Api]:
     grant = ("--clusterrole=edit", f"--serviceaccount={namespace}:{USER}")
     product.kubectl("create", "rolebinding", USER, "-n", namespace, *grant)
     with product.gateway(product.token_of(namespace, USER)) as gateway:
+        gateway.http.timeout = LONG_SECONDS
         api = Api(gateway.http, namespace)
         until(lambda: gateway.http.get("/api/v1/agent-sessions", params={"namespace": namespace}).is_success, "known")
         yield api
+
+
+def an_agent(**fields: object) -> list[dict[str, object]]:
+    """Return the agents of a session that has one."""
+    return [{"name": "agent", **fields}]

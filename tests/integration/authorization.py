@@ -183,6 +183,8 @@ ROWS = (
         )
         for word in ("approve", "deny", "happened", "run-again")
     ),
+    Row("GET", "/api/v1/templates", READ_SESSIONS),
+    Row("GET", "/api/v1/templates", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     Row("GET", "/api/v1/approvals", READ_SESSIONS),
     Row("GET", "/api/v1/approvals", IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     *(

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agentsessions.controller.kinds import SESSION_APPROVALS
 from agentsessions.engine.resources import EVENT
 from hack.faults.faultproxy.faults import Answer, Fault, Kill, Lose, OldLists
 from tests.integration.controller_cluster import PATIENCE_SECONDS, Json
@@ -44,6 +45,8 @@ class Ending:
     """Pods that the status does not name; without the session, everything that belonged to it (I4)."""
     events: tuple[str, ...]
     """Reasons of the Events about the session, sorted."""
+    asked: tuple[str, ...]
+    """What people were asked, and what came of it."""
 
 
 @dataclass
@@ -119,6 +122,7 @@ async def read_ending(stage: Stage) -> Ending:
         left=tuple(await (stage.left_pods() if session else stage.left_objects())),
         pods_at_once=await stage.pods_at_once(),
         events=tuple(sorted(events)),
+        asked=tuple(raw["status"].get("outcome", "") for raw in await stage.namespace.list(SESSION_APPROVALS)),
     )
 
 
@@ -150,6 +154,8 @@ def compare(found: Ending, want: Ending, fault: Fault, at: int) -> list[str]:
         problems.append(f"epoch is {found.epoch}, undisturbed {want.epoch}")
     if found.pods_at_once != 1:
         problems.append(f"I3: {found.pods_at_once} pods at once")
+    if found.asked != want.asked:
+        problems.append(f"people were asked {found.asked}, undisturbed {want.asked}")
     if found.left != want.left:
         problems.append(f"left behind: {found.left}")
     # Old lists are each next start's too, and show the sessions of all positions as they were.

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ from aiohttp import web
 
 from agentsessions.api import names
 from agentsessions.api.levels import Closing, Level, LevelLine
+from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.wire import Outcome
 from agentsessions.children.owner import owner_uid
-from agentsessions.controller.kinds import AGENT_SESSIONS
+from agentsessions.controller.kinds import AGENT_SESSIONS, SESSION_APPROVALS
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import load_access
 from agentsessions.engine.errors import AlreadyExists
@@ -230,8 +231,14 @@ class Stage:
         uid = _pod_uid((await self.wait_session("Starting", beside=beside))["status"])
         return await self.namespace.wait(POD, lambda raw: raw["metadata"]["uid"] == uid and "nodeName" in raw["spec"])
 
-    def tell(self, session: Json, closed_by: Json | None = None) -> None:
-        """Let the journal hold two turns; and that a pod gave the final answer."""
+    def tell(
+        self,
+        session: Json,
+        closed_by: Json | None = None,
+        outcome: Outcome = Outcome.FINAL,
+        pending: Sequence[ApprovalRequest] = (),
+    ) -> None:
+        """Let the journal hold two turns; how a pod closed its epoch; and which calls wait for people."""
         meta = session["metadata"]
         level = Level(
             session_uid=meta["uid"],
@@ -247,8 +254,9 @@ class Stage:
         if closed_by is not None:
             pod = closed_by["metadata"]
             epoch = int(pod["labels"][names.LABEL_EPOCH])
-            closing = Closing(agent="agent", epoch=epoch, pod_uid=pod["uid"], outcome=Outcome.FINAL)
-            level = level.model_copy(update={"closing": closing, "result": "42", "digest": "ab", "head": 10})
+            closing = Closing(agent="agent", epoch=epoch, pod_uid=pod["uid"], outcome=outcome)
+            result = {"result": "42", "digest": "ab", "head": 10} if outcome is Outcome.FINAL else {}
+            level = level.model_copy(update={"closing": closing, "approval_pending": list(pending), **result})
         self.theatre.journal.say(level)
 
     async def pods_at_once(self) -> int:
@@ -272,7 +280,7 @@ class Stage:
     async def left_objects(self) -> list[str]:
         """Return what is left of a session that is gone, once the collector had its time."""
         await self.namespace.wait_gone(POD)
-        kinds = (POD, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM)
+        kinds = (POD, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, SESSION_APPROVALS)
         found = [(kind.kind, raw["metadata"]) for kind in kinds for raw in await self.namespace.list(kind)]
         return [f"{kind} {meta['name']}" for kind, meta in found if owner_uid({"metadata": meta})]
 

@@ -1,12 +1,18 @@
 """Stories of a session, as the test plays them: kubelet, runner and journal react to what the status says."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.api.reasons import ExitCode
+from agentsessions.api.wire import Outcome
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_APPROVALS
 from agentsessions.engine.resources import POD
 from tests.integration.controller_cluster import Json
 from tests.integration.faults_stage import Stage
+from tests.scenario.gateway import a_question
+
+ASKED_AT: Final = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 async def complete(stage: Stage) -> Json:
@@ -42,6 +48,21 @@ async def resume(stage: Stage) -> Json:
     return await finish(stage, session, await _run_next(stage, pod))
 
 
+async def wait(stage: Stage) -> Json:
+    """Wait for a person, who approves; complete in another pod."""
+    session, pod = await _begin(stage)
+    stage.tell(session, pod, Outcome.WAITING, [a_question(ASKED_AT)])
+    await stage.theatre.kubelet.end(pod, ExitCode.APPROVAL)
+    await stage.wait_session("Waiting")
+    approval = await stage.namespace.wait(SESSION_APPROVALS, lambda raw: bool(raw.get("status")))
+    said = {"spec": {"decisions": {"somebody": {"answer": "Approve"}}}}
+    name = approval["metadata"]["name"]
+    await stage.theatre.client.merge_patch(SESSION_APPROVALS, stage.namespace.name, name, said)
+    await stage.namespace.wait(SESSION_APPROVALS, lambda raw: raw["status"].get("outcome") == "Approved")
+    stage.tell(session, pod, Outcome.WAITING)
+    return await finish(stage, session, await _run_next(stage, pod))
+
+
 async def delete(stage: Stage) -> Json:
     """Delete the session as soon as its pod is there; all that belongs to it goes."""
     await _prepare(stage)
@@ -59,6 +80,7 @@ STORIES: Final[Mapping[str, Callable[[Stage], Coroutine[Any, Any, Json]]]] = {
     "pause": pause,
     "resume": resume,
     "cancel": cancel,
+    "wait": wait,
     "delete": delete,
 }
 FIRST: Final = next(iter(STORIES))

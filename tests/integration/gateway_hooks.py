@@ -31,6 +31,12 @@ ENDING: Final = frozenset(
 """What may leave a session that most other requests are refused for."""
 MESSAGE: Final = f"{SESSION}/messages/{{message}}"
 MESSAGE_ID: Final = re.compile("[A-Za-z0-9-]{1,64}")
+APPROVAL: Final = "/api/v1/approvals/{approval}/"
+DECIDED: Final = {
+    **dict.fromkeys(("approve", "deny"), os.environ["AGENTSESSIONS_TEST_ASKED"].split(",")),
+    **dict.fromkeys(("happened", "run-again"), os.environ["AGENTSESSIONS_TEST_IN_DOUBT"].split(",")),
+}
+"""Calls that wait for a person, by the answers that they take."""
 COMPARE: Final = "/api/v1/compare"
 COMPARED: Final = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[^/]{1,253}")
 CONVERSATION: Final = "/api/v1/conversation"
@@ -83,6 +89,8 @@ def map_path_parameters(context: schemathesis.HookContext, path_parameters: Para
     """Name a session that is there, three times of four; one that is not missed, where it may end."""
     if path_parameters and context.operation.path == MESSAGE and context.operation.method.lower() != "delete":
         return _to_message(path_parameters)
+    if path_parameters and context.operation.path.startswith(APPROVAL):
+        return _to_approval(path_parameters, context.operation.path.removeprefix(APPROVAL))
     wanted = (path_parameters or {}).get("session")
     if path_parameters and isinstance(wanted, str) and 1 <= len(wanted) <= MAX_NAME:
         ending = (context.operation.method.lower(), context.operation.path) in ENDING
@@ -95,6 +103,13 @@ def _to_message(path_parameters: Parameters) -> Parameters:
     wanted = path_parameters.get("message")
     if isinstance(wanted, str) and MESSAGE_ID.fullmatch(wanted):
         path_parameters |= {"message": _pick(MESSAGES, wanted), "session": SESSIONS[0]}
+    return path_parameters
+
+
+def _to_approval(path_parameters: Parameters, answer: str) -> Parameters:
+    wanted = path_parameters.get("approval")
+    if isinstance(wanted, str) and 1 <= len(wanted) <= MAX_NAME:
+        path_parameters["approval"] = _pick([*DECIDED[answer], wanted], wanted)
     return path_parameters
 
 

@@ -64,10 +64,11 @@ class GatewayProcess:
             "PYTHONPATH": str(ROOT / "operator"),
             "KUBECONFIG": self.kubectl.kubeconfig,
             "AGENTSESSIONS_NAMESPACE": self.kubectl.namespace,
-            "AGENTSESSIONS_DATABASE_URL": self.database_url or f"sqlite+aiosqlite:///{self.folder / 'journal.db'}",
+            "AGENTSESSIONS_DATABASE_URL": self.database_url or f"sqlite:///{self.folder / 'journal.db'}",
             "AGENTSESSIONS_HOST": "127.0.0.1",
             "AGENTSESSIONS_PORT": str(self.port),
             "AGENTSESSIONS_HEALTH_PORT": str(self.health_port),
+            "AGENTSESSIONS_INSTANCE": "gateway",  # a container that starts again has its pod's name, too
             **self.settings,
         }
         with (self.folder / "gateway.log").open("ab") as log:

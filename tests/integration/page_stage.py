@@ -105,7 +105,7 @@ def write_sessions(folder: Path, stories: Iterable[tuple[SessionRow, Story]]) ->
     """Write sessions of the past into the journal of a gateway that does not run."""
 
     async def write() -> None:
-        store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
+        store = await Store.open(f"sqlite:///{folder / 'journal.db'}")
         try:
             for row, story in stories:
                 await store.put_session(row)

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.integration.crds_chart import private_policies
-from tests.integration.crds_cluster import Kubectl, a_session
+from tests.integration.crds_cluster import Kubectl, a_session, a_template
 from tests.integration.gateway_process import (
     PATH,
     WAIT_SECONDS,
@@ -457,3 +457,28 @@ def test_kubectls_sessions_are_changed_alike(alice: httpx2.Client, home: Kubectl
     eventually(lambda: alice.get(f"{PATH}/{uid}").status_code == 200, "the session is known")
     assert alice.post(f"{PATH}/by-kubectl/pause").json()["operatingMode"] == "Paused"
     assert resource(home, "by-kubectl")["spec"]["operatingMode"] == "Paused"
+
+
+@pytest.mark.requirement("OPS-9")
+@pytest.mark.requirement("AG-6")
+def test_templates_are_listed_in_pages_to_who_may_list_them(people: dict[str, httpx2.Client], home: Kubectl) -> None:
+    grant(home, "alice", "list", "agentsessiontemplates")
+    env = [{"name": "LOG_LEVEL", "value": "info"}]
+    for name in ("writer", "analyst", "editor"):
+        session = {"agents": [{"name": name}]}
+        home("create", "-f", "-", manifest=a_template(name, session=session, overridable=["limits"], env=env))
+
+    def pages() -> list[Any]:
+        query = {"limit": 2}
+        found = [people["alice"].get("/api/v1/templates", params={**query, "offset": offset}) for offset in (0, 2)]
+        return [one.json() for one in found if one.is_success]
+
+    eventually(lambda: len(pages()) == 2, "the right is known")
+    first, rest = pages()
+    assert [one["name"] for one in first["items"] + rest["items"]] == ["analyst", "editor", "writer"]
+    assert (first["total"], first["limit"], rest["offset"]) == (3, 2, 2)
+    analyst = first["items"][0]
+    assert (analyst["session"], analyst["env"]) == ({"agents": [{"name": "analyst"}]}, {"LOG_LEVEL": "info"})
+    assert analyst["overridable"] == ["limits"]
+    refused = people["bob"].get("/api/v1/templates")
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")

@@ -6,6 +6,7 @@ Gateway and runner are processes of their own, the API server is a real one; the
 import asyncio
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -71,10 +72,11 @@ class Conversation:
 
         eventually(is_stored, f"message {content!r} is stored")
 
-    def send_many(self, token: str, contents: list[str]) -> None:
+    def send_many(self, token: str, contents: list[str], pause_seconds: float) -> None:
         with self.gateway.client(token, namespace=self.home.namespace) as client:
             for content in contents:
                 self.send(client, content)
+                time.sleep(pause_seconds)  # people talk as long as the storm lasts
 
     def messages(self, client: httpx2.Client) -> list[Json]:
         """Return all messages that people sent, in order."""
@@ -120,6 +122,11 @@ class Storm:
     restarts: int = 0
     """Of the database as if it had crashed, after as many of the first kills."""
 
+    @property
+    def between_messages_seconds(self) -> float:
+        """How long each sender rests, so that messages come until the last kill."""
+        return self.pause_seconds * self.kills * SENDERS / self.messages
+
 
 SHORT = Storm(messages=150, kills=3)
 LONG = Storm(messages=1000, kills=20, pause_seconds=5)
@@ -162,7 +169,8 @@ async def _talk_through(storm: Storm, conversation: Conversation, folder: Path, 
     agent = await runner.start(f"https://localhost:{gateway.port}")
     with ThreadPoolExecutor(SENDERS + 1) as threads:
         senders = [
-            threads.submit(conversation.send_many, token, contents[sender::SENDERS]) for sender in range(SENDERS)
+            threads.submit(conversation.send_many, token, contents[sender::SENDERS], storm.between_messages_seconds)
+            for sender in range(SENDERS)
         ]
         for kill in range(1, storm.kills + 1):
             share = storm.messages * kill // (storm.kills + 1)

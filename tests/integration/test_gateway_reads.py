@@ -270,8 +270,11 @@ def test_figures_are_of_a_session_of_all_and_of_a_period(reader: httpx2.Client, 
     stats = reader.get("/api/v1/stats").json()
     assert stats["byPhase"]["Starting"] >= 1
     assert stats["total"] == sum(stats["byType"].values()) == sum(stats["byRole"].values())
+    assert reader.get("/api/v1/stats", params={"text": "counted"}).json()["total"] == 1
     period = reader.get("/api/v1/metrics", params={"period": "1h"}).json()
     assert period["sessions"] >= stats["total"]
+    one = reader.get("/api/v1/metrics", params={"period": "1h", "text": "counted", "role": "Worker"}).json()
+    assert (one["sessions"], one["finished"]) == (1, 0)
     assert reader.get("/api/v1/metrics", params={"period": "a week"}).status_code == 422
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.crds_cluster import ROOT, Kubectl
+from tests.integration.crds_cluster import ROOT, Kubectl, an_approval
 from tests.integration.gateway_process import (
     PATH,
     GatewayProcess,
@@ -27,6 +27,9 @@ LISTED = ("agentsessions.agentsessions.dev", "agentsessions.agentsessions.dev/au
 SESSIONS = ("open", "finished", "new")
 SPARE = tuple(f"spare-{number}" for number in range(12))
 """Sessions that may be cancelled and deleted."""
+ASKED = tuple(f"asked-{number}" for number in range(8))
+IN_DOUBT = tuple(f"in-doubt-{number}" for number in range(8))
+"""Calls that wait to be approved, and calls of which nobody knows whether they happened. Each is decided once."""
 UNLIMITED = {"AGENTSESSIONS_SESSIONS_PER_MINUTE": "0", "AGENTSESSIONS_MESSAGES_PER_MINUTE": "0"}
 SEED = 1
 """Of what every change is tested with: a finding is to come from the change."""
@@ -75,8 +78,10 @@ def home(cluster: Kubectl, gateway: GatewayProcess) -> Iterator[Kubectl]:
             f"--clusterrole={reader}",
             f"--serviceaccount={kubectl.namespace}:{ACCOUNT}",
         )
-        for name in (*SESSIONS, *SPARE):
-            create_session(kubectl, name, goal="Say hello.")
+        uids = {name: create_session(kubectl, name, goal="Say hello.") for name in (*SESSIONS, *SPARE)}
+        for kind, names in {"Approval": ASKED, "Doubt": IN_DOUBT}.items():
+            for name in names:
+                ask(kubectl, name, kind, uids["open"])
         write_status(kubectl, "finished", "Completed")
         write_status(kubectl, "open", "Running")
         with gateway.client(mint(kubectl, ACCOUNT), namespace=kubectl.namespace) as client:
@@ -84,6 +89,14 @@ def home(cluster: Kubectl, gateway: GatewayProcess) -> Iterator[Kubectl]:
             eventually(lambda: client.get(PATH).json().get("total") == total, "all there")
         yield kubectl
         kubectl("delete", "clusterrole,clusterrolebinding", reader)
+
+
+def ask(kubectl: Kubectl, name: str, kind: str, session_uid: str) -> None:
+    """Ask people about a call of a session, as the operator does."""
+    question = an_approval(name, kind=kind)
+    owner = {"apiVersion": question["apiVersion"], "kind": "AgentSession", "name": "open", "uid": session_uid}
+    question["metadata"]["ownerReferences"] = [owner | {"controller": True}]
+    kubectl("create", "-f", "-", manifest=question)
 
 
 @pytest.mark.requirement("OPS-8")
@@ -140,6 +153,8 @@ def run_schemathesis(
         "AGENTSESSIONS_TEST_NAMESPACE": home.namespace,
         "AGENTSESSIONS_TEST_MESSAGES": ",".join(said),
         "AGENTSESSIONS_TEST_SPARE_SESSIONS": ",".join(SPARE),
+        "AGENTSESSIONS_TEST_ASKED": ",".join(ASKED),
+        "AGENTSESSIONS_TEST_IN_DOUBT": ",".join(IN_DOUBT),
     }
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     (folder / "report.txt").write_text(done.stdout)

@@ -18,7 +18,7 @@ def an_app(store: Store, namespace_uid: str = "") -> Any:
     async def uid_of(_: str) -> str:
         return namespace_uid
 
-    nothing_asked = SimpleNamespace(decisions=SimpleNamespace(informer={}))
+    nothing_asked = SimpleNamespace(decisions=SimpleNamespace(asked_of=lambda _: []))
     parts = SimpleNamespace(
         store=store,
         auth=SimpleNamespace(require=allow),

@@ -112,5 +112,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> bool:
     """Measure in a folder that is removed afterwards; say whether every chain verifies."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        url = options.url or f"sqlite+aiosqlite:///{Path(folder) / 'journal.db'}"
+        url = options.url or f"sqlite:///{Path(folder) / 'journal.db'}"
         return asyncio.run(measure(url, options.sessions, options.turns))

@@ -140,7 +140,7 @@ async def leaf(http: httpx2.AsyncClient, pages: int) -> bool:
 
 async def measure(folder: Path, count: int, pages: int) -> bool:
     """Fill a journal and read its pages."""
-    store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
+    store = await Store.open(f"sqlite:///{folder / 'journal.db'}")
     try:
         await fill(store, count)
         transport = httpx2.ASGITransport(an_app(store, "n"))

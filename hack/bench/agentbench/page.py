@@ -93,7 +93,7 @@ async def read(browser: Browser, url: str) -> tuple[float, float, float]:
 
 async def measure(folder: Path, program: str, entries: int, readings: int) -> bool:
     """Fill a journal, read the page, and say whether it holds the target."""
-    store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
+    store = await Store.open(f"sqlite:///{folder / 'journal.db'}")
     try:
         began = time.monotonic()
         await fill(store, entries)

@@ -98,7 +98,7 @@ def server_context(folder: Path) -> ssl.SSLContext:
 @asynccontextmanager
 async def serving(folder: Path, viewers: int) -> AsyncIterator[tuple[Store, Tails, int]]:
     """Serve the gateway's routes over a journal with one session."""
-    store = await Store.open(f"sqlite+aiosqlite:///{folder / 'journal.db'}")
+    store = await Store.open(f"sqlite:///{folder / 'journal.db'}")
     now = datetime.now(UTC)
     row = SessionRow(uid=NAME, namespace="default", name=NAME, namespace_uid="n", phase=Phase.RUNNING, created_at=now)
     await store.put_session(row)

@@ -41,7 +41,9 @@ def create_folder(parent: Path | None = None) -> Iterator[Path]:
 class Server:
     """A server that runs as long as its context."""
 
-    def __init__(self, programs: Path, folder: Path, *, is_durable: bool, host: str = "") -> None:
+    def __init__(
+        self, programs: Path, folder: Path, *, is_durable: bool, host: str = "", tls: tuple[bytes, bytes] | None = None
+    ) -> None:
         """Describe it.
 
         Args:
@@ -49,6 +51,7 @@ class Server:
             folder: What it may fill; of the user that it runs as.
             is_durable: Whether it keeps what it acknowledged when the machine stops.
             host: Address to listen on, at a free port; empty for the socket alone.
+            tls: Certificate and key to show there.
         """
         self.folder = folder
         self._programs = programs
@@ -58,6 +61,13 @@ class Server:
         self._password = secrets.token_urlsafe(16)
         if host:
             self._settings |= {"listen_addresses": host, "port": str(_free_port(host))}
+        if tls:
+            self._settings |= {
+                "ssl": "on",
+                "ssl_cert_file": str(folder / "tls.crt"),
+                "ssl_key_file": str(folder / "tls.key"),
+            }
+        self._tls = tls or ()
         self._as_owner: dict[str, Any] = {"user": USER, "group": USER} if os.geteuid() == 0 else {}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +77,8 @@ class Server:
         if self._host:
             with (self._data / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
+        for name, content in zip(("tls.crt", "tls.key"), self._tls, strict=False):
+            self._write(self.folder / name, content)
         self.start()
         self.execute(f"ALTER ROLE {USER} PASSWORD '{self._password}'")
         return self
@@ -131,6 +143,13 @@ class Server:
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def _write(self, file: Path, content: bytes) -> None:
+        """Write what only the server may read."""
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        if self._as_owner:
+            shutil.chown(file, USER, USER)
 
     def _program(self, name: str) -> str:
         return str(self._programs / name)

@@ -73,3 +73,15 @@ tolerations:
 {{- .replicas }}
 {{- end }}
 {{- end }}
+
+{{/* Key of the Secret with the CA of the journal's database; empty without one. */}}
+{{- define "agentsessions.databaseCa" -}}
+{{- with .Values.gateway.journal }}
+{{- if and .caSecretRef.name (not .urlSecretRef.name) }}
+{{- fail "gateway.journal.caSecretRef names the CA of a database, but the journal is a SQLite file: set gateway.journal.urlSecretRef to a Secret with the URL of a PostgreSQL database, too" }}
+{{- end }}
+{{- if .caSecretRef.name }}
+{{- .caSecretRef.key }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -70,6 +70,14 @@ class SessionItem(_Known):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What went wrong."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session(_Known):
     """A session with its contract and what it has spent."""
 
@@ -80,6 +88,10 @@ class Session(_Known):
     phase_started_at: datetime | None = None
     message: str | None = None
     stop_reason: str | None = None
+    error: Failure | None = None
+    result: str | None = None
+    """Text of the newest final answer, its beginning when `result_truncated`."""
+    result_truncated: bool = False
     limits: Json
     usage: Usage
     head: int

@@ -188,7 +188,10 @@ class Governance:
         try:
             answer = await self._client.create(SESSION_APPROVALS, namespace, body)
         except AlreadyExists:  # an earlier pass made it, and the stream is late
-            await self.approvals.refresh(f"{namespace}/{body['metadata']['name']}")
+            key = f"{namespace}/{body['metadata']['name']}"
+            await self.approvals.refresh(key)
+            if self._approval_store.get(key) is None:
+                raise  # it went meanwhile: nothing else would ask for it again
             return
         self.approvals.put(answer)
         self._metrics.writes.labels("approval").inc()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from agentsessions.gateway import metrics, openapi, problems
+from agentsessions.gateway import metrics, openapi, paths, problems
 from agentsessions.gateway.bodies import BodyLimit
 from agentsessions.gateway.pages.routes import create_pages, go_home
 from agentsessions.gateway.proxy.routes import router as runner_router
@@ -31,13 +31,12 @@ from agentsessions.gateway.routes import (
     mailbox,
     messages,
     sessions,
+    templates,
     usage,
 )
 from agentsessions.gateway.state import Gateway
 
 VERSION: Final = "v1"
-"""Version of the routes, which is what clients depend on."""
-OPENAPI_PATH: Final = "/api/v1/openapi.json"
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -58,7 +57,7 @@ def create_api() -> FastAPI:
         title="agentsessions gateway",
         summary="AI-agent sessions: start them, talk to them, and see what they did, live and afterwards.",
         version=VERSION,
-        openapi_url=OPENAPI_PATH,
+        openapi_url=paths.OPENAPI,
         generate_unique_id_function=openapi.operation_id,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
@@ -78,6 +77,7 @@ def create_api() -> FastAPI:
     app.include_router(figures.router)
     app.include_router(audit.router)
     app.include_router(approvals.router)
+    app.include_router(templates.router)
     app.include_router(levels.router)
     app.include_router(usage.router)
     app.include_router(runner_router)

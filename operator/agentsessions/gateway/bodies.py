@@ -11,8 +11,9 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentsessions.gateway import paths
+
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
-USER_PATH: Final = "/api/v1/"
 JSON: Final = "application/json"
 MAX_JSON_BYTES: Final = 2 * 1024 * 1024
 """More than the API server takes of a session, and room for a message whose text is written in escapes."""
@@ -23,10 +24,6 @@ MAX_JSON_VALUES: Final = 20_000
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 
 
-IMPORT_PATH: Final = "/api/v1/import"
-"""The one body that is not read whole; the route has a limit of its own."""
-
-
 class BodyLimit:
     """Ends a request with 413 or 422 as soon as its body is larger, deeper or longer than allowed."""
 
@@ -35,7 +32,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and look at its body."""
-        if scope["type"] == "http" and scope["path"] == IMPORT_PATH:
+        if scope["type"] == "http" and scope["path"] == paths.IMPORT:  # is not read whole, and has a limit of its own
             await self._app(scope, receive, send)
             return
         is_json = _is_users_json(scope)
@@ -62,7 +59,7 @@ class BodyLimit:
 
 
 def _is_users_json(scope: Scope) -> bool:
-    if scope["type"] != "http" or not scope["path"].startswith(USER_PATH):
+    if scope["type"] != "http" or not scope["path"].startswith(f"{paths.API}/"):
         return False
     kind = next((value for name, value in scope["headers"] if name == b"content-type"), JSON.encode())
     return bool(kind.decode("latin-1").partition(";")[0].strip().lower() == JSON)

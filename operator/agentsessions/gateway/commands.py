@@ -1,4 +1,4 @@
-"""What an administrator runs beside the gateway, in its container: `backup` and `verify`."""
+"""What an administrator runs beside the gateway, in its container: `backup`, `verify` and `copy`."""
 
 import argparse
 import asyncio
@@ -12,10 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from agentsessions.gateway.settings import Settings
-from agentsessions.journal.database import create_reader_engine
+from agentsessions.journal.copying import CopyRefused, copy
+from agentsessions.journal.database import create_reader, create_sole_engine, create_writer_engine
+from agentsessions.journal.refusals import ForeignJournal
 from agentsessions.journal.store import verify_chain
 from agentsessions.journal.verification import read_anchor, read_anchor_problems, read_uids
 
@@ -31,7 +34,11 @@ def run(words: Sequence[str], settings: Settings) -> int:
     verb.add_argument("file", help="a new file, or - for standard output")
     verb = verbs.add_parser("verify", help="check the hash chains of sessions, and what their status said of them")
     verb.add_argument("uid", nargs="?", help="of one session; all of them by default")
+    verb = verbs.add_parser("copy", help="copy the journal of a SQLite file into that of the settings, which is empty")
+    verb.add_argument("file", help="a journal that no gateway has open", type=Path)
     asked = parser.parse_args(words)
+    if asked.verb == "copy":
+        return copy_to(settings.database_url, asked.file)
     if asked.verb == "backup":
         return back_up(settings.database_url, asked.file)
     return asyncio.run(verify(settings.database_url, asked.uid))
@@ -68,26 +75,49 @@ def _copy(database: str, target: Path) -> int:
     return 0
 
 
+def copy_to(url: str, file: Path) -> int:
+    """Copy a whole journal to where the settings want it from now on; return 2 when nothing was copied."""
+    if not file.is_file():
+        sys.stderr.write(f"{file} is no file: name the SQLite journal that is to be copied\n")
+        return 2
+    source, target = create_sole_engine(file), create_writer_engine(url)
+    try:
+        copied = copy(source, target)
+    except (CopyRefused, ForeignJournal, SQLAlchemyError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        sys.stderr.write(f"nothing was copied: {cause}\n")
+        if "locked" in str(cause):
+            sys.stderr.write(f"A gateway has {file} open: stop it, and try again\n")
+        return 2
+    finally:
+        source.dispose()
+        target.dispose()
+    sys.stdout.writelines(f"{problem} (as in the original)\n" for problem in copied.problems)
+    sys.stdout.write(f"{copied.sessions} sessions copied, {copied.rows} rows in all; their chains were verified\n")
+    return 0
+
+
 async def verify(url: str, uid: str | None) -> int:
     """Check one session or all; print each problem with its session, and how many were checked."""
-    engine = create_reader_engine(url)
+    reader = create_reader(url)
     checked = broken = 0
+    after = ""
     try:
-        async with engine.connect() as connection:
-            after = ""
-            while uids := [uid] if uid else await connection.run_sync(read_uids, after, PAGE):
-                for one in uids:
-                    problems = await connection.run_sync(verify_chain, one)
-                    anchor = await connection.run_sync(read_anchor, one)
-                    problems += await connection.run_sync(read_anchor_problems, one, [anchor] if anchor else [])
-                    for problem in problems:
-                        sys.stdout.write(f"{one}: {problem}\n")
-                    checked, broken = checked + 1, broken + bool(problems)
-                if uid:
-                    break
-                after = uids[-1]
-                await connection.rollback()  # lets go of the state that was read: the writer may tidy up
+        while uids := [uid] if uid else await reader.run(read_uids, after, PAGE):
+            for one in uids:
+                problems = await reader.run(_check, one)
+                for problem in problems:
+                    sys.stdout.write(f"{one}: {problem}\n")
+                checked, broken = checked + 1, broken + bool(problems)
+            if uid:
+                break
+            after = uids[-1]
     finally:
-        await engine.dispose()
+        await reader.close()
     sys.stdout.write(f"{checked} sessions checked, {broken} of them are not as they were written\n")
     return 1 if broken else 0
+
+
+def _check(conn: Connection, uid: str) -> list[str]:
+    anchor = read_anchor(conn, uid)
+    return verify_chain(conn, uid) + read_anchor_problems(conn, uid, [anchor] if anchor else [])

@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 import structlog
 
-QUIET: Final = ("uvicorn.access", "uvicorn.error", "aiosqlite", "httpx2", "httpcore2", "alembic")
+QUIET: Final = ("uvicorn.access", "uvicorn.error", "httpx2", "httpcore2", "alembic")
 """Loggers that say too much below a warning."""
 
 

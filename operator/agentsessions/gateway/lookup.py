@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Path, Query, Request
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
+from agentsessions.gateway.models import SessionDetail, to_detail
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.requests import name_session, name_user
 from agentsessions.gateway.state import Gateway, gateway_of
@@ -16,6 +17,7 @@ from agentsessions.journal.rows import SessionRow
 
 DEFAULT_NAMESPACE: Final = "default"
 ALL_NAMESPACES: Final = "*"
+NO_NAMESPACE: Final = "none"
 MAX_NUMBER: Final = 2**53
 """Of entries, messages and records: what every reader of JSON keeps exact, and every database takes."""
 NAMESPACE_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -65,6 +67,11 @@ TheNamespace = Annotated[str, Depends(namespace_of)]
 TheNamespaces = Annotated[str, Depends(namespaces_of)]
 
 
+async def present_uid(gateway: Gateway, namespace: str) -> str:
+    """Return the uid that a namespace has now; one that none has, where there is no such namespace."""
+    return await gateway.watch.namespace_uid(namespace) or NO_NAMESPACE
+
+
 async def find_session(
     gateway: Gateway, user: User, id_: str, namespace: str, *, verb: str = "get", resource: str = SESSIONS
 ) -> SessionRow:
@@ -80,6 +87,11 @@ async def find_session(
         raise not_found(f"There is no session {id_!r} in namespace {namespace!r}, by name or by uid.")
     name_session(row.uid)
     return row
+
+
+async def detail_of(gateway: Gateway, row: SessionRow) -> SessionDetail:
+    """Return a session as it is shown whole."""
+    return to_detail(row, await gateway.store.level(row.uid))
 
 
 async def _is_visible(gateway: Gateway, user: User, row: SessionRow, everywhere: Access, *, by_uid: bool) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from agentsessions.api.levels import Level
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.status import EffectiveLimits
@@ -31,6 +32,15 @@ class UsageAnswer(ApiModel):
     """Turns committed."""
     limit_reached: LimitName | None = None
     """A limit that stopped the session."""
+
+
+class ErrorAnswer(ApiModel):
+    """What went wrong."""
+
+    code: str
+    """Class of the error."""
+    message: str
+    """What failed, and what to do."""
 
 
 class SessionDetail(ApiModel):
@@ -76,6 +86,12 @@ class SessionDetail(ApiModel):
     """Why it is there, in one sentence."""
     stop_reason: StopReason | None = None
     """Why it stopped."""
+    error: ErrorAnswer | None = None
+    """What went wrong last."""
+    result: str | None = None
+    """Text of the newest final answer, the first 4 KiB; the messages have all of it."""
+    result_truncated: bool | None = None
+    """Whether the result is longer than what is shown; absent without one."""
     limits: EffectiveLimits
     """Limits in force."""
     usage: UsageAnswer
@@ -137,7 +153,8 @@ class StepAnswer(ApiModel):
     type: str
     """thinking, tool_call, tool_result, output, compaction (a summary of older steps) or error."""
     input: dict[str, Any] | None = None
-    """With tool_call: callId, name and arguments. With tool_result: callId and name."""
+    """With tool_call: callId, name and arguments. With tool_result: callId and name. With thinking and output: `new`,
+    what the model was told in this step and in none before: of each message and result seq, role and 500 characters."""
     output: str | None = None
     """Text; absent for tool_call and once redacted."""
     is_error: bool | None = None
@@ -193,8 +210,9 @@ def to_entry(entry: EntryRow) -> EntryAnswer:
     )
 
 
-def to_detail(row: SessionRow) -> SessionDetail:
-    """Return a session with its spec."""
+def to_detail(row: SessionRow, level: Level | None) -> SessionDetail:
+    """Return a session with its spec, and with the result that its level has."""
+    has_result = level is not None and level.result is not None
     return SessionDetail(
         uid=row.uid,
         namespace=row.namespace,
@@ -216,6 +234,9 @@ def to_detail(row: SessionRow) -> SessionDetail:
         reason=row.reason or None,
         message=row.message or None,
         stop_reason=row.stop_reason,
+        error=ErrorAnswer(code=row.error["code"], message=row.error["message"]) if row.error else None,
+        result=level.result if level else None,
+        result_truncated=level.result_truncated if level and has_result else None,
         limits=row.limits,
         usage=to_usage(row.usage),
         head=row.usage.head,

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from agentsessions.api.wire import Problem
+from agentsessions.gateway.examples import EXAMPLES
 from agentsessions.gateway.problems import MEDIA_TYPE
 
 Json = dict[str, Any]
@@ -94,6 +95,10 @@ def _build(app: FastAPI) -> Json:
         if operation["operationId"] in LINKS:
             parameters, targets = LINKS[operation["operationId"]]
             responses["201"]["links"] = {one: {"operationId": one, "parameters": parameters} for one in targets}
+        if operation["operationId"] in EXAMPLES:
+            named = EXAMPLES[operation["operationId"]].items()
+            examples = {name: {"value": value} for name, value in named}
+            operation["requestBody"]["content"]["application/json"]["examples"] = examples
     return _without_null_parameters(document)
 
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from agentsessions.api.wire import OPENAI_PATH, Problem
 from agentsessions.engine.errors import ApiError
+from agentsessions.gateway import paths
 from agentsessions.gateway.problem_codes import PROBLEMS, Code, ProblemCode, kind_of
 from agentsessions.gateway.requests import HEADER, request_id_of
 from agentsessions.journal.refusals import StoreClosed, StoreUnavailable
@@ -151,14 +152,14 @@ def _of_store_away(request: Request, error: Exception) -> ProblemError:
 def _of_invalid(request: Request, error: RequestValidationError) -> ProblemError:
     del request
     found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-    detail = f"The request is not valid: {'; '.join(found)}. /api/v1/openapi.json describes what is allowed."
+    detail = f"The request is not valid: {'; '.join(found)}. {paths.OPENAPI} describes what is allowed."
     detail = detail.encode(errors="replace").decode()  # names of fields may hold half characters, as JSON can write
     return ProblemError(ProblemCode.INVALID_REQUEST, detail)
 
 
 def _of_http(request: Request, error: HTTPException) -> ProblemError:
     code = FRAMEWORK.get(error.status_code, ProblemCode.BAD_REQUEST)
-    detail = f"{request.method} {request.url.path}: {error.detail}. /api/v1/openapi.json lists what there is."
+    detail = f"{request.method} {request.url.path}: {error.detail}. {paths.OPENAPI} lists what there is."
     return ProblemError(code, detail, status=error.status_code, headers=error.headers)
 
 

@@ -12,7 +12,8 @@ from agentsessions.engine.errors import AlreadyExists, ApiError, Invalid
 from agentsessions.gateway.audit import Attempt
 from agentsessions.gateway.auth import unauthenticated
 from agentsessions.gateway.callers import Caller
-from agentsessions.gateway.models import SessionDetail, to_detail
+from agentsessions.gateway.lookup import detail_of
+from agentsessions.gateway.models import SessionDetail
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, unavailable
 from agentsessions.gateway.state import Gateway
@@ -69,7 +70,7 @@ def _to_record(attempt: Attempt, about: SessionRow | str, answer: Json) -> Audit
 
 async def show(gateway: Gateway, answer: Json) -> SessionDetail:
     """Return a session as the API server answered it, and let the journal know it before the watch tells."""
-    return to_detail(await put(gateway, answer))
+    return await detail_of(gateway, await put(gateway, answer))
 
 
 async def put(gateway: Gateway, answer: Json) -> SessionRow:
@@ -82,7 +83,7 @@ async def put(gateway: Gateway, answer: Json) -> SessionRow:
     return row
 
 
-def to_problem(error: ApiError, act: Act, name: str) -> ProblemError:
+def to_problem(error: ApiError, act: str, name: str) -> ProblemError:
     """Return the API server's refusal as an answer of ours; what it says stays as it said it."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         return unauthenticated(f"The API server no longer takes the bearer token: {error.said}.")

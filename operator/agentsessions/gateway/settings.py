@@ -11,8 +11,8 @@ from typing import Final
 from agentsessions.gateway.spans import to_span
 
 PREFIX: Final = "AGENTSESSIONS_"
-DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
-DATABASES: Final = ("sqlite+aiosqlite://", "postgresql://", "postgres://", "postgresql+psycopg://")
+DEFAULT_DATABASE_URL: Final = "sqlite:////var/lib/agentsessions/journal.db"
+DATABASES: Final = ("sqlite://", "postgresql://", "postgres://", "postgresql+psycopg://")
 DEFAULT_NAMESPACE: Final = "agentsessions-system"
 OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?")
@@ -31,7 +31,7 @@ class Settings:
     namespace: str = DEFAULT_NAMESPACE
     """Namespace of the installation: shared ModelProviders, the TLS Secret, the operator's service account."""
     database_url: str = DEFAULT_DATABASE_URL
-    """URL of the journal: `sqlite+aiosqlite:////path` or `postgresql://user:password@host:5432/database`."""
+    """URL of the journal: `sqlite:////path` or `postgresql://user:password@host:5432/database`."""
     instance: str = ""
     """Name of this gateway among those of one journal; the pod's name. One is made up where it is empty."""
     allowed_provider_networks: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -5,20 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from agentsessions.gateway.listing import cut
 from agentsessions.gateway.models import StepAnswer, StepList
-from agentsessions.journal.entries import EntryRow, EntryType
+from agentsessions.journal.entries import OF_STEPS, EntryRow, EntryType
+from agentsessions.journal.rows import MessageRole
 
-SHOWN: Final = frozenset(
-    {
-        EntryType.THINKING,
-        EntryType.TOOL_CALL,
-        EntryType.TOOL_RESULT,
-        EntryType.OUTPUT,
-        EntryType.COMPACTION,
-        EntryType.ERROR,
-    }
-)
 READ_AT_ONCE: Final = 200
+NEWS_CHARS: Final = 500
+TOLD: Final = frozenset({EntryType.MESSAGE, EntryType.TOOL_RESULT})
+"""What stands in front of a model's answer that is not from a model."""
+ANSWERS: Final = frozenset({EntryType.THINKING, EntryType.OUTPUT})
 
 StepKey = tuple[int, str, int]
 """Round, agent, step."""
@@ -31,6 +27,8 @@ class _Step:
 
     started_at: datetime | None = None
     complete: dict[str, Any] = field(default_factory=dict)
+    new: list[dict[str, Any]] = field(default_factory=list)
+    """What the model was told in this step, and in none before."""
 
 
 async def read_steps(fetch: Fetch, after: int, limit: int) -> StepList:
@@ -58,6 +56,7 @@ class _Reader:
         self._fetch = fetch
         self._position = position
         self._steps: dict[StepKey, _Step] = {}
+        self._told: list[EntryRow] = []
         self._shown: list[EntryRow] = []
 
     async def read(self) -> bool:
@@ -84,10 +83,14 @@ class _Reader:
         step = self._steps.setdefault(_key(entry), _Step())
         if entry.type is EntryType.STEP_START:
             step.started_at = step.started_at or entry.at
+            step.new = step.new or [_to_news(told) for told in self._told if told.agent in {"", entry.agent}]
+            self._told = [told for told in self._told if told.agent not in {"", entry.agent}]
         elif entry.type is EntryType.STEP_COMPLETE:
             step.complete = entry.body or {}
-        elif entry.type in SHOWN:
+        elif entry.type in OF_STEPS:
             self._shown.append(entry)
+        if entry.type in TOLD:
+            self._told.append(entry)
 
 
 def _key(entry: EntryRow) -> StepKey:
@@ -103,7 +106,7 @@ def _to_answer(entry: EntryRow, step: _Step) -> StepAnswer:
         epoch=entry.epoch or None,
         round=entry.round,
         type=entry.type,
-        input=_input_of(entry.type, body),
+        input=_input_of(entry.type, body, step),
         output=body.get("text", body.get("output", body.get("message"))),
         is_error=True if entry.type is EntryType.ERROR else body.get("isError"),
         code=body.get("code"),
@@ -115,7 +118,17 @@ def _to_answer(entry: EntryRow, step: _Step) -> StepAnswer:
     )
 
 
-def _input_of(kind: EntryType, body: dict[str, Any]) -> dict[str, Any] | None:
+def _input_of(kind: EntryType, body: dict[str, Any], step: _Step) -> dict[str, Any] | None:
+    if kind in ANSWERS:
+        return {"new": step.new} if step.new else None
     if kind not in {EntryType.TOOL_CALL, EntryType.TOOL_RESULT}:
         return None
     return {name: body[name] for name in ("callId", "name", "arguments") if name in body}
+
+
+def _to_news(entry: EntryRow) -> dict[str, Any]:
+    """Return what a model was told, in short; a message or result that was redacted has no text."""
+    body = entry.body or {}
+    text = body.get("content", body.get("output"))
+    short = {} if text is None else {"text": cut(str(text), NEWS_CHARS)}
+    return {"seq": entry.seq, "role": body.get("role", MessageRole.TOOL.value), **short}

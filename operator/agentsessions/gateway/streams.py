@@ -7,9 +7,9 @@ who does not take the next bytes within `STALL_SECONDS` is dropped; it may come 
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.responses import Response
@@ -172,14 +172,7 @@ class LiveResponse(Response):
         """Run until one of the three ends."""
         del scope
         with metrics.OPEN_STREAMS.labels(self._stream).track_inprogress():
-            sending = asyncio.create_task(self._send_all(send))
-            leaving = asyncio.create_task(_until_gone(receive))
-            try:
-                await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await _end(sending, leaving)
-        if not sending.cancelled():
-            sending.result()
+            await send_until_gone(self._send_all(send), _until_gone(receive))
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -203,7 +196,14 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def send_until_gone(sending: Coroutine[Any, Any, None], leaving: Coroutine[Any, Any, None]) -> None:
+    """Send to one reader, until all is sent or the reader goes; what fails in sending is raised."""
+    tasks = [asyncio.create_task(part) for part in (sending, leaving)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if not tasks[0].cancelled():
+        tasks[0].result()

@@ -8,7 +8,7 @@ import orjson
 
 from agentsessions.gateway.events import CHECK_SECONDS, PING_SECONDS
 from agentsessions.gateway.frames import GREETING, PING_FRAME, Frame, of_entry
-from agentsessions.gateway.models import to_detail
+from agentsessions.gateway.models import to_usage
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.state import Gateway
@@ -40,7 +40,7 @@ class Talk:
             reply=reply.text,
             messages_count=await gateway.store.read(count_said, row.uid),
             phase=reply.phase,
-            usage=to_detail(row).usage,
+            usage=to_usage(row.usage),
         )
 
 

@@ -273,6 +273,7 @@ def to_row(view: SessionView, namespace_uid: str) -> SessionRow:
         reason=ready.reason if ready else "",
         message=ready.message if ready else "",
         stop_reason=status.stop_reason,
+        error=status.error.to_json() if status.error else None,
         limits=resolve(spec).limits,
         created_at=view.created_at,
         started_at=status.started_at,

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from agentsessions.api.v1alpha1.approval import (
     MAX_SHOWN_ARGUMENTS,
@@ -17,6 +17,7 @@ from agentsessions.api.v1alpha1.approval import (
     ApprovalOutcome,
     ApprovalRequest,
 )
+from agentsessions.journal import prepared
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.rows import PodIdentity
@@ -25,6 +26,12 @@ from agentsessions.journal.writer import Work
 
 MOST_SHOWN: Final = 16
 """Questions of one session that its level tells; the others follow as these are decided."""
+
+_KEY: Final = ("session_uid", "agent", "round", "call_id")
+_OF_CALL: Final = select(approvals).where(*(approvals.c[name] == bindparam(name) for name in _KEY))
+_WITHDRAW: Final = delete(approvals).where(
+    *(approvals.c[name] == bindparam(f"of_{name}") for name in _KEY), approvals.c.outcome.is_(None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,12 @@ class Decided:
 
 def find(work: Work, pod: PodIdentity, call: RowMapping) -> RowMapping | None:
     """Return the newest question about a call."""
-    return work.conn.execute(select(approvals).where(*_of_call(pod, call))).mappings().one_or_none()
+    return work.conn.execute(_OF_CALL, _key_of(pod, call)).mappings().one_or_none()
 
 
 def ask(work: Work, pod: PodIdentity, call: RowMapping, request: ApprovalRequest) -> None:
     """Write a question, in place of an older one about the same call, and journal it."""
-    work.conn.execute(delete(approvals).where(*_of_call(pod, call)))
+    prepared.remove(work.conn, approvals, _key_of(pod, call))
     work.conn.execute(
         insert(approvals).values(
             session_uid=pod.session_uid,
@@ -84,12 +91,12 @@ def ask(work: Work, pod: PodIdentity, call: RowMapping, request: ApprovalRequest
 def note_asked_again(work: Work, pod: PodIdentity, row: RowMapping) -> None:
     """Note that this epoch was told to wait."""
     if row["asked_epoch"] != pod.epoch:
-        work.conn.execute(update(approvals).where(*_of_call(pod, row)).values(asked_epoch=pod.epoch))
+        prepared.change(work.conn, approvals, _key_of(pod, row), asked_epoch=pod.epoch)
 
 
 def note_used(work: Work, pod: PodIdentity, row: RowMapping) -> None:
     """Note that this epoch runs the call: what a later one finds begun is in doubt again."""
-    work.conn.execute(update(approvals).where(*_of_call(pod, row)).values(used_epoch=pod.epoch))
+    prepared.change(work.conn, approvals, _key_of(pod, row), used_epoch=pod.epoch)
 
 
 def has_asked(work: Work, pod: PodIdentity, turn: RowMapping) -> bool:
@@ -100,12 +107,13 @@ def has_asked(work: Work, pod: PodIdentity, turn: RowMapping) -> bool:
 
 def withdraw(work: Work, pod: PodIdentity, call: RowMapping) -> None:
     """Take back a question about a call that has its result: nobody need decide any more."""
-    work.conn.execute(delete(approvals).where(*_of_call(pod, call), approvals.c.outcome.is_(None)))
+    work.conn.execute(_WITHDRAW, {f"of_{name}": value for name, value in _key_of(pod, call).items()})
 
 
 def forget(work: Work, pod: PodIdentity, turn: RowMapping) -> None:
     """Remove the questions of a turn that is closed: the entries tell of them, and hold no copy of what was said."""
-    work.conn.execute(delete(approvals).where(*_of_turn(pod, turn)))
+    key = {"session_uid": pod.session_uid, "agent": pod.agent, "round": turn["round"], "k": turn["k"]}
+    prepared.remove(work.conn, approvals, key)
 
 
 def decide(work: Work, decided: Decided) -> bool:
@@ -175,13 +183,13 @@ def to_request(call: RowMapping, kind: ApprovalKind, arguments: str, number: int
     )
 
 
-def _of_call(pod: PodIdentity, call: RowMapping) -> tuple[Any, ...]:
-    return (
-        approvals.c.session_uid == pod.session_uid,
-        approvals.c.agent == pod.agent,
-        approvals.c.round == call["round"],
-        approvals.c.call_id == call["call_id"],
-    )
+def _key_of(pod: PodIdentity, call: RowMapping) -> dict[str, Any]:
+    return {
+        "session_uid": pod.session_uid,
+        "agent": pod.agent,
+        "round": call["round"],
+        "call_id": call["call_id"],
+    }
 
 
 def _of_turn(pod: PodIdentity, turn: RowMapping) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, func, insert, select
 
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal import child_levels, compaction, failures, fences, limits, parts, sessions, turns
@@ -37,7 +37,7 @@ from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCall
 from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
-from agentsessions.journal.tables import epochs, model_calls, tool_calls
+from agentsessions.journal.tables import model_calls, tool_calls
 from agentsessions.journal.tables import turns as turn_rows
 from agentsessions.journal.writer import Work
 
@@ -63,6 +63,22 @@ _NEWEST_ANSWER: Final = select(func.max(turn_rows.c.answer_step)).where(
     turn_rows.c.round == bindparam("round"),
 )
 """A fork has steps that it did not buy."""
+_BUY: Final = insert(model_calls).returning(model_calls.c.id)
+_ASK_FOR: Final = insert(tool_calls)
+_CONTINUED: Final = (
+    select(
+        (model_calls.c.input_tokens + model_calls.c.output_tokens).label("tokens"),
+        (model_calls.c.request_bytes + model_calls.c.answer_bytes).label("bytes"),
+    )
+    .where(
+        model_calls.c.session_uid == bindparam("uid"),
+        model_calls.c.agent == bindparam("agent"),
+        model_calls.c.prompt_digest.in_(bindparam("digests", expanding=True)),
+        model_calls.c.state == CallState.SETTLED.value,
+    )
+    .order_by(model_calls.c.request_bytes.desc(), model_calls.c.id.desc())
+    .limit(1)
+)
 _UNDER_WAY: Final = select(model_calls).where(
     model_calls.c.session_uid == bindparam("uid"), model_calls.c.state == CallState.OPEN.value
 )
@@ -218,18 +234,18 @@ def _weigh(
 
 
 def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallRequest, values: dict[str, Any]) -> int:
-    statement = insert(model_calls).values(
-        session_uid=pod.session_uid,
-        agent=pod.agent,
-        round=turn.round,
-        k=turn.k,
-        digest=asked.digest,
-        prompt_digest=asked.prompt_digest,
-        request_bytes=asked.request_bytes,
-        attempt=1,
+    row = {
+        "session_uid": pod.session_uid,
+        "agent": pod.agent,
+        "round": turn.round,
+        "k": turn.k,
+        "digest": asked.digest,
+        "prompt_digest": asked.prompt_digest,
+        "request_bytes": asked.request_bytes,
+        "attempt": 1,
         **values,
-    )
-    call_id: int = work.conn.execute(statement.returning(model_calls.c.id)).scalar_one()
+    }
+    call_id: int = work.conn.execute(_BUY, row).scalar_one()
     return call_id
 
 
@@ -257,20 +273,8 @@ def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:
 def _continued(work: Work, pod: PodIdentity, prefix_digests: tuple[str, ...]) -> limits.Continued | None:
     if not prefix_digests:
         return None
-    row = work.conn.execute(
-        select(
-            (model_calls.c.input_tokens + model_calls.c.output_tokens).label("tokens"),
-            (model_calls.c.request_bytes + model_calls.c.answer_bytes).label("bytes"),
-        )
-        .where(
-            model_calls.c.session_uid == pod.session_uid,
-            model_calls.c.agent == pod.agent,
-            model_calls.c.prompt_digest.in_(prefix_digests),
-            model_calls.c.state == CallState.SETTLED,
-        )
-        .order_by(model_calls.c.request_bytes.desc(), model_calls.c.id.desc())
-        .limit(1)
-    ).one_or_none()
+    asked = {"uid": pod.session_uid, "agent": pod.agent, "digests": prefix_digests}
+    row = work.conn.execute(_CONTINUED, asked).one_or_none()
     return None if row is None else limits.Continued(tokens=row.tokens, bytes=row.bytes)
 
 
@@ -350,7 +354,7 @@ def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer)
     ledger.count(tool_calls=len(answer.tools))
     key = {name: row[name] for name in ("session_uid", "agent", "round", "k", "step")}
     work.conn.execute(
-        insert(tool_calls),
+        _ASK_FOR,
         [
             {**key, "call_id": t.call_id, "original_id": t.original_id, "position": i, "name": t.name}
             for i, t in enumerate(answer.tools)
@@ -362,12 +366,4 @@ def _complete_unpinned(work: Work, ledger: Ledger, row: Any) -> None:
     """Close the step of a program that commits no turns: each answer it pays for counts as one."""
     ledger.append(EntryType.STEP_COMPLETE, turns.complete_body(row, row["duration_milliseconds"]), place_of(row))
     ledger.count(turns=1)
-    work.conn.execute(
-        update(epochs)
-        .where(
-            epochs.c.session_uid == row["session_uid"],
-            epochs.c.agent == row["agent"],
-            epochs.c.epoch == row["epoch"],
-        )
-        .values(turns=epochs.c.turns + 1)
-    )
+    fences.count_turn(work, row["session_uid"], row["agent"], row["epoch"])

@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, bindparam, select, update
+from sqlalchemy import RowMapping, bindparam, select
 
 from agentsessions.api.v1alpha1.provider import ModelPrices
-from agentsessions.journal import limits, parts
+from agentsessions.journal import limits, parts, prepared
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import TokenUsage
@@ -45,7 +45,7 @@ def find_call(work: Work, call_id: int) -> RowMapping:
 
 def update_call(work: Work, row: RowMapping, **values: Any) -> None:
     """Change the row of a purchase."""
-    work.conn.execute(update(model_calls).where(model_calls.c.id == row["id"]).values(**values))
+    prepared.change(work.conn, model_calls, {"id": row["id"]}, **values)
 
 
 def place_of(row: Any) -> Place:

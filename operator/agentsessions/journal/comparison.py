@@ -1,26 +1,15 @@
 """The steps of a session in the order in which two sessions are laid side by side. A query."""
 
-from typing import Final
-
 from sqlalchemy import Connection, select
 
-from agentsessions.journal.entries import EntryRow, EntryType
+from agentsessions.journal.entries import OF_STEPS, EntryRow
 from agentsessions.journal.ledger import to_entry
 from agentsessions.journal.tables import entries
-
-COMPARED: Final = (
-    EntryType.THINKING,
-    EntryType.TOOL_CALL,
-    EntryType.TOOL_RESULT,
-    EntryType.OUTPUT,
-    EntryType.COMPACTION,
-    EntryType.ERROR,
-)
 
 
 def read_compared(conn: Connection, uid: str, round_: int | None, most: int) -> list[EntryRow]:
     """Return what agents thought, did and said in their steps, by round, agent, step and place; at most so many."""
-    query = select(entries).where(entries.c.session_uid == uid, entries.c.step > 0, entries.c.type.in_(COMPARED))
+    query = select(entries).where(entries.c.session_uid == uid, entries.c.step > 0, entries.c.type.in_(OF_STEPS))
     if round_ is not None:
         query = query.where(entries.c.round == round_)
     order = (entries.c.round, entries.c.agent, entries.c.step, entries.c.index)

@@ -1,6 +1,6 @@
 """Engines over the journal's database, and its schema. The one place that knows SQLite; `postgresql` knows the other.
 
-The writer's engine is synchronous: its thread runs whole transactions. Through the asynchronous driver each statement
+The writer's engine is synchronous: its thread runs whole transactions. Through an asynchronous driver each statement
 would cross threads, and a turn has some fifty of them (measured with hack/bench commits: a third of the writes).
 """
 
@@ -14,20 +14,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from agentsessions.journal import postgresql
 from agentsessions.journal.builds import check_tables
 from agentsessions.journal.columns import to_text
+from agentsessions.journal.reader import FileReader, Reader, ServerReader
 from agentsessions.journal.refusals import ForeignJournal
 
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT: Final = timedelta(seconds=10)
 READERS: Final = 4
-URL_SCHEME: Final = "sqlite+aiosqlite"
+URL_SCHEME: Final = "sqlite"
 
 _ALEMBIC: Final = Lock()
 """Alembic keeps the migration that runs in a global."""
@@ -36,6 +36,11 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on the disk before it is acknowledged
     "PRAGMA foreign_keys=ON",
+)
+_SOLE_PRAGMAS: Final = (
+    "PRAGMA busy_timeout=1000",  # who has it open keeps it open
+    "PRAGMA locking_mode=EXCLUSIVE",
+    "PRAGMA synchronous=FULL",
 )
 _READER_PRAGMAS: Final = (
     "PRAGMA query_only=ON",
@@ -58,7 +63,7 @@ def create_writer_engine(url: str) -> Engine:
             "or postgresql://user:password@host:5432/database"
         )
     engine = create_engine(
-        target.set(drivername="sqlite"),
+        target,
         pool_size=1,
         max_overflow=0,
         json_serializer=to_text,
@@ -68,20 +73,36 @@ def create_writer_engine(url: str) -> Engine:
     return engine
 
 
+def create_sole_engine(file: Path) -> Engine:
+    """Return an engine over a SQLite file that nobody else has open, nor opens as long as its connection lasts.
+
+    Its first transaction fails as locked where somebody has. The file must be there: a missing one would be made.
+    """
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
+        pool_size=1,
+        max_overflow=0,
+        json_serializer=to_text,
+        json_deserializer=orjson.loads,
+    )
+    _configure(engine, begin="BEGIN IMMEDIATE", pragmas=_SOLE_PRAGMAS)
+    return engine
+
+
 def is_shared(url: str) -> bool:
     """Return whether other processes may have the journal open too."""
     return postgresql.is_postgresql(make_url(url))
 
 
-def create_reader_engine(url: str) -> AsyncEngine:
-    """Return an engine for reads; each of its transactions sees one state of the database."""
+def create_reader(url: str) -> Reader:
+    """Return what reads; each of its transactions sees one state of the database."""
     if postgresql.is_postgresql(make_url(url)):
-        return postgresql.create_reader_engine(make_url(url))
-    engine = create_async_engine(
+        return ServerReader(postgresql.create_reader_engine(make_url(url)))
+    engine = create_engine(
         url, pool_size=READERS, max_overflow=0, json_serializer=to_text, json_deserializer=orjson.loads
     )
-    _configure(engine.sync_engine, begin="BEGIN", pragmas=_READER_PRAGMAS)
-    return engine
+    _configure(engine, begin="BEGIN", pragmas=_READER_PRAGMAS)
+    return FileReader(engine, READERS)
 
 
 def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:

@@ -45,6 +45,17 @@ class EntryType(StrEnum):
     DONE = "done"
 
 
+OF_STEPS: Final = frozenset(
+    {
+        EntryType.THINKING,
+        EntryType.TOOL_CALL,
+        EntryType.TOOL_RESULT,
+        EntryType.OUTPUT,
+        EntryType.COMPACTION,
+        EntryType.ERROR,
+    }
+)
+"""Entries that are what an agent did: steps are shown, and compared, by them."""
 REDACTING: Final = frozenset({EntryType.EDITED, EntryType.REDACTED})
 """Entries that name those whose content was taken (`seqs`), and who wanted it (`actor`)."""
 

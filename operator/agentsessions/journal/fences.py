@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
 
 from agentsessions.api.wire import Outcome
+from agentsessions.journal import prepared
 from agentsessions.journal.refusals import NothingToPlay, StaleEpoch, UnknownSession
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.tables import epochs, sessions
@@ -21,6 +22,33 @@ _NEWEST: Final = (
     .where(epochs.c.session_uid == bindparam("uid"), epochs.c.agent == bindparam("agent"))
     .order_by(epochs.c.epoch.desc())
     .limit(1)
+)
+
+_COUNT_TURN: Final = (
+    update(epochs)
+    .where(
+        epochs.c.session_uid == bindparam("uid"),
+        epochs.c.agent == bindparam("of_agent"),
+        epochs.c.epoch == bindparam("of_epoch"),
+    )
+    .values(turns=epochs.c.turns + 1)
+)
+_OTHERS: Final = epochs.alias("newest")
+_BY_POD: Final = (
+    select(
+        epochs.c.session_uid,
+        sessions.c.namespace,
+        sessions.c.name,
+        epochs.c.agent,
+        epochs.c.epoch,
+        epochs.c.pod_uid,
+        select(func.max(_OTHERS.c.epoch))
+        .where(_OTHERS.c.session_uid == epochs.c.session_uid, _OTHERS.c.agent == epochs.c.agent)
+        .scalar_subquery()
+        .label("current"),
+    )
+    .join(sessions, sessions.c.uid == epochs.c.session_uid)
+    .where(epochs.c.pod_uid == bindparam("pod_uid"))
 )
 
 
@@ -49,27 +77,7 @@ def raise_fence(work: Work, session_uid: str, agent: str, epoch: int, pod_uid: s
 
 def find_pod(conn: Connection, pod_uid: str) -> PodIdentity | None:
     """Return whom a pod speaks for, or None when no status has named it yet."""
-    newest = epochs.alias("newest")
-    row = (
-        conn.execute(
-            select(
-                epochs.c.session_uid,
-                sessions.c.namespace,
-                sessions.c.name,
-                epochs.c.agent,
-                epochs.c.epoch,
-                epochs.c.pod_uid,
-                select(func.max(newest.c.epoch))
-                .where(newest.c.session_uid == epochs.c.session_uid, newest.c.agent == epochs.c.agent)
-                .scalar_subquery()
-                .label("current"),
-            )
-            .join(sessions, sessions.c.uid == epochs.c.session_uid)
-            .where(epochs.c.pod_uid == pod_uid)
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = conn.execute(_BY_POD, {"pod_uid": pod_uid}).mappings().one_or_none()
     if row is None:
         return None
     fields: dict[str, Any] = dict(row)
@@ -120,23 +128,18 @@ def require_open(work: Work, pod: PodIdentity) -> RowMapping:
 
 def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
     """Write the closing record of the pod's epoch."""
-    work.conn.execute(
-        _of(pod).values(
-            outcome=closing.outcome.value,
-            code=closing.code,
-            message=closing.message,
-            retry_at=closing.retry_at,
-        )
+    prepared.change(
+        work.conn,
+        epochs,
+        {"session_uid": pod.session_uid, "agent": pod.agent, "epoch": pod.epoch},
+        outcome=closing.outcome.value,
+        code=closing.code,
+        message=closing.message,
+        retry_at=closing.retry_at,
     )
     work.touched.add(pod.session_uid)
 
 
-def count_turn(work: Work, pod: PodIdentity) -> None:
-    """Count a turn for the pod's epoch."""
-    work.conn.execute(_of(pod).values(turns=epochs.c.turns + 1))
-
-
-def _of(pod: PodIdentity) -> Any:
-    return update(epochs).where(
-        epochs.c.session_uid == pod.session_uid, epochs.c.agent == pod.agent, epochs.c.epoch == pod.epoch
-    )
+def count_turn(work: Work, session_uid: str, agent: str, epoch: int) -> None:
+    """Count a turn for an epoch."""
+    work.conn.execute(_COUNT_TURN, {"uid": session_uid, "of_agent": agent, "of_epoch": epoch})

@@ -29,6 +29,25 @@ _CALL: Final = select(tool_calls).where(
     tool_calls.c.call_id == bindparam("call_id"),
 )
 
+_RECEIVED: Final = (
+    select(handoffs.c.number)
+    .where(handoffs.c.session_uid == bindparam("uid"), handoffs.c.receiver == bindparam("receiver"))
+    .limit(1)
+)
+_PASSED_ON: Final = (
+    select(handoffs.c.number).where(handoffs.c.session_uid == bindparam("uid"), handoffs.c.is_task.is_(False)).limit(1)
+)
+_OPEN_TASKS: Final = (
+    select(handoffs)
+    .where(
+        handoffs.c.session_uid == bindparam("uid"),
+        handoffs.c.receiver == bindparam("receiver"),
+        handoffs.c.is_task,
+        handoffs.c.answered_at.is_(None),
+    )
+    .order_by(handoffs.c.number)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -81,8 +100,7 @@ def is_passing_on(tool: str) -> bool:
 
 def has_been_called(conn: Connection, pod: PodIdentity) -> bool:
     """Return whether work was passed to the pod's agent: then it need not wait for anybody to begin."""
-    query = select(handoffs.c.number).where(handoffs.c.session_uid == pod.session_uid, handoffs.c.receiver == pod.agent)
-    return conn.execute(query.limit(1)).first() is not None
+    return conn.execute(_RECEIVED, {"uid": pod.session_uid, "receiver": pod.agent}).first() is not None
 
 
 def has_open_task(conn: Connection, pod: PodIdentity) -> bool:
@@ -92,8 +110,7 @@ def has_open_task(conn: Connection, pod: PodIdentity) -> bool:
 
 def is_shared(conn: Connection, session_uid: str) -> bool:
     """Return whether the conversation has changed hands, and so belongs to all agents."""
-    query = select(handoffs.c.number).where(handoffs.c.session_uid == session_uid, handoffs.c.is_task.is_(False))
-    return conn.execute(query.limit(1)).first() is not None
+    return conn.execute(_PASSED_ON, {"uid": session_uid}).first() is not None
 
 
 def answer_task(work: Work, ledger: Ledger, agent: str, team: Team, text: str, *, is_error: bool = False) -> None:
@@ -176,10 +193,4 @@ def _find(conn: Connection, session_uid: str, sender: str, call_id: str) -> RowM
 
 
 def _open_task(conn: Connection, session_uid: str, receiver: str) -> RowMapping | None:
-    query = select(handoffs).where(
-        handoffs.c.session_uid == session_uid,
-        handoffs.c.receiver == receiver,
-        handoffs.c.is_task,
-        handoffs.c.answered_at.is_(None),
-    )
-    return conn.execute(query.order_by(handoffs.c.number)).mappings().first()
+    return conn.execute(_OPEN_TASKS, {"uid": session_uid, "receiver": receiver}).mappings().first()

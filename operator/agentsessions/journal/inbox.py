@@ -10,7 +10,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, insert, select, update
 
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import sessions
@@ -32,6 +32,9 @@ QUEUED: Final = (inbox.c.entry_seq.is_(None), inbox.c.deleted_at.is_(None))
 WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value, inbox.c.is_held.is_not(True))
 """Those of them that begin a turn."""
 
+_COUNT: Final = select(func.count()).where(inbox.c.session_uid == bindparam("uid"))
+_QUEUED_COUNT: Final = _COUNT.where(*QUEUED)
+_WAKING_COUNT: Final = _COUNT.where(*WAKING)
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
 
@@ -109,8 +112,8 @@ def _require_unfinished(work: Work, session_uid: str, *, is_awaited: bool) -> No
 
 def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
     # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
-    waiting = WAKING if role is MessageRole.USER else QUEUED
-    if _count(work.conn, session_uid, waiting) >= MOST_QUEUED:
+    waiting = _WAKING_COUNT if role is MessageRole.USER else _QUEUED_COUNT
+    if work.conn.execute(waiting, {"uid": session_uid}).scalar_one() >= MOST_QUEUED:
         raise InboxFull(
             f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
         )
@@ -132,11 +135,8 @@ def _is_done(work: Work, row: SessionRow, *, is_awaited: bool) -> bool:
 
 def count_queued(conn: Connection, session_uid: str) -> int:
     """Return how many messages wait that begin a turn."""
-    return _count(conn, session_uid, WAKING)
-
-
-def _count(conn: Connection, session_uid: str, which: tuple[ColumnElement[bool], ...]) -> int:
-    return conn.scalar(select(func.count()).where(inbox.c.session_uid == session_uid, *which)) or 0
+    waiting: int = conn.execute(_WAKING_COUNT, {"uid": session_uid}).scalar_one()
+    return waiting
 
 
 def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
 
 from agentsessions.api.reasons import LimitName
 from agentsessions.journal import spending
@@ -46,6 +46,13 @@ _NEWEST_INDEX: Final = select(func.max(entries.c.index)).where(
     entries.c.round == bindparam("round"),
     entries.c.agent == bindparam("agent"),
     entries.c.step == bindparam("step"),
+)
+
+_ENTRIES: Final = (
+    select(entries)
+    .where(entries.c.session_uid == bindparam("uid"), entries.c.seq > bindparam("after"))
+    .order_by(entries.c.seq)
+    .limit(bindparam("most", type_=Integer))
 )
 
 
@@ -183,6 +190,12 @@ class Ledger:
 
 def _to_columns(entry: EntryRow) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in EntryRow.__slots__}
+
+
+def read_entries(conn: Connection, session_uid: str, after: int, limit: int) -> list[EntryRow]:
+    """Return entries in order of seq, from the one behind `after`."""
+    asked = {"uid": session_uid, "after": after, "most": limit}
+    return [to_entry(row) for row in conn.execute(_ENTRIES, asked).mappings()]
 
 
 def to_entry(row: Any) -> EntryRow:

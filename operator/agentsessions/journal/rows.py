@@ -61,6 +61,8 @@ class SessionRow:
     message: str = ""
     """One sentence to it."""
     stop_reason: StopReason | None = None
+    error: dict[str, Any] | None = None
+    """What went wrong last, as the status tells it: code and message."""
     limits: EffectiveLimits = field(default_factory=EffectiveLimits)
     """status.effective."""
     created_at: datetime

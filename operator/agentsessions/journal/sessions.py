@@ -8,7 +8,7 @@ several gateways may watch the same session, and one of them be behind.
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from agentsessions.api.names import DEFAULT_AGENT
 from agentsessions.api.reasons import LimitName, Phase, StopReason
@@ -27,6 +27,26 @@ SEARCHED_CHARS: Final = 256
 """How much of name, own id, title, description and goal, one after the other, lists can find texts in."""
 
 _READ_ONLY: Final = frozenset({"usage", "last_at"})
+
+_ROWS: Final = select(sessions, *(c for c in usage.c if c.name != "session_uid")).join(
+    usage, usage.c.session_uid == sessions.c.uid
+)
+_BY_UID: Final = _ROWS.where(sessions.c.uid == bindparam("uid"))
+_BY_ID: Final = (
+    _ROWS.where(
+        sessions.c.namespace == bindparam("namespace"),
+        or_(sessions.c.uid == bindparam("id"), sessions.c.name == bindparam("id")),
+    )
+    # One that was made again in the same second is the one that is there.
+    .order_by(
+        (sessions.c.uid == bindparam("id")).desc(),
+        sessions.c.created_at.desc(),
+        sessions.c.deleted_at.is_(None).desc(),
+        sessions.c.uid,
+    )
+    .limit(1)
+)
+_LIMITS: Final = select(sessions.c.limits).where(sessions.c.uid == bindparam("uid"))
 
 
 def put_session(work: Work, row: SessionRow) -> None:
@@ -170,7 +190,7 @@ def limits_in_force(conn: Connection, uid: str) -> EffectiveLimits:
     Raises:
         UnknownSession: There is no such session.
     """
-    limits = conn.scalar(select(sessions.c.limits).where(sessions.c.uid == uid))
+    limits = conn.execute(_LIMITS, {"uid": uid}).scalar_one_or_none()
     if limits is None:
         raise UnknownSession(f"session {uid} is not in the journal yet; put_session comes first")
     return EffectiveLimits.model_validate(limits)
@@ -178,35 +198,14 @@ def limits_in_force(conn: Connection, uid: str) -> EffectiveLimits:
 
 def find_by_uid(conn: Connection, uid: str) -> SessionRow | None:
     """Return the session with this uid."""
-    row = conn.execute(_rows().where(sessions.c.uid == uid)).mappings().one_or_none()
+    row = conn.execute(_BY_UID, {"uid": uid}).mappings().one_or_none()
     return None if row is None else to_row(row)
 
 
 def find(conn: Connection, id_: str, namespace: str) -> SessionRow | None:
     """Return a namespace's session by its uid, or the newest one with the name."""
-    matching = or_(sessions.c.uid == id_, sessions.c.name == id_)
-    row = (
-        conn.execute(
-            _rows()
-            .where(sessions.c.namespace == namespace, matching)
-            # One that was made again in the same second is the one that is there.
-            .order_by(
-                (sessions.c.uid == id_).desc(),
-                sessions.c.created_at.desc(),
-                sessions.c.deleted_at.is_(None).desc(),
-                sessions.c.uid,
-            )
-            .limit(1)
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = conn.execute(_BY_ID, {"id": id_, "namespace": namespace}).mappings().one_or_none()
     return None if row is None else to_row(row)
-
-
-def _rows() -> Select[Any]:
-    counters = [c for c in usage.c if c.name != "session_uid"]
-    return select(sessions, *counters).join(usage, usage.c.session_uid == sessions.c.uid)
 
 
 def _to_columns(row: SessionRow) -> dict[str, Any]:

@@ -35,11 +35,10 @@ from agentsessions.journal import (
     turns,
 )
 from agentsessions.journal.changes import Bulletin, Changes
-from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
+from agentsessions.journal.database import create_reader, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import ChainCheck, EntryRow
 from agentsessions.journal.fanout import FanOut
-from agentsessions.journal.ledger import to_entry
-from agentsessions.journal.reader import Reader
+from agentsessions.journal.ledger import read_entries
 from agentsessions.journal.refusals import AgentDone, AgentIdle, CallInFlight, NothingYet, StoreUnavailable
 from agentsessions.journal.rows import (
     CallFailure,
@@ -55,13 +54,13 @@ from agentsessions.journal.rows import (
     SessionRow,
     TokenUsage,
 )
-from agentsessions.journal.tables import entries, tool_calls, usage
+from agentsessions.journal.tables import tool_calls, usage
 from agentsessions.journal.writer import Work, Writer
 from agentsessions.lifecycle.policies import FREE, Ruling
 
 T = TypeVar("T")
 _VERIFY_PAGE = 100
-"""Entries, of 64 KiB and more; they are hashed on the event loop, page by page."""
+"""Entries, of 64 KiB and more; on PostgreSQL they are hashed on the event loop, page by page."""
 
 ENDS: Final = Course()
 """The first answer is the last one, unless there are messages."""
@@ -79,7 +78,7 @@ class Store:
         self.instance = instance
         """Name of this process among those that have the journal open."""
         self._writer_engine = writer_engine
-        self._reader = Reader(create_reader_engine(url))
+        self._reader = create_reader(url)
         self._clock = clock
         self._bulletin = Bulletin()
         self._fan_out: FanOut | None = None
@@ -92,7 +91,7 @@ class Store:
         """Bring the schema up to date, then open the journal.
 
         Args:
-            url: `sqlite+aiosqlite:////path` or `postgresql://user:password@host:5432/database`.
+            url: `sqlite:////path` or `postgresql://user:password@host:5432/database`.
             clock: Tells the time.
             instance: Name of this process, unlike that of any other that lives; one is made up by default.
 
@@ -326,7 +325,7 @@ class Store:
 
     async def entries(self, session_uid: str, after: int = 0, limit: int = 1000) -> list[EntryRow]:
         """Return entries in order of seq, from the one behind `after`."""
-        return await self.read(_read_entries, session_uid, after, limit)
+        return await self.read(read_entries, session_uid, after, limit)
 
     async def history(self, turn: PinnedTurn, max_messages: int | None = None) -> list[dict[str, Any]]:
         """Return the input items of a pinned turn; at most so many messages."""
@@ -371,11 +370,6 @@ def _mark_deleted(work: Work, uid: str, at: datetime) -> None:
     child_sessions.end(work, uid)
 
 
-def _read_entries(conn: Connection, session_uid: str, after: int, limit: int) -> list[EntryRow]:
-    query = select(entries).where(entries.c.session_uid == session_uid, entries.c.seq > after)
-    return [to_entry(row) for row in conn.execute(query.order_by(entries.c.seq).limit(limit)).mappings()]
-
-
 def _read_original_ids(conn: Connection, session_uid: str) -> dict[str, str]:
     query = select(tool_calls.c.call_id, tool_calls.c.original_id).where(tool_calls.c.session_uid == session_uid)
     return {row.call_id: row.original_id for row in conn.execute(query)}
@@ -386,7 +380,7 @@ def verify_chain(conn: Connection, session_uid: str) -> list[str]:
     check = ChainCheck()
     problems: list[str] = []
     try:
-        while page := _read_entries(conn, session_uid, check.head, _VERIFY_PAGE):
+        while page := read_entries(conn, session_uid, check.head, _VERIFY_PAGE):
             problems += check.read(page)
     except ValueError as error:
         return [*problems, f"an entry after entry {check.head} cannot be read, it was changed: {error}"]

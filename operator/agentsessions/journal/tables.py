@@ -47,6 +47,7 @@ sessions: Final = Table(
     Column("reason", String(63), nullable=False),
     Column("message", Text, nullable=False),
     Column("stop_reason", String(63)),
+    Column("error", JSON(none_as_null=True)),
     Column("limits", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),

@@ -13,12 +13,12 @@ What `begin` says, first that holds:
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import RowMapping, bindparam, select, update
+from sqlalchemy import RowMapping, bindparam, select
 
 from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalOutcome, ApprovalTerms
 from agentsessions.api.v1alpha1.policy import RuleAction
 from agentsessions.api.wire import SideEffect, ToolBegin, ToolSettle, ToolVerdict, Verdict
-from agentsessions.journal import approvals, fences, replays, turns
+from agentsessions.journal import approvals, fences, prepared, replays, turns
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
@@ -264,13 +264,5 @@ def _find(work: Work, pod: PodIdentity, call_id: str) -> RowMapping | None:
 
 
 def _update(work: Work, pod: PodIdentity, call: RowMapping, **values: object) -> None:
-    work.conn.execute(
-        update(tool_calls)
-        .where(
-            tool_calls.c.session_uid == pod.session_uid,
-            tool_calls.c.agent == pod.agent,
-            tool_calls.c.round == call["round"],
-            tool_calls.c.call_id == call["call_id"],
-        )
-        .values(**values)
-    )
+    key = {"session_uid": pod.session_uid, "agent": pod.agent, "round": call["round"], "call_id": call["call_id"]}
+    prepared.change(work.conn, tool_calls, key, **values)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import RowMapping, bindparam, insert, select, update
+from sqlalchemy import RowMapping, bindparam, select
 
 from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.api.wire import Commit, Outcome
@@ -27,10 +27,11 @@ from agentsessions.journal import (
     mailbox,
     next_turn,
     parts,
+    prepared,
     replays,
     rounds,
 )
-from agentsessions.journal.breaks import calls_of, close_to_wait, close_with_error, who
+from agentsessions.journal.breaks import close_to_wait, close_with_error, who
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
@@ -41,6 +42,26 @@ from agentsessions.lifecycle.teams import Team
 
 _TURNS: Final = select(turns).where(turns.c.session_uid == bindparam("uid"), turns.c.agent == bindparam("agent"))
 _NEWEST: Final = _TURNS.order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
+_TURN: Final = _TURNS.where(turns.c.round == bindparam("round"), turns.c.k == bindparam("k"))
+_SERVED: Final = (
+    select(model_calls)
+    .where(
+        *(model_calls.c[name] == bindparam(name) for name in ("session_uid", "agent", "round", "k")),
+        model_calls.c.state == "settled",
+        model_calls.c.served_epoch == bindparam("epoch"),
+    )
+    .order_by(model_calls.c.step.desc())
+    .limit(1)
+)
+_TOOLS: Final = select(tool_calls.c.output, tool_calls.c.duration_milliseconds).where(
+    tool_calls.c.session_uid == bindparam("uid"),
+    *(tool_calls.c[name] == bindparam(name) for name in ("agent", "round", "step")),
+)
+_TEXT: Final = select(entries.c.seq, entries.c.body).where(
+    entries.c.session_uid == bindparam("uid"),
+    *(entries.c[name] == bindparam(name) for name in ("agent", "round", "step")),
+    entries.c.type == EntryType.OUTPUT.value,
+)
 _CLOSED_OTHERWISE: Final = frozenset({
     (Outcome.IDLE, Outcome.FINAL),
     (Outcome.FINAL, Outcome.CONTINUE),
@@ -128,16 +149,16 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
         replays.say(work, ledger, pod, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
-    work.conn.execute(
-        insert(turns).values(
-            session_uid=pod.session_uid,
-            agent=pod.agent,
-            round=begin.round,
-            k=begin.k,
-            kind=turn.kind.value,
-            history_seq=turn.history_seq,
-            pinned_at=work.now,
-        )
+    prepared.add(
+        work.conn,
+        turns,
+        session_uid=pod.session_uid,
+        agent=pod.agent,
+        round=begin.round,
+        k=begin.k,
+        kind=turn.kind.value,
+        history_seq=turn.history_seq,
+        pinned_at=work.now,
     )
     return turn
 
@@ -163,7 +184,7 @@ def _close_waiting(work: Work, pod: PodIdentity, newest: RowMapping | None, cour
         outcome = Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, newest, course.team)
     ledger.save()
     if outcome is not Outcome.IDLE and newest is not None:
-        work.conn.execute(_row_of(pod, newest).values(outcome=outcome.value))
+        prepared.change(work.conn, turns, _key_of(pod, newest), outcome=outcome.value)
     fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
 
@@ -233,7 +254,8 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
 def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
     answer = _answer_of(work, pod, turn)
     place = Place(pod.agent, pod.epoch, turn["round"], answer["step"])
-    tools = work.conn.execute(_tools_of(place, pod)).all()
+    of_step = {"uid": pod.session_uid, "agent": pod.agent, "round": place.round, "step": place.step}
+    tools = work.conn.execute(_TOOLS, of_step).all()
     _check_outcome(pod, turn["k"], asked, [tool.output for tool in tools])
     outcome = compaction.outcome_of(turn["kind"], asked)
     tool_milliseconds = sum(tool.duration_milliseconds or 0 for tool in tools)
@@ -248,12 +270,9 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
         outcome = Outcome.HANDOFF if handoffs.pass_on(work, pod, course.team, place.step) else outcome
     outcome = replays.close(work, ledger, pod, turn, place, outcome, course.team)
     ledger.save()
-    work.conn.execute(
-        _row_of(pod, turn).values(
-            outcome=outcome.value, answer_step=answer["step"], closed_seq=ledger.head, closed_at=work.now
-        )
-    )
-    fences.count_turn(work, pod)
+    closed = {"outcome": outcome.value, "answer_step": answer["step"], "closed_seq": ledger.head, "closed_at": work.now}
+    prepared.change(work.conn, turns, _key_of(pod, turn), **closed)
+    fences.count_turn(work, pod.session_uid, pod.agent, pod.epoch)
     approvals.forget(work, pod, turn)
     if outcome in _LAST:
         fences.close_epoch(work, pod, fences.Closing(outcome))
@@ -309,52 +328,19 @@ def _check_outcome(pod: PodIdentity, k: int, outcome: Outcome, outputs: list[str
 
 def _answer_of(work: Work, pod: PodIdentity, turn: RowMapping) -> RowMapping:
     """Return the purchase whose answer this epoch was given for the turn, the newest if there are several."""
-    row = (
-        work.conn.execute(
-            select(model_calls)
-            .where(
-                *calls_of(pod, turn),
-                model_calls.c.state == "settled",
-                model_calls.c.served_epoch == pod.epoch,
-            )
-            .order_by(model_calls.c.step.desc())
-            .limit(1)
-        )
-        .mappings()
-        .one_or_none()
-    )
+    row = work.conn.execute(_SERVED, _key_of(pod, turn) | {"epoch": pod.epoch}).mappings().one_or_none()
     if row is None:
         raise TurnMismatch(f"turn {turn['k']} of {who(pod)} has no model answer yet; ask the model first")
     return row
 
 
-def _tools_of(place: Place, pod: PodIdentity) -> Any:
-    return select(tool_calls.c.output, tool_calls.c.duration_milliseconds).where(
-        tool_calls.c.session_uid == pod.session_uid,
-        tool_calls.c.agent == pod.agent,
-        tool_calls.c.round == place.round,
-        tool_calls.c.step == place.step,
-    )
-
-
 def _text_of(work: Work, pod: PodIdentity, place: Place) -> Any:
-    query = select(entries.c.seq, entries.c.body).where(
-        entries.c.session_uid == pod.session_uid,
-        entries.c.round == place.round,
-        entries.c.agent == place.agent,
-        entries.c.step == place.step,
-        entries.c.type == EntryType.OUTPUT,
-    )
-    return work.conn.execute(query).one_or_none()
+    of_step = {"uid": pod.session_uid, "agent": place.agent, "round": place.round, "step": place.step}
+    return work.conn.execute(_TEXT, of_step).one_or_none()
 
 
-def _row_of(pod: PodIdentity, turn: RowMapping) -> Any:
-    return update(turns).where(
-        turns.c.session_uid == pod.session_uid,
-        turns.c.agent == pod.agent,
-        turns.c.round == turn["round"],
-        turns.c.k == turn["k"],
-    )
+def _key_of(pod: PodIdentity, turn: RowMapping) -> dict[str, Any]:
+    return {"session_uid": pod.session_uid, "agent": pod.agent, "round": turn["round"], "k": turn["k"]}
 
 
 def _newest(work: Work, pod: PodIdentity) -> RowMapping | None:
@@ -362,8 +348,8 @@ def _newest(work: Work, pod: PodIdentity) -> RowMapping | None:
 
 
 def _find(work: Work, pod: PodIdentity, round_: int, k: int) -> RowMapping | None:
-    query = _TURNS.where(turns.c.round == round_, turns.c.k == k)
-    return work.conn.execute(query, {"uid": pod.session_uid, "agent": pod.agent}).mappings().one_or_none()
+    asked = {"uid": pod.session_uid, "agent": pod.agent, "round": round_, "k": k}
+    return work.conn.execute(_TURN, asked).mappings().one_or_none()
 
 
 def _to_pinned(row: RowMapping) -> PinnedTurn:

@@ -155,7 +155,7 @@ async def test_waiting_pod_is_told_at_once(talk: Talk, spec: dict[str, str], cod
 
 @pytest.mark.requirement("LIFE-8")
 async def test_waiting_pod_survives_a_restart_of_the_gateway(talk: Talk, cluster: Cluster, tmp_path: Path) -> None:
-    database, here = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}", talk.house
+    database, here = f"sqlite:///{tmp_path / 'other.db'}", talk.house
     async with open_house(cluster, database) as first:
         await first.put_session(**OPEN)
         talk.house = first

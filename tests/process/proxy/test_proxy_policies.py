@@ -138,6 +138,8 @@ async def test_what_waits_is_listed_to_those_who_may_see_it(house: House, runner
     house.cluster.put("sessionapprovals", "team", "s-1", owner="s", spec={"session": "s", "request": request.to_json()})
     await until(lambda: len(house.gateway.proxy.decisions.informer) == 1)
     async with house.person() as amy, house.person("stranger") as stranger:
-        found = (await amy.get("/api/v1/approvals")).json()["items"]
-        assert [(one["name"], one["session"], one["sessionUid"]) for one in found] == [("s-1", "s", UID)]
+        page = (await amy.get("/api/v1/approvals")).json()
+        assert [(one["name"], one["session"], one["sessionUid"]) for one in page["items"]] == [("s-1", "s", UID)]
+        assert (page["total"], page["limit"], page["offset"]) == (1, 100, 0)
+        assert (await amy.get("/api/v1/approvals", params={"offset": 1})).json()["items"] == []
         assert (await stranger.get("/api/v1/approvals")).status_code == 403

@@ -20,6 +20,7 @@ PAIRS = [
     (values.Session, "SessionDetail"),
     (values.SessionItem, "SessionItem"),
     (values.SessionPage, "SessionList"),
+    (values.Failure, "ErrorAnswer"),
     (values.Usage, "UsageAnswer"),
     (values.Step, "StepAnswer"),
     (values.StepPage, "StepList"),

@@ -256,3 +256,19 @@ async def test_the_command_verify_names_the_row_that_was_changed(store: Store, t
     assert "s1:" not in found.stdout
     one = await asyncio.to_thread(command, tmp_path, "verify", "s1")
     assert (one.returncode, one.stdout[:9]) == (0, "1 session")
+
+
+@pytest.mark.requirement("STEP-5")
+async def test_the_command_copy_takes_a_journal_that_nobody_has_open(store: Store, tmp_path: Path) -> None:
+    await play(store, "s1", "42")
+    (tmp_path / "new").mkdir()
+    file = str(tmp_path / "journal.db")
+    busy = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
+    assert (busy.returncode, "A gateway has" in busy.stderr) == (2, True), busy.stderr
+    await store.close()
+    copied = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
+    assert (copied.returncode, copied.stdout[:18]) == (0, "1 sessions copied,"), copied.stderr
+    fine = await asyncio.to_thread(command, tmp_path / "new", "verify")
+    assert (fine.returncode, fine.stdout[:18]) == (0, "1 sessions checked"), fine.stdout
+    again = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
+    assert (again.returncode, "already" in again.stderr) == (2, True)

@@ -151,6 +151,18 @@ def an_entry(type_: EntryType, **body: Any) -> EntryRow:
         pytest.param(
             an_entry(EntryType.SOURCE, name="other", steps=3), "made from other", "3 steps of it", id="a source"
         ),
+        pytest.param(
+            replace(an_entry(EntryType.MESSAGE, role="user", content="what I found"), agent="writer"),
+            "to writer",
+            "what I found",
+            id="one agent's work for the next",
+        ),
+        pytest.param(
+            replace(an_entry(EntryType.MESSAGE, role="user", content="hello", actor="amy"), agent="writer"),
+            "user",
+            "hello",
+            id="what a person says",
+        ),
         pytest.param(an_entry(EntryType.DIFFERENCE, text="step 2"), "differs", "step 2", id="a difference"),
         pytest.param(an_entry(EntryType.REPLAY_COMPLETE, text="all"), "replay complete", "all", id="a replay's end"),
     ],

@@ -8,7 +8,7 @@ from agentsessions.gateway.settings import SettingsError, read_settings
 def test_settings_have_defaults_for_a_cluster() -> None:
     settings = read_settings({})
     assert (settings.namespace, settings.port, settings.health_port) == ("agentsessions-system", 8443, 8080)
-    assert settings.database_url == "sqlite+aiosqlite:////var/lib/agentsessions/journal.db"
+    assert settings.database_url == "sqlite:////var/lib/agentsessions/journal.db"
     assert settings.allowed_provider_networks == ()
     assert settings.drain_seconds == 120
 

@@ -49,6 +49,8 @@ async def test_steps_are_typed_and_numbered_and_tell_input_and_output(store: Sto
     asked, reported = items[1].input or {}, items[2].input or {}
     assert asked.keys() == {"callId", "name", "arguments"}
     assert reported == {"callId": asked["callId"], "name": "shell"}
+    assert items[0].input == {"new": [{"seq": 2, "role": "user", "text": "say hello"}]}
+    assert items[3].input == {"new": [{"seq": items[2].seq, "role": "tool", "text": "three rows"}]}
 
 
 @pytest.mark.requirement("STEP-1")

@@ -54,7 +54,8 @@ def test_a_row_tells_why_the_session_is_where_it_is() -> None:
         "message": "3 of 3 steps are used.",
         "lastTransitionTime": "2026-11-21T12:00:05Z",
     }
-    status = {"phase": "Failed", "stopReason": "StepLimit", "phaseStartedAt": "2026-11-21T12:00:05Z"}
+    error = {"code": "step_limit", "message": "3 of 3 steps are used."}
+    status = {"phase": "Failed", "stopReason": "StepLimit", "phaseStartedAt": "2026-11-21T12:00:05Z", "error": error}
     row = to_row(to_view(a_resource(status=status | {"conditions": [condition]})), "n1")
     assert (row.phase, row.stop_reason, row.namespace_uid) == (Phase.FAILED, StopReason.STEP_LIMIT, "n1")
-    assert (row.reason, row.message) == ("StepLimit", "3 of 3 steps are used.")
+    assert (row.reason, row.message, row.error) == ("StepLimit", "3 of 3 steps are used.", error)

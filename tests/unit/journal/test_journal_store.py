@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
+from agentsessions.journal.database import create_reader, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import ForeignJournal, Refusal, StoreClosed, TurnMismatch, UnknownSession
@@ -287,18 +287,17 @@ async def test_two_processes_that_start_together_migrate_once(no_journal_url: st
 
 
 async def test_commits_are_on_the_disk_and_readers_cannot_write(tmp_path: Path) -> None:
-    writer, reader = create_writer_engine(url_of(tmp_path / "j.db")), create_reader_engine(url_of(tmp_path / "j.db"))
+    writer, reader = create_writer_engine(url_of(tmp_path / "j.db")), create_reader(url_of(tmp_path / "j.db"))
     with writer.connect() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         ]
     assert pragmas == ["wal", 2, 1]
-    async with reader.connect() as connection:
-        with pytest.raises(OperationalError, match="readonly"):
-            await connection.exec_driver_sql("CREATE TABLE x (y)")
+    with pytest.raises(OperationalError, match="readonly"):
+        await reader.run(lambda connection: connection.exec_driver_sql("CREATE TABLE x (y)"))
     writer.dispose()
-    await reader.dispose()
+    await reader.close()
 
 
 def _write_until_killed(url: str, acknowledged: Connection) -> None:

@@ -1,5 +1,6 @@
 """Several agents in one session, as the journal sees them: who is due, what each is told, what a crash leaves."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,11 +10,11 @@ from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Outcome, Verdict
 from agentsessions.journal import handoffs, spared
 from agentsessions.journal.handoffs import Task
-from agentsessions.journal.refusals import AgentDone, GoalMissing
+from agentsessions.journal.refusals import AgentDone, AgentIdle, GoalMissing
 from agentsessions.journal.rows import Course
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.teams import Team, team_of
-from tests.unit.journal.builders import Player, a_session, an_answer, call_ids
+from tests.unit.journal.builders import Clock, Player, a_session, an_answer, call_ids
 
 
 class Company:
@@ -292,4 +293,40 @@ async def test_director_is_told_what_failed_and_may_ask_again(store: Store) -> N
     assert (await company.asked(hand))[-1] == "work, hand"
     await hand.answer("worked", company.course)
     assert await store.read(handoffs.read_result, "s1", "boss", second) == ("worked", False)
+    assert await store.verify("s1") == []
+
+
+@pytest.mark.requirement("AG-3")
+@pytest.mark.requirement("LIFE-8")
+async def test_conversation_that_changed_hands_idles_with_who_has_it_and_answers_there(
+    store: Store, clock: Clock
+) -> None:
+    company = await Company(store, "Handoff", "desk", "engineer").open()
+    course = Course(team=company.team, is_open=True, idle=timedelta(seconds=60))
+    desk = await company.pod("desk")
+    await company.asked(desk)
+    (call,) = call_ids(await desk.ask(an_answer("not mine", "transfer_to_engineer")))
+    await desk.begin(call, "transfer_to_engineer")
+    await desk.report(call, "goes on")
+    await desk.commit(1, Outcome.CONTINUE, course)
+    engineer = await company.pod("engineer")
+    await engineer.answer("what is it?", course)
+    assert not await company.is_final()
+    clock.move(seconds=60)
+    with pytest.raises(AgentIdle):
+        await store.pin_turn(engineer.pod, course)
+    level = await store.level("s1")
+    assert level is not None
+    assert {agent.name: (agent.is_due, agent.closing and agent.closing.outcome) for agent in level.agents} == {
+        "desk": (False, Outcome.HANDOFF),
+        "engineer": (True, Outcome.IDLE),
+    }
+    await engineer.say("it does not start")
+    woken = await company.pod("engineer")
+    await woken.answer("turn it on", course)
+    closed = Course(team=company.team)
+    with pytest.raises(AgentDone):
+        await store.pin_turn(woken.pod, closed)
+    assert await company.is_final()
+    assert await company.result() == "turn it on"
     assert await store.verify("s1") == []

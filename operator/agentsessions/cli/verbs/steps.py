@@ -69,6 +69,6 @@ def to_row(step: Step, *, is_wide: bool) -> list[str | Text]:
 
 
 def _call(step: Step) -> str:
-    if not step.input:
+    if not step.input or "name" not in step.input:
         return ""
     return f"{step.input.get('name', '')} {step.input.get('arguments', '')}"

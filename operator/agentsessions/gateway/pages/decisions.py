@@ -14,9 +14,7 @@ from agentsessions.gateway.lookup import SessionId, TheNamespace
 from agentsessions.gateway.pages.acts import go_back, to_problem
 from agentsessions.gateway.pages.signin import read_form
 from agentsessions.gateway.routes.approvals import DecisionBody, HappenedBody, Name, decide
-from agentsessions.gateway.state import Gateway
 from agentsessions.journal.acts import Act
-from agentsessions.lifecycle.approvals import ApprovalView
 
 BUTTONS: Final[Mapping[str, tuple[Act, Answer]]] = MappingProxyType({
     "approve": (Act.APPROVE, Answer.APPROVE),
@@ -25,13 +23,6 @@ BUTTONS: Final[Mapping[str, tuple[Act, Answer]]] = MappingProxyType({
     "run-again": (Act.RUN_AGAIN, Answer.RUN_AGAIN),
 })  # fmt: skip
 """What the last part of an address does: as below /api/v1/approvals."""
-
-
-def find_asked(gateway: Gateway, session_uid: str) -> list[ApprovalView]:
-    """Return the calls of a session that wait for a person, oldest first."""
-    views = gateway.proxy.decisions.informer.values()
-    asked = (view for view in views if view.session_uid == session_uid and view.status.outcome is None)
-    return sorted(asked, key=lambda view: (view.spec.request.asked_at, view.name))
 
 
 def decider(act: Act, answer: Answer) -> Callable[..., Awaitable[Response]]:

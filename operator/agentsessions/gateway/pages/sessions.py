@@ -23,7 +23,6 @@ from agentsessions.gateway.lookup import (
 from agentsessions.gateway.message_acts import MESSAGES, SEND
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.chart import draw
-from agentsessions.gateway.pages.decisions import find_asked
 from agentsessions.gateway.pages.render import PART, answer_page
 from agentsessions.gateway.pages.timeline import build_timeline, is_said, lanes_of
 from agentsessions.gateway.problem_codes import ProblemCode
@@ -123,7 +122,7 @@ async def _to_values(gateway: Gateway, row: SessionRow, window: Window) -> dict[
         "is_over": summary.is_over(row),
         "chart": draw([step.tokens for step in seen.standing.steps], row.limits.max_tokens),
         "queued": seen.queued,
-        "asked": find_asked(gateway, row.uid),
+        "asked": gateway.proxy.decisions.asked_of(row.uid),
     }
 
 

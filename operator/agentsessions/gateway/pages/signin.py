@@ -15,6 +15,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agentsessions.gateway import paths
 from agentsessions.gateway.lookup import TheGateway
 from agentsessions.gateway.pages.render import BY_COOKIE, SECURITY, answer_page
 from agentsessions.gateway.problem_codes import ProblemCode
@@ -68,7 +69,7 @@ def require_own_page(request: Request) -> None:
         raise ProblemError(
             ProblemCode.FORBIDDEN,
             "This change was asked for by another page than ours, and was not made. Programs use the API: "
-            "/api/v1/openapi.json.",
+            f"{paths.OPENAPI}.",
         )
 
 

@@ -184,7 +184,9 @@ def to_note(entry: EntryRow) -> Note | None:
     body: Body = entry.body or {}
     match entry.type:
         case EntryType.MESSAGE:
-            title, text = body.get("role", "user"), _text(entry, "content")
+            # What has no sender is of the session itself: an agent's work, handed to the next one.
+            title = f"to {entry.agent}" if entry.agent and "actor" not in body else body.get("role", "user")
+            text = _text(entry, "content")
         case EntryType.STATE:
             reason = body.get("reason", "")
             phase = body.get("phase", "")

@@ -5,6 +5,7 @@ takes a decision only for a question that waits, so that a copy which comes agai
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ class DecisionCopier:
     def __init__(self, client: Client, store: Store) -> None:
         self._store = store
         self._queue = KeyedQueue()
+        self._asked: defaultdict[str, dict[str, ApprovalView]] = defaultdict(dict)
         self.informer: Final[Informer[ApprovalView]] = Informer(
             client, SESSION_APPROVAL, convert=to_approval, key_of=lambda view: view.uid, on_change=self._note
         )
@@ -46,7 +48,18 @@ class DecisionCopier:
             tasks.create_task(self.informer.run())
             tasks.create_task(self._queue.work(self._copy, WORKERS))
 
-    def _note(self, _old: ApprovalView | None, new: ApprovalView | None) -> None:
+    def asked_of(self, session_uid: str) -> list[ApprovalView]:
+        """Return the calls of a session that wait for a person, oldest first."""
+        asked = self._asked.get(session_uid, {}).values()
+        return sorted(asked, key=lambda view: (view.spec.request.asked_at, view.name))
+
+    def _note(self, old: ApprovalView | None, new: ApprovalView | None) -> None:
+        if old is not None:
+            self._asked[old.session_uid].pop(old.uid, None)
+        if new is not None and new.status.outcome is None:
+            self._asked[new.session_uid][new.uid] = new
+        elif old is not None and not self._asked[old.session_uid]:
+            del self._asked[old.session_uid]
         if new is not None and new.status.outcome not in {None, ApprovalOutcome.WITHDRAWN}:
             self._queue.add(new.uid)
 

@@ -17,19 +17,21 @@ from agentsessions.api.v1alpha1.approval import (
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError, NotFound
 from agentsessions.engine.resources import resource_path
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.callers import Caller, TheCaller
 from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.proxy.decisions import SESSION_APPROVAL, to_approval
 from agentsessions.gateway.resource_acts import Json, illegal_state, to_problem
+from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.journal.acts import Act
+from agentsessions.journal.lists import MAX_OFFSET
 from agentsessions.lifecycle.approvals import ApprovalView
 
-PREFIX: Final = "/api/v1/approvals"
 APPROVALS: Final = "sessionapprovals"
 
-router = APIRouter(prefix=PREFIX, tags=["approvals"])
+router = APIRouter(prefix=paths.APPROVALS, tags=["approvals"])
 
 Name = Annotated[str, Path(min_length=1, max_length=253, description="Name of the SessionApproval.")]
 
@@ -58,10 +60,16 @@ class ApprovalAnswer(ApiModel):
 
 
 class ApprovalList(ApiModel):
-    """Calls that wait, oldest first; those that are decided too, if asked for."""
+    """One page of calls that wait, oldest first; those that are decided too, if asked for."""
 
     items: list[ApprovalAnswer]
-    """The calls."""
+    """The page."""
+    total: int
+    """Calls on all pages."""
+    limit: int
+    """Most items of a page."""
+    offset: int
+    """Calls before this page."""
 
 
 class DecisionBody(ApiModel):
@@ -84,6 +92,8 @@ async def list_approvals(
     user: TheUser,
     namespace: TheNamespaces,
     is_all: Annotated[bool, Query(alias="all", description="Those that are decided, too.")] = False,
+    limit: Limit = 100,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Calls before the page.")] = 0,
 ) -> ApprovalList:
     """List calls that wait for a person, of one namespace or with `*` of all (needs `list` on `sessionapprovals`)."""
     everywhere = namespace == ALL_NAMESPACES
@@ -94,7 +104,8 @@ async def list_approvals(
         if (everywhere or view.namespace == namespace) and (is_all or view.status.outcome is None)
     ]
     found.sort(key=lambda view: (view.spec.request.asked_at, view.name))
-    return ApprovalList(items=[to_answer(view) for view in found])
+    items = [to_answer(view) for view in found[offset : offset + limit]]
+    return ApprovalList(items=items, total=len(found), limit=limit, offset=offset)
 
 
 @router.post("/{approval}/approve", response_model_exclude_none=True)

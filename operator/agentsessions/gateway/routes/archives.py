@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from sqlalchemy.exc import IntegrityError
 
 from agentsessions.api.model import ApiModel
+from agentsessions.gateway import paths
 from agentsessions.gateway.archives import MEDIA_TYPE, read_file, receive_file, write_archive
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
@@ -24,8 +25,6 @@ from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, not_found
-from agentsessions.gateway.routes.figures import API
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.streams import LiveResponse
 from agentsessions.journal import audit
 from agentsessions.journal.acts import Act
@@ -58,7 +57,7 @@ class Imported(ApiModel):
     """Entries of its journal."""
 
 
-@router.get(f"{PREFIX}/{{session}}/export", response_class=Response, responses=FILE)
+@router.get(f"{paths.SESSIONS}/{{session}}/export", response_class=Response, responses=FILE)
 async def export_session(
     gateway: TheGateway,
     user: TheUser,
@@ -76,7 +75,7 @@ async def export_session(
     return response
 
 
-@router.post(f"{API}/import", status_code=201, openapi_extra=BODY)
+@router.post(paths.IMPORT, status_code=201, openapi_extra=BODY)
 async def import_session(
     request: Request,
     gateway: TheGateway,

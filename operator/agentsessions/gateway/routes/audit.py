@@ -7,18 +7,18 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 
 from agentsessions.api.model import ApiModel
+from agentsessions.gateway import paths
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.instants import Instant
-from agentsessions.gateway.lookup import ALL_NAMESPACES, MAX_NUMBER, TheGateway, TheNamespaces, TheUser
+from agentsessions.gateway.lookup import ALL_NAMESPACES, MAX_NUMBER, TheGateway, TheNamespaces, TheUser, present_uid
 from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.journal import audit
 from agentsessions.journal.acts import Act, AuditCheck, Door, SealedRecord, Verdict
 from agentsessions.journal.audit import AuditQuery
 
-PATH: Final = "/api/v1/audit"
 AUDIT: Final = f"{SESSIONS}/audit"
 
-router = APIRouter(prefix=PATH, tags=["audit"])
+router = APIRouter(prefix=paths.AUDIT, tags=["audit"])
 
 
 class AuditAnswer(ApiModel):
@@ -115,8 +115,7 @@ async def list_audit(
     await gateway.auth.require(user, "list", AUDIT, "" if everywhere else namespace)
     if not everywhere:
         # A namespace made again does not show what happened in the one before.
-        uid = await gateway.watch.namespace_uid(namespace) or "none"
-        query = replace(query, namespace=namespace, namespace_uid=uid)
+        query = replace(query, namespace=namespace, namespace_uid=await present_uid(gateway, namespace))
     found = await gateway.store.read(audit.list_records, replace(query, limit=query.limit + 1))
     items = [to_answer(sealed) for sealed in found[: query.limit]]
     return AuditList(items=items, next=items[-1].number if len(found) > query.limit else None)

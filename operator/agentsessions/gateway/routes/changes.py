@@ -8,12 +8,13 @@ from fastapi import APIRouter, Body, Depends, Response
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import FINISHED_AFTER, FINISHED_BEFORE, OperatingMode
 from agentsessions.engine.client import Client
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import SESSIONS
 from agentsessions.gateway.callers import Caller, TheCaller, find_to_change
 from agentsessions.gateway.creation import create
-from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace
-from agentsessions.gateway.models import SessionDetail, to_detail
+from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, detail_of
+from agentsessions.gateway.models import SessionDetail
 from agentsessions.gateway.openapi import LOCATION
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
@@ -25,14 +26,13 @@ from agentsessions.gateway.resource_bodies import (
     ShutdownMode,
     ShutdownRequest,
 )
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.watch import AGENT_SESSION
 from agentsessions.journal.acts import Act
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import utc_now
 from agentsessions.lifecycle.phases import TERMINAL
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 REACHED: Final = {
     OperatingMode.PAUSED: frozenset({Phase.PAUSED}),
@@ -56,7 +56,7 @@ async def create_session(
     With a `sessionId` that you have used for a session in the namespace the answer is 409.
     """
     made = await create(attempt, caller, body)
-    response.headers["Location"] = f"{PREFIX}/{made['metadata']['uid']}?namespace={namespace}"
+    response.headers["Location"] = f"{paths.SESSIONS}/{made['metadata']['uid']}?namespace={namespace}"
     return await show(gateway, made)
 
 
@@ -200,4 +200,4 @@ async def set_mode(attempt: Attempt, caller: Caller, row: SessionRow, spec: Json
         detail = f"session {row.namespace}/{row.name}: {FINISHED_BEFORE}{now.phase}{FINISHED_AFTER}"
         raise illegal_state(detail)
     response.status_code = 200 if (now.phase or Phase.PENDING) in REACHED[mode] else 202
-    return to_detail(now)
+    return await detail_of(attempt.gateway, now)

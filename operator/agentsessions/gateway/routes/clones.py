@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Depends, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.callers import TheCaller
 from agentsessions.gateway.creation import create
@@ -15,10 +16,9 @@ from agentsessions.gateway.models import SessionDetail
 from agentsessions.gateway.openapi import LOCATION
 from agentsessions.gateway.resource_acts import show
 from agentsessions.gateway.resource_bodies import SessionClone, SessionCreate
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.journal.acts import Act
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 
 @router.post(
@@ -44,5 +44,5 @@ async def clone_session(
         found = [{**one, "loc": ("body", "overrides", *one["loc"])} for one in error.errors()]
         raise RequestValidationError(found) from error
     made = await create(attempt, caller, wanted)
-    response.headers["Location"] = f"{PREFIX}/{made['metadata']['uid']}?namespace={attempt.namespace}"
+    response.headers["Location"] = f"{paths.SESSIONS}/{made['metadata']['uid']}?namespace={attempt.namespace}"
     return await show(gateway, made)

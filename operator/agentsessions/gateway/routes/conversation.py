@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.auth import Access
 from agentsessions.gateway.callers import TheCaller
@@ -13,7 +14,6 @@ from agentsessions.gateway.lookup import TheGateway, TheNamespace
 from agentsessions.gateway.message_acts import MESSAGES
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.openapi import LOCATION
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.speech import Key
 from agentsessions.gateway.streams import LiveResponse
 from agentsessions.gateway.talk import Talk, await_reply, stream_reply, unanswered
@@ -21,7 +21,6 @@ from agentsessions.gateway.talk_models import ConversationAnswer, ConversationRe
 from agentsessions.gateway.talk_start import begin
 from agentsessions.journal.acts import Act
 
-PATH: Final = "/api/v1/conversation"
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer; or, if asked for, events up to it.",
@@ -38,7 +37,9 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 router = APIRouter(tags=["conversation"])
 
 
-@router.post(PATH, response_model=ConversationAnswer, response_model_exclude_none=True, responses=RESPONSES)
+@router.post(
+    paths.CONVERSATION, response_model=ConversationAnswer, response_model_exclude_none=True, responses=RESPONSES
+)
 async def converse(  # noqa: PLR0913, PLR0917 - FastAPI passes them by name
     request: Request,
     response: Response,
@@ -67,7 +68,9 @@ async def converse(  # noqa: PLR0913, PLR0917 - FastAPI passes them by name
         raise unanswered(talk, reply)
     if reply.text is None:
         response.status_code = 202
-        response.headers["Location"] = f"{PREFIX}/{talk.row.uid}/messages/{talk.message.id}?namespace={namespace}"
+        response.headers["Location"] = (
+            f"{paths.SESSIONS}/{talk.row.uid}/messages/{talk.message.id}?namespace={namespace}"
+        )
     return await talk.to_answer(gateway, reply)
 
 

@@ -9,16 +9,15 @@ from fastapi import APIRouter, Header, Query, Request, WebSocket, WebSocketDisco
 from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
 
-from agentsessions.gateway import metrics
+from agentsessions.gateway import metrics, paths
 from agentsessions.gateway.auth import EVENTS, Access
 from agentsessions.gateway.events import MEDIA_TYPE, End, Following, is_over
 from agentsessions.gateway.frames import GREETING, to_message
 from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.metrics import Stream
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.state import Gateway
-from agentsessions.gateway.streams import STALL_SECONDS, LiveResponse
+from agentsessions.gateway.streams import STALL_SECONDS, LiveResponse, send_until_gone
 from agentsessions.journal.rows import SessionRow
 
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
@@ -34,7 +33,7 @@ CLOSE_CODES: Final = {End.DONE: 1000, End.LEFT: 1000, End.STOPPING: 1012, End.RE
 
 After = Annotated[int | None, Query(ge=0, le=MAX_NUMBER, description="Last entry seen; beats Last-Event-ID.")]
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 
 @router.get("/{session}/events", response_class=Response, responses=STREAM)
@@ -77,7 +76,8 @@ async def follow_session(
         return
     await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
     with gateway.streams.counted(user.name), metrics.OPEN_STREAMS.labels(Stream.SOCKET).track_inprogress():
-        await _serve(websocket, _follow(gateway, caller, row, after or 0))
+        following = _follow(gateway, caller, row, after or 0)
+        await send_until_gone(_send_all(websocket, following), _until_gone(websocket))
 
 
 def with_token(websocket: WebSocket) -> HTTPConnection:
@@ -93,19 +93,6 @@ def _follow(gateway: Gateway, request: HTTPConnection, row: SessionRow, after: i
     access = Access("get", EVENTS, row.namespace, row.name)
     is_allowed = partial(gateway.auth.may_go_on, request, access)
     return Following(gateway.store, gateway.changes, gateway.tails, row, after, is_allowed)
-
-
-async def _serve(websocket: WebSocket, following: Following) -> None:
-    sending = asyncio.create_task(_send_all(websocket, following))
-    leaving = asyncio.create_task(_until_gone(websocket))
-    try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        await asyncio.gather(sending, leaving, return_exceptions=True)
-    if not sending.cancelled():
-        sending.result()
 
 
 async def _send_all(websocket: WebSocket, following: Following) -> None:

@@ -4,21 +4,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1.session import SessionType
+from agentsessions.gateway import paths
 from agentsessions.gateway.health import HealthAnswer, PerformanceAnswer, to_health, to_performance
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheNamespaces, TheUser, find_session
 from agentsessions.gateway.pod_usage import fetch_pod_usage
-from agentsessions.gateway.routes.lists import within
-from agentsessions.gateway.routes.sessions import PREFIX
+from agentsessions.gateway.routes.lists import which, within
 from agentsessions.journal.lists import SessionQuery
 from agentsessions.journal.stats import read_aggregates, read_performance, read_totals
 from agentsessions.journal.store import utc_now
 
-API: Final = "/api/v1"
 UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 router = APIRouter(tags=["figures"])
@@ -64,7 +62,7 @@ class MetricsAnswer(ApiModel):
     """Cost in millionths of a US dollar."""
 
 
-@router.get(f"{PREFIX}/{{session}}/health")
+@router.get(f"{paths.SESSIONS}/{{session}}/health")
 async def get_health(gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId) -> HealthAnswer:
     """Say how a session fares, and why (needs `get` on `agentsessions`)."""
     row = await find_session(gateway, user, session, namespace)
@@ -73,7 +71,7 @@ async def get_health(gateway: TheGateway, user: TheUser, namespace: TheNamespace
     return to_health(row, view, found, await fetch_pod_usage(gateway.client, view), utc_now())
 
 
-@router.get(f"{PREFIX}/{{session}}/metrics")
+@router.get(f"{paths.SESSIONS}/{{session}}/metrics")
 async def get_performance(
     gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId
 ) -> PerformanceAnswer:
@@ -84,10 +82,12 @@ async def get_performance(
     return to_performance(row, found, pods, utc_now())
 
 
-@router.get(f"{API}/stats")
-async def get_stats(gateway: TheGateway, user: TheUser, namespace: TheNamespaces) -> StatsAnswer:
+@router.get(paths.STATS)
+async def get_stats(
+    gateway: TheGateway, user: TheUser, namespace: TheNamespaces, asked: Annotated[SessionQuery, Depends(which)]
+) -> StatsAnswer:
     """Count the sessions that are there, in a namespace or with `*` in all (needs `list` on `agentsessions`)."""
-    query = await within(gateway, user, namespace, SessionQuery())
+    query = await within(gateway, user, namespace, asked)
     found = await gateway.store.read(read_totals, query, utc_now())
     average = found.average_uptime_seconds
     return StatsAnswer(
@@ -100,17 +100,16 @@ async def get_stats(gateway: TheGateway, user: TheUser, namespace: TheNamespaces
     )
 
 
-@router.get(f"{API}/metrics")
+@router.get(paths.METRICS)
 async def get_metrics(
     gateway: TheGateway,
     user: TheUser,
     namespace: TheNamespaces,
+    asked: Annotated[SessionQuery, Depends(which)],
     period: Annotated[str, Query(pattern="^[1-9][0-9]{0,3}[mhdw]$", description="Such as 30m, 24h, 7d, 4w.")] = "7d",
-    type: Annotated[SessionType | None, Query(description="Kind of session.")] = None,  # noqa: A002 - its name in the API
 ) -> MetricsAnswer:
     """Sum up the sessions of a period, in a namespace or with `*` in all (needs `list` on `agentsessions`)."""
-    asked = replace(SessionQuery(type=type), include_deleted=True)
-    query = await within(gateway, user, namespace, asked)
+    query = await within(gateway, user, namespace, replace(asked, include_deleted=True))
     found = await gateway.store.read(read_aggregates, query, utc_now() - to_span(period))
     average = found.average_duration_seconds
     return MetricsAnswer(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
+from agentsessions.gateway import paths
 from agentsessions.gateway.auth import EVENTS, Access, User
 from agentsessions.gateway.compare import Compared, Comparison, compare, count
 from agentsessions.gateway.events import MEDIA_TYPE
@@ -24,8 +25,6 @@ from agentsessions.gateway.models import to_usage
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.replay import Part, Replay
-from agentsessions.gateway.routes.figures import API
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import LiveResponse
 from agentsessions.journal.comparison import read_compared
@@ -54,7 +53,7 @@ def part_of(
     return Part(max(from_ - 1, last_event_id or 0), until)
 
 
-@router.get(f"{PREFIX}/{{session}}/replay", response_class=Response, responses=REPLAYED)
+@router.get(f"{paths.SESSIONS}/{{session}}/replay", response_class=Response, responses=REPLAYED)
 async def replay_session(
     request: Request,
     gateway: TheGateway,
@@ -74,7 +73,7 @@ async def replay_session(
     return LiveResponse(gateway.streams.count(user.name, told.sse()), MEDIA_TYPE, stream=Stream.REPLAY)
 
 
-@router.get(f"{API}/compare", response_model_exclude_none=True)
+@router.get(paths.COMPARE, response_model_exclude_none=True)
 async def compare_sessions(
     gateway: TheGateway,
     user: TheUser,

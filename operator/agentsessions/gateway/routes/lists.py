@@ -9,19 +9,20 @@ from pydantic import StringConstraints
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.role import SessionRole
 from agentsessions.api.v1alpha1.session import SessionMode, SessionType
+from agentsessions.gateway import paths
 from agentsessions.gateway.auth import SESSIONS, User
 from agentsessions.gateway.instants import Instant
 from agentsessions.gateway.listing import SessionList, from_cursor, to_list
-from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser
+from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces, TheUser, present_uid
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.gateway.routes.sessions import PREFIX, Limit
+from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.gateway.state import Gateway
 from agentsessions.journal.lists import MAX_OFFSET, SessionQuery, SessionSort, read_page
 
 SORT_PATTERN: Final = f"^-?({'|'.join(SessionSort)})$"
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 WORD: Final = r"^[^\x00]*$"
 """What a database can look for."""
@@ -30,7 +31,7 @@ WORD: Final = r"^[^\x00]*$"
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,317}=[^=\x00]{0,63}$")]
 
 
-def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
+def which(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
     type: Annotated[SessionType | None, Query(description="Kind of session.")] = None,  # noqa: A002 - its name in the API
     role: Annotated[SessionRole | None, Query(description="Part among other sessions.")] = None,
     mode: Annotated[SessionMode | None, Query(description="Which classes of tools agents may use.")] = None,
@@ -46,9 +47,8 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
     text: Annotated[
         str | None, Query(max_length=256, pattern=WORD, description="Part of name, own id, title, description or goal.")
     ] = None,
-    deleted: Annotated[bool, Query(description="Also sessions whose resource is gone.")] = False,
 ) -> SessionQuery:
-    """Return which sessions a list is asked for (a FastAPI dependency)."""
+    """Return which sessions are asked for, of those that are there (a FastAPI dependency)."""
     return SessionQuery(
         type=type,
         role=role,
@@ -59,12 +59,12 @@ def _what(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
         template=template,
         labels=tuple((key, value) for key, _, value in (one.partition("=") for one in label or ())),
         text=text,
-        include_deleted=deleted,
     )
 
 
 def _when(
-    query: Annotated[SessionQuery, Depends(_what)],
+    query: Annotated[SessionQuery, Depends(which)],
+    deleted: Annotated[bool, Query(description="Also sessions whose resource is gone.")] = False,
     created_after: Annotated[Instant | None, Query(alias="createdAfter", description="At or after.")] = None,
     created_before: Annotated[Instant | None, Query(alias="createdBefore", description="Before.")] = None,
     finished_after: Annotated[Instant | None, Query(alias="finishedAfter", description="At or after.")] = None,
@@ -73,6 +73,7 @@ def _when(
     """Return the query with its times (a FastAPI dependency)."""
     return replace(
         query,
+        include_deleted=deleted,
         created_after=created_after,
         created_before=created_before,
         finished_after=finished_after,
@@ -124,5 +125,5 @@ async def within(gateway: Gateway, user: User, namespace: str, query: SessionQue
         await gateway.auth.require(user, "list", SESSIONS, "")
         return query
     await gateway.auth.require(user, "list", SESSIONS, namespace)
-    uid = await gateway.watch.namespace_uid(namespace) or "none" if query.include_deleted else None
+    uid = await present_uid(gateway, namespace) if query.include_deleted else None
     return replace(query, namespace=namespace, namespace_uid=uid)

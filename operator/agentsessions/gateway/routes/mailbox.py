@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from agentsessions.api.model import ApiModel
+from agentsessions.gateway import paths
 from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.message_acts import MESSAGES
-from agentsessions.gateway.routes.sessions import PREFIX, Limit
+from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.journal.mailbox import find_mail
 from agentsessions.journal.rows import MailKind, MessageRow, MessageState
 
-router = APIRouter(prefix=f"{PREFIX}/{{session}}/mailbox", tags=["messages"])
+router = APIRouter(prefix=f"{paths.SESSIONS}/{{session}}/mailbox", tags=["messages"])
 
 
 class Box(StrEnum):

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
+from agentsessions.gateway import paths
 from agentsessions.gateway.audit import Attempt, attempt_of
 from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.message_acts import MESSAGES, act_on_messages, find_for, refuse_large
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.rates import Rate
-from agentsessions.gateway.routes.sessions import MAX_LIMIT, PREFIX, Limit
+from agentsessions.gateway.routes.sessions import MAX_LIMIT, Limit
 from agentsessions.gateway.speech import (
     Key,
     MessageAnswer,
@@ -31,7 +32,7 @@ from agentsessions.journal.messages import SaidQuery, count_said, find_said, lis
 from agentsessions.journal.redactions import Edit
 from agentsessions.journal.rows import MessageRole, NewMessage, SessionRow
 
-router = APIRouter(prefix=f"{PREFIX}/{{session}}/messages", tags=["messages"])
+router = APIRouter(prefix=f"{paths.SESSIONS}/{{session}}/messages", tags=["messages"])
 
 
 MessageId = Annotated[str, Path(max_length=64, pattern="^[A-Za-z0-9-]+$", description="Id of the message.")]

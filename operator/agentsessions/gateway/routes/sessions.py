@@ -4,18 +4,26 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
-from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
+from agentsessions.gateway import paths
+from agentsessions.gateway.lookup import (
+    MAX_NUMBER,
+    SessionId,
+    TheGateway,
+    TheNamespace,
+    TheUser,
+    detail_of,
+    find_session,
+)
 from agentsessions.gateway.message_acts import MESSAGES
-from agentsessions.gateway.models import SessionDetail, StepList, Verification, to_detail
+from agentsessions.gateway.models import SessionDetail, StepList, Verification
 from agentsessions.gateway.steps import read_steps
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.verification import Anchor, read_anchor_problems
 from agentsessions.lifecycle.facts import SessionView
 
-PREFIX: Final = "/api/v1/agent-sessions"
 MAX_LIMIT: Final = 1000
 
-router = APIRouter(prefix=PREFIX, tags=["sessions"])
+router = APIRouter(prefix=paths.SESSIONS, tags=["sessions"])
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")]
 
@@ -23,7 +31,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the 
 @router.get("/{session}", response_model_exclude_none=True)
 async def get_session(gateway: TheGateway, user: TheUser, namespace: TheNamespace, session: SessionId) -> SessionDetail:
     """Read one session, also after its resource was deleted."""
-    return to_detail(await find_session(gateway, user, session, namespace))
+    return await detail_of(gateway, await find_session(gateway, user, session, namespace))
 
 
 @router.get("/{session}/steps", response_model_exclude_none=True)

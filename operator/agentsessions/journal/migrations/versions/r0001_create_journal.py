@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=63), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("stop_reason", sa.String(length=63), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("limits", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),

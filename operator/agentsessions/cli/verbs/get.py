@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from agentsessions.api.reasons import ConditionType
+from agentsessions.api.reasons import ConditionType, Phase
 from agentsessions.cli import sessions
 from agentsessions.cli.forms import print_object
 from agentsessions.cli.options import Output, OutputOption, SessionArgument, connect
@@ -18,6 +18,8 @@ LIMITS = (
     ("seconds", "timeoutSeconds", "activeSeconds"),
     ("cost", "maxCostMicroUSD", "costMicroUSD"),
 )
+AS_IT_BEGAN = " (when it began to run; `kubectl agentsession top` has it live)"
+"""Status tells what was spent when the phase changed."""
 
 
 def get(ctx: typer.Context, session: SessionArgument, output: OutputOption = None) -> None:
@@ -100,4 +102,5 @@ def _spent(status: dict[str, Any]) -> str:
             continue
         shown = (money(used) or "$0", money(most)) if words == "cost" else (str(used or 0), str(most or ""))
         parts.append(f"{shown[0]}{f' of {shown[1]}' if most is not None else ''} {words}")
-    return ", ".join(parts)
+    is_old = status.get("phase") == Phase.RUNNING
+    return ", ".join(parts) + (AS_IT_BEGAN if is_old else "")

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.e2e
 
 TEAMS = "teams/"
 """Played by themselves: they have many pods."""
-LIVES = SAMPLES / "lives"
-"""Played by tests/e2e/test_lives.py: somebody must act on them."""
+BY_THEMSELVES = (SAMPLES / "lives", SAMPLES / "stories")
+"""Played by tests/e2e/test_lives.py and test_stories.py: somebody must act on them."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,15 @@ class Expected:
 
 
 EXPECTED = {
-    "audit.yaml": Expected("audit", "Violated by: person\ngrace\n[1 rows]", frozenset({"tool_result"})),
     "fork.yaml": Expected("reckoning-in-french", "La moitié est 21.", frozenset({"source", "tool_result"})),
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
-    "policy.yaml": Expected("governed", "rule no-downloads of AgentPolicy", frozenset({"policy_decision"})),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
     "query.yaml": Expected("query", "head,total\nGrace,1390\nAda,460\n[2 rows]", frozenset({"tool_result"})),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),
     "replay.yaml": Expected("counting-again", "2 steps, no difference", frozenset({"source", "replay_complete"})),
     "retry.yaml": Expected("retry", "Now I have time for it"),
     "sales": Expected("sales-analysis", "Three products lost most revenue", frozenset({"tool_result"})),
-    "simulation.yaml": Expected(
-        "simulation", "4700,4739.0\n[1 rows]\nThe shop: [recorded]", frozenset({"tool_result"})
-    ),
-    "template.yaml": Expected("from-template", "English, info\nchair,750", frozenset({"tool_result"})),
     "teams/director.yaml": Expected("director", "Sales: 42 pieces. Stock: 42 pieces.", frozenset({"tool_result"})),
     "teams/handoff.yaml": Expected("handoff", "it says disk full; I made room.", frozenset({"tool_result"})),
     "teams/parallel.yaml": Expected("parallel", "The market is made of:", frozenset({"tool_result"})),
@@ -60,7 +54,7 @@ def find_samples() -> list[Path]:
     """Return what a person applies: each folder with a kustomization as a whole, else each file."""
     folders = {path.parent for path in SAMPLES.rglob("kustomization.yaml")}
     files = {path for path in SAMPLES.rglob("*") if path.is_file() and path.parent not in folders}
-    return sorted(folders | {path for path in files if path.parent != LIVES})
+    return sorted(folders | {path for path in files if path.parent not in BY_THEMSELVES})
 
 
 def apply_words(path: Path) -> tuple[str, str]:

@@ -4,16 +4,18 @@ The CRD's rules see less: neither a template nor the table of types and modes.
 """
 
 from itertools import chain
+from typing import Final
 
 from agentsessions.api.kinds import BUILTINS, ToolClass, rules_of
 from agentsessions.api.v1alpha1.agent import Agent, Builtin
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import SessionMode, SessionSpec, SessionType
+from agentsessions.lifecycle.team_coherence import find_in_team
 
 
 def find_contradiction(spec: SessionSpec) -> str | None:
     """Return the first thing that does not fit, with what to do about it; None when all does."""
-    found = (problem for check in (_find_in_goal, _find_in_type, _find_in_mode) if (problem := check(spec)) is not None)
+    found = (problem for check in CHECKS if (problem := check(spec)) is not None)
     agents = (f"agent {agent.name}: {why}" for agent in spec.agents or () if (why := _find_in_agent(spec, agent)))
     return next(chain(found, agents), None)
 
@@ -64,6 +66,9 @@ def _find_in_agent(spec: SessionSpec, agent: Agent) -> str | None:
         if tool.builtin is not None and not BUILTINS[tool.builtin] & rules.classes:
             return f"tool {tool.builtin} is not one that {word} allows ({_told(rules.classes)}): leave it out"
     return None
+
+
+CHECKS: Final = (_find_in_goal, _find_in_type, _find_in_mode, find_in_team)
 
 
 def _word(spec: SessionSpec) -> str:

@@ -56,7 +56,7 @@ TEAM_RULES: Final[tuple[JsonDict, ...]] = (
         field="agents",
     ),
     cel(
-        f"!has(self.coordination) || self.coordination.strategy == 'Single' || ({_SEVERAL})",
+        f"!has(self.coordination) || self.coordination.strategy == 'Single' || ({_SEVERAL}) || has(self.templateRef)",
         "spec.coordination.strategy is for several agents: name at least two in spec.agents, or leave it out",
         field="coordination",
     ),

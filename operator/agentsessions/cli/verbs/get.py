@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from agentsessions.api.reasons import ConditionType
+from agentsessions.api.reasons import ConditionType, Phase
 from agentsessions.cli import sessions
 from agentsessions.cli.forms import print_object
 from agentsessions.cli.options import Output, OutputOption, SessionArgument, connect
@@ -18,6 +18,8 @@ LIMITS = (
     ("seconds", "timeoutSeconds", "activeSeconds"),
     ("cost", "maxCostMicroUSD", "costMicroUSD"),
 )
+AS_IT_BEGAN = " (when it began to run; `kubectl agentsession top` has it live)"
+"""Status tells what was spent when the phase changed."""
 
 
 def get(ctx: typer.Context, session: SessionArgument, output: OutputOption = None) -> None:
@@ -46,6 +48,7 @@ def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None
         ("Goal", clean(str(spec.get("goal") or "")), None),
         ("Age", f"{age(meta['creationTimestamp'])}{_span(status)}", None),
         ("Spent", _spent(status), None),
+        ("Children", _children(status), None),
         *_agents(status.get("agents") or [], is_gone=status.get("podsRemaining") == 0),
     ]
     if is_wide:
@@ -81,6 +84,15 @@ def _span(status: dict[str, Any]) -> str:
     return f", {seconds} s of work" if seconds is not None else ""
 
 
+def _children(status: dict[str, Any]) -> str:
+    """Say what the sessions spent that a director's agents started; nothing where there are none."""
+    found = (status.get("usage") or {}).get("childSessions")
+    if found is None:
+        return ""
+    started, tokens = count(found.get("started", 0), "session"), found.get("totalTokens", 0)
+    return f"{started} started, {count(found.get('steps', 0), 'step')} and {tokens} tokens besides"
+
+
 def _spent(status: dict[str, Any]) -> str:
     usage, limits = status.get("usage") or {}, status.get("effective") or {}
     parts = []
@@ -90,4 +102,5 @@ def _spent(status: dict[str, Any]) -> str:
             continue
         shown = (money(used) or "$0", money(most)) if words == "cost" else (str(used or 0), str(most or ""))
         parts.append(f"{shown[0]}{f' of {shown[1]}' if most is not None else ''} {words}")
-    return ", ".join(parts)
+    is_old = status.get("phase") == Phase.RUNNING
+    return ", ".join(parts) + (AS_IT_BEGAN if is_old else "")

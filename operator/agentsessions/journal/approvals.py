@@ -150,7 +150,7 @@ def decide(work: Work, decided: Decided) -> bool:
 
 
 @cache
-def _pending(asked: Select[tuple[str]]) -> Select[Any]:
+def _pending(asked: Select[str]) -> Select[Any]:
     return (
         select(approvals.c.session_uid, approvals.c.request)
         .where(approvals.c.outcome.is_(None), approvals.c.session_uid.in_(asked))
@@ -158,9 +158,7 @@ def _pending(asked: Select[tuple[str]]) -> Select[Any]:
     )
 
 
-def read_pending(
-    conn: Connection, asked: Select[tuple[str]], given: Mapping[str, Any]
-) -> dict[str, list[ApprovalRequest]]:
+def read_pending(conn: Connection, asked: Select[str], given: Mapping[str, Any]) -> dict[str, list[ApprovalRequest]]:
     """Return the questions that wait, by session uid, oldest first.
 
     Args:

@@ -64,13 +64,11 @@ def read_kept(conn: Connection, uid: str) -> Amounts:
 
 
 @cache
-def _of(asked: Select[tuple[str]]) -> Select[Any]:
+def _of(asked: Select[str]) -> Select[Any]:
     return _ROWS.where(child_sessions.c.session_uid.in_(asked))
 
 
-def read_children(
-    conn: Connection, asked: Select[tuple[str]], given: Mapping[str, Any]
-) -> dict[str, ChildSessionsLevel]:
+def read_children(conn: Connection, asked: Select[str], given: Mapping[str, Any]) -> dict[str, ChildSessionsLevel]:
     """Return what the children of sessions come to, by the sessions' uids; nothing of those without any.
 
     Args:

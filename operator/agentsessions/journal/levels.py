@@ -60,7 +60,7 @@ def read_open_levels(conn: Connection) -> list[Level]:
 
 
 @cache
-def _uids(condition: ColumnElement[bool]) -> Select[tuple[str]]:
+def _uids(condition: ColumnElement[bool]) -> Select[str]:
     return select(sessions.c.uid).where(condition)
 
 

@@ -16,11 +16,11 @@ MOST_LISTED: Final = 20
 
 
 @cache
-def _governed(asked: Select[tuple[str]]) -> Select[tuple[str]]:
+def _governed(asked: Select[str]) -> Select[str]:
     return select(sessions.c.uid).where(sessions.c.uid.in_(asked), sessions.c.type == SessionType.POLICY.value)
 
 
-def read_violations(conn: Connection, asked: Select[tuple[str]], given: Mapping[str, Any]) -> dict[str, str]:
+def read_violations(conn: Connection, asked: Select[str], given: Mapping[str, Any]) -> dict[str, str]:
     """Return what the result of each session of type Policy says about violations, by uid.
 
     Args:

@@ -167,7 +167,8 @@ def check_steps(steps: list[Json]) -> None:
     ]  # fmt: skip
     _, call, result, output = steps
     assert (call["input"]["name"], json.loads(call["input"]["arguments"])) == ("shell", {"command": "cat notes.txt"})
-    assert (result["output"].strip(), output["output"].strip()) == ("agents everywhere", "Found: agents everywhere")
+    assert result["output"] == "agents everywhere\n[exit code 0]"
+    assert output["output"] == f"Found: {result['output']}"
     assert all(one["durationMilliseconds"] >= 0 for one in steps)
     assert output["inputTokens"] > 0
 

@@ -122,7 +122,7 @@ ROWS = (
     Row("GET", PATH, READ_SESSIONS),
     Row("GET", PATH, IN_ALL_NAMESPACES | {C.OPERATOR_ELSEWHERE: IN}, query={"namespace": "*"}),
     Row("GET", SESSION, READ_SESSIONS),
-    Row("POST", PATH, CREATE, ok=201, body={"goal": "Say hello."}),
+    Row("POST", PATH, CREATE | {C.OPERATOR_ELSEWHERE: IN}, ok=201, body={"goal": "Say hello."}),  # it makes children
     Row("POST", f"{SESSION}/clone", CREATE, ok=201),
     Row("PATCH", SESSION, CHANGE_OWNED, body={"labels": {"team": "a"}}, fresh=True),
     Row("DELETE", SESSION, CHANGE_OWNED, ok=204, fresh=True),

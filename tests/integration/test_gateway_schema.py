@@ -129,7 +129,7 @@ def run_schemathesis(
     ca, document, configuration = folder / "ca.crt", folder / "openapi.json", folder / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
     ca.write_text(gateway.ca())
-    token = mint(home, ACCOUNT)
+    token = mint(home, ACCOUNT, "--duration=12h")
     with gateway.client(token, namespace=home.namespace) as client:
         document.write_text(client.get("/api/v1/openapi.json").text)
         said = [

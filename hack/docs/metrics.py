@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 from agentsessions.api.reasons import ErrorCode, Phase
+from agentsessions.api.v1alpha1.placement import MigrationState
 from agentsessions.controller.metrics import Metrics
 from agentsessions.gateway.metrics import CallOutcome, Direction, Review, ReviewResult, Stream
 from agentsessions.journal.measures import JobResult
@@ -20,6 +21,7 @@ Values = type[StrEnum] | str
 LABELS: Final[dict[tuple[str, str], Values]] = {
     ("agentsession_sessions", "phase"): Phase,
     ("agentsession_transitions", "phase"): Phase,
+    ("agentsession_migrations", "state"): MigrationState,
     ("agentsession_passes", "result"): "done, conflict, passing, refused, bug",
     ("agentsession_writes", "object"): "kind of object",
     ("agentsession_missed", "kind"): "kind of resource",

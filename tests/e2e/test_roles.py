@@ -137,6 +137,8 @@ def check_observer(product: Product, gateway: Forward, namespace: str) -> None:
 
 
 COMMANDS = 3
+TIME: Json = {"timeoutSeconds": 600}
+"""On a node that others use, too."""
 RULES: list[Json] = [
     *(
         {
@@ -169,8 +171,9 @@ def test_commands_are_delivered_once_in_order_though_pods_are_killed(product: Pr
         "directorRef": {"name": "boss"},
         "conversation": {"open": True},
         "agents": an_agent("department"),
+        "limits": TIME,
     }
-    product.create_session(namespace, "boss", role="Director", goal="Go.", agents=an_agent("director"))
+    product.create_session(namespace, "boss", role="Director", goal="Go.", agents=an_agent("director"), limits=TIME)
     for name in ("a", "b"):
         product.create_session(namespace, f"department-{name}", **serves)
     product.wait_phase(namespace, "boss", "Running", "Idle")

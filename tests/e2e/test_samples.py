@@ -35,6 +35,7 @@ EXPECTED = {
     "fork.yaml": Expected("reckoning-in-french", "La moitié est 21.", frozenset({"source", "tool_result"})),
     "limits.yaml": Expected("limits", "This is what the command printed", frozenset({"tool_result"})),
     "minimal.yaml": Expected("hello", "Your goal was: Say hello."),
+    "placement.yaml": Expected("placed", "I am where I was wanted.\nI run on Linux.", frozenset({"tool_result"})),
     "provider-openai.yaml": Expected(why_not="it needs a real key, and a network"),
     "query.yaml": Expected("query", "head,total\nGrace,1390\nAda,460\n[2 rows]", frozenset({"tool_result"})),
     "quota.yaml": Expected("first-in-line", "Your goal was: Say hello."),

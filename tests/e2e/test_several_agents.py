@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.commandline import ACCOUNT, let_speak
 from tests.e2e.faults import kill_containers, until
 from tests.e2e.product import Json, Product
 from tests.e2e.stage import GO, WAIT_FOR_GO, WAITING
@@ -168,7 +169,8 @@ def test_team_goes_on_without_one_passes_a_conversation_on_and_is_replayed(produ
 
 def check_conversation(product: Product, namespace: str) -> None:
     """The desk answers, passes on what it cannot do, and who has the conversation keeps it, also over an idle time."""
-    with product.gateway() as gateway:
+    let_speak(product, namespace)
+    with product.gateway(product.token_of(namespace, ACCOUNT)) as gateway:
 
         def say(text: str) -> str:
             body = {"session": "talk", "message": text, "waitSeconds": 120}
@@ -176,6 +178,8 @@ def check_conversation(product: Product, namespace: str) -> None:
             assert answer.status_code == 200, answer.text  # OK
             return str(answer.json()["reply"])
 
+        where = {"params": {"namespace": namespace}}
+        until(lambda: gateway.http.get("/api/v1/agent-sessions/talk", **where).is_success, "the gateway knows it")
         assert say("Hello.") == "fine"
         assert say("It is broken.") == "I looked at: It is broken."
         product.wait_phase(namespace, "talk", "Idle")

@@ -104,6 +104,13 @@ def _held(name: str, value: Any, *, before: Manifest = FULL, **with_it: Any) -> 
     return Row(rule, f"spec.{name}", a_session(**before), change={"spec": {name: value, **with_it}}, beside=beside)
 
 
+def _kept(message: str, workspace: Manifest | None, **before: Any) -> Row:
+    """Return a session whose workspace cannot change so."""
+    rule = Rule("AgentSession", ".spec", message)
+    begin = a_session(workspace={"size": "1Gi"}, **before)
+    return Row(rule, "spec.workspace", begin, change={"spec": {"workspace": workspace}})
+
+
 def _talked(message: str, at: str, before: Manifest, **change: Any) -> Row:
     """Return a session whose conversation cannot change so."""
     rule = Rule("AgentSession", ".spec.conversation", message)
@@ -144,6 +151,7 @@ def _resources(**resources: Any) -> Manifest:
 _SPEC, _AGENT, _FILE = ".spec", ".spec.agents[]", {"configMapKeyRef": {"name": "a", "key": "b"}}
 _SOURCES: Final = [{"name": "a", "format": "CSV", "configMapKeyRef": {"name": "a", "key": "b"}}]
 _SCRIPT: Final = {"rules": [{"answer": {"text": "hello"}}]}
+_PLACED, _AT, LONG_KEY = ".spec.placement", "spec.placement", "the key of a label has at most 100 characters"
 _GIVE_ONE: Final = "give at most one of text, json and configMapKeyRef"
 _TAKEN: Final = (
     "this name is reserved: AGENTSESSIONS_*, OPENAI_*, SSL_CERT_*, PYTHON*, LD_*, *_PROXY, PATH and HOME cannot be set"
@@ -238,6 +246,21 @@ ROWS: Final[dict[str, Row]] = {
         {"spec": {"operatingMode": "Paused"}},
         "session is finished (Completed): operatingMode cannot change; create a new session",
     ),
+    "a finished session at another place": _root(
+        "session is finished: spec.placement cannot change; create a new session",
+        "spec.placement",
+        "Completed",
+        {"spec": {"placement": {"nodeSelector": {"pool": "gpu"}}}},
+        "session is finished (Completed): spec.placement cannot change; create a new session",
+    ),
+    "a finished session with another workspace": Row(
+        Rule("AgentSession", "", "session is finished: spec.workspace cannot change; create a new session"),
+        "spec.workspace",
+        a_session(workspace={"size": "1Gi"}),
+        {"phase": "Failed"},
+        {"spec": {"workspace": {"size": "2Gi"}}},
+        "session is finished (Failed): spec.workspace cannot change; create a new session",
+    ),
     "no phase any more": _root(
         "status.phase cannot be removed once it is set: keep it when you write status",
         "status.phase",
@@ -329,7 +352,42 @@ ROWS: Final[dict[str, Row]] = {
     "another context": _held("context", {"text": "b"}),
     "other agents": _held("agents", an_agent(instructions="another")),
     "another schedule": _held("schedule", {"intervalSeconds": 6}, before=METRICS),
-    "another workspace": _held("workspace", {"size": "2Gi"}),
+    "a workspace that is taken away": _kept(
+        "spec.workspace cannot be added or removed after creation: create a new session", None
+    ),
+    "a smaller workspace": _kept(
+        "spec.workspace.size can only grow: create a new session for a smaller one", {"size": "512Mi"}
+    ),
+    "a workspace that outlives its session from now on": _kept(
+        "spec.workspace.whenDeleted cannot change after creation: create a new session", {"whenDeleted": "Retain"}
+    ),
+    "another class for several agents": _kept(
+        "spec.workspace.storageClassName cannot change in a session of several agents: create a new session",
+        {"storageClassName": "fast"},
+        agents=[{"name": "one"}, {"name": "two"}],
+        coordination={"strategy": "Parallel"},
+    ),
+    "a long label of a node": _new(
+        f"{_PLACED}.nodeSelector", LONG_KEY, f"{_AT}.nodeSelector", placement={"nodeSelector": {"k" * 101: "a"}}
+    ),
+    "a long label of other sessions": _new(
+        f"{_PLACED}.sessionAffinity[].selector.matchLabels",
+        LONG_KEY,
+        f"{_AT}.sessionAffinity[0].selector.matchLabels",
+        placement={"sessionAffinity": [{"selector": {"matchLabels": {"k" * 101: "a"}}}]},
+    ),
+    "a taint of any value, and of one": _new(
+        f"{_PLACED}.tolerations[]",
+        "operator Exists takes no value",
+        f"{_AT}.tolerations[0].value",
+        placement={"tolerations": [{"key": "gpu", "operator": "Exists", "value": "a"}]},
+    ),
+    "a while on a node that takes no new pods": _new(
+        f"{_PLACED}.tolerations[]",
+        "tolerationSeconds belongs to effect NoExecute",
+        f"{_AT}.tolerations[0].tolerationSeconds",
+        placement={"tolerations": [{"key": "gpu", "effect": "NoSchedule", "tolerationSeconds": 5}]},
+    ),
     "another source": _held("source", {"sessionRef": {"name": "b"}}),
     "another replay": _held("replay", {"of": {"name": "b"}}, before={"goal": None, "replay": {"of": {"name": "a"}}}),
     "rounds that are forked": _new(
@@ -338,6 +396,12 @@ ROWS: Final[dict[str, Row]] = {
         "spec",
         **METRICS,
         source={"sessionRef": {"name": "a"}},
+    ),
+    "a copy of files to nowhere": _new(
+        _SPEC,
+        "spec.source.workspace Copy needs spec.workspace: a volume to copy to",
+        "spec.workspace",
+        source={"sessionRef": {"name": "a"}, "workspace": "Copy"},
     ),
     "a replay that talks": _new(
         _SPEC,

@@ -41,7 +41,8 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "goal": ("Another goal.",),
     "context": ({"json": {"deep": {"list": [1, 3]}}}, {"text": "new"}, None),
     "agents": ([{"name": "worker", "resources": {"limits": {"cpu": 2, "memory": "1Gi"}}}], [{"name": "other"}], None),
-    "workspace": ({"size": "2Gi"}, None),
+    "workspace": ({"size": "2Gi"}, {"size": "1024Mi", "storageClassName": "fast"}),
+    "placement": ({"nodeSelector": {"pool": "gpu"}, "timeoutSeconds": 60},),
     "sessionId": ("rows-2", None),
     "owner": ("somebody@example.com", None),
     "title": ("Another", None),
@@ -71,6 +72,7 @@ ONLY_ONE_VALUE = frozenset({"mode"})
 OF_METRICS = frozenset({"type", "schedule"})
 """They go together, and exclude a conversation: see the tests of their own."""
 OF_OBSERVERS = frozenset({"monitors"})
+OF_DIRECTORS = frozenset({"childSessions"})
 OBSERVER = a_session("watcher", role="Observer", monitors=["rows"])
 METRICS = a_session("rounds", type="Metrics", schedule={"intervalSeconds": 5, "durationSeconds": 60})
 ANSWERED = a_session("answered", conversation={"open": False})
@@ -97,7 +99,7 @@ def full_with(field: str, value: object) -> Manifest:
 
 def test_changes_cover_every_field() -> None:
     fields = {info.alias or name for name, info in SessionSpec.model_fields.items()}
-    assert CHANGES.keys() | ONLY_ONE_VALUE | OF_METRICS | OF_OBSERVERS == fields
+    assert CHANGES.keys() | ONLY_ONE_VALUE | OF_METRICS | OF_OBSERVERS | OF_DIRECTORS == fields
 
 
 @pytest.mark.requirement("AG-5")

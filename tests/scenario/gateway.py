@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentsessions.api.levels import Closing, Level
-from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName
+from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName, Phase
 from agentsessions.api.v1alpha1.approval import ApprovalKind, ApprovalRequest, OnExpiry
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import RoundStatus, SessionStatus
@@ -192,7 +192,7 @@ class Gateway:
             self._close(pod, Outcome.ERROR, code)
 
     def _give(self, pod: PodView) -> ExitCode | None:
-        if self.spec.operating_mode is OperatingMode.PAUSED:
+        if self._is_pausing:
             return ExitCode.PAUSED
         assert self.turn is not None
         self.turn.given_to = pod.uid
@@ -246,7 +246,7 @@ class Gateway:
         if self._is_over():
             return self._close(pod, Outcome.FINAL)
         self.idle_since = self.idle_since or self.now
-        if self.spec.operating_mode is OperatingMode.PAUSED:
+        if self._is_pausing:
             self._end_gap()
             return ExitCode.PAUSED
         if self._is_gap_long():
@@ -322,6 +322,10 @@ class Gateway:
         if self.spec.conversation is None or self._is_open or self.inbox:
             return False
         return self.closing.outcome is Outcome.IDLE if self.closing else not (self.spec.goal or self.fence[0])
+
+    @property
+    def _is_pausing(self) -> bool:
+        return self.spec.operating_mode is OperatingMode.PAUSED or self.status.phase in {Phase.PAUSING, Phase.PAUSED}
 
     @property
     def _is_cancelled(self) -> bool:

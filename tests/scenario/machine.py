@@ -23,6 +23,9 @@ SPECS: dict[str, dict[str, Any]] = {
     "a goal whose steps may be raised": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"default": "Pause"}}},
     "a goal that has to do": {"goal": "count", "limits": {"maxSteps": 2, "onLimit": {"steps": "Complete"}}},
     "a goal without retries": {"goal": "count", "retry": {"maxRetries": 0}},
+    "a goal with a workspace": {"goal": "count", "workspace": {"size": "1Gi"}},
+    "a conversation with a workspace": {"conversation": {"open": True}, "workspace": {"size": "1Gi"}},
+    "a goal at a place": {"goal": "count", "placement": {"nodeSelector": {"pool": "a"}}},
     "a goal with clocks": {"goal": "count", "expireAfterSeconds": 300, "ttlSecondsAfterFinished": 600},
     "a child session": {"goal": "count", "directorRef": {"name": "boss"}},
     "a hard stop": {
@@ -164,6 +167,29 @@ class Life(RuleBasedStateMachine):
     @rule(most=st.sampled_from([1, 100]))
     def people_decide(self, most: int) -> None:
         self.world.decide(most)
+
+    @rule(pool=st.sampled_from(["a", "b", "c", None]), seconds=st.sampled_from([None, 5, 90]))
+    def person_wants_another_place(self, pool: str | None, seconds: int | None) -> None:
+        place = {"nodeSelector": {"pool": pool}, "timeoutSeconds": seconds}
+        placement = {key: value for key, value in place.items() if value is not None}
+        if self.world.phase not in TERMINAL:
+            self.world.change(placement=placement if pool else None)
+
+    @precondition(lambda self: "workspace" in self.world.spec)
+    @rule(name=st.sampled_from(["slow", "fast", "full", None]), size=st.sampled_from(["1Gi", "2Gi"]))
+    def person_wants_another_class(self, name: str | None, size: str) -> None:
+        workspace = {"size": size} if name is None else {"size": size, "storageClassName": name}
+        if self.world.phase not in TERMINAL:
+            self.world.disks.full_class = "full"
+            self.world.change(workspace=workspace)
+
+    @rule(pool=st.sampled_from(["b", "c"]))
+    def pool_is_full(self, pool: str) -> None:
+        self.world.fill_pool(pool)
+
+    @rule()
+    def pools_have_room(self) -> None:
+        self.world.full_pools.clear()
 
     @precondition(lambda self: "conversation" in self.world.spec)
     @rule()

@@ -128,7 +128,8 @@ def check_deadlines(world: World) -> None:
         Phase.CANCELLING: cancelling,
     }.get(world.phase)
     if world.phase is Phase.STARTING:
-        tries = [world.status.next_retry_at, *(pod.created_at for pod in world.pods.values())]
+        moved_at = world.status.migration.since if world.status.migration else None
+        tries = [world.status.next_retry_at, moved_at, *(pod.created_at for pod in world.pods.values())]
         age = world.now - max([since, *(at for at in tries if at is not None)])
     is_late = bound is not None and age > bound + SLACK
     assert not is_late or is_stalled(world), f"{world.phase} for {age}, and not Stalled"

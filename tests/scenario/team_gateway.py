@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agentsessions.api.levels import AgentLevel, Closing, Level
-from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName
+from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName, Phase
 from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.api.v1alpha1.team import Strategy
@@ -274,7 +274,7 @@ class TeamGateway:
 
     @property
     def _is_paused(self) -> bool:
-        return self.spec.operating_mode is OperatingMode.PAUSED
+        return self.spec.operating_mode is OperatingMode.PAUSED or self.status.phase in {Phase.PAUSING, Phase.PAUSED}
 
     @property
     def _is_open(self) -> bool:

@@ -23,8 +23,10 @@ from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.queueing import is_waiting
+from agentsessions.lifecycle.sites import site_key
 from agentsessions.lifecycle.ties import NO_TIES, DirectorState, Ties
 from tests.builders import SESSION_UID, T0
+from tests.scenario.disks import Disks
 from tests.scenario.gateway import TURNS, Gateway
 from tests.scenario.team_gateway import TeamGateway
 
@@ -75,6 +77,10 @@ class World:
     """Whether pods do not end by themselves, and use all the time that they are given."""
     refusal: str = ""
     """Why the API server takes no pods now."""
+    full_pools: set[str] = field(default_factory=set)
+    """Values of the node selector `pool` for which no node has room."""
+    disks: Disks = field(default_factory=Disks)
+    """What is on the volumes of workspaces."""
     has_room: bool = True
     """Whether the namespace's queue lets the session have a pod."""
     hold: str = ""
@@ -91,6 +97,8 @@ class World:
     pods_made: int = 0
     writes: int = 0
     passes: int = 0
+    wanted: dict[str, PodWanted] = field(default_factory=dict)
+    """What each pod was made for, by uid."""
     moves: list[Move] = field(default_factory=list)
     phases: list[str] = field(default_factory=list)
     asked_at: datetime = T0
@@ -144,6 +152,8 @@ class World:
             if decision.needs_level:
                 level = self.journal.level() if self.is_gateway_up else None
                 facts = replace(facts, journal=replace(facts.journal, level=level, is_fresh=self.is_gateway_up))
+            elif decision.resize is not None:
+                facts = replace(facts, resize=self.disks.grow(decision.resize))
             elif decision.needs_admission:
                 facts = replace(facts, admission=self._admit())
             elif decision.create:
@@ -161,6 +171,7 @@ class World:
         if crash is Crash.BEFORE_DELETE:
             return self._die(decision)
         self._delete(facts, decision.delete)
+        self.disks.drop(decision.drop)
         if crash in {Crash.BEFORE_STATUS, Crash.BEFORE_CREATE}:
             return self._die(decision)
         self.is_dirty, self.wake_at = False, decision.wake_at
@@ -195,10 +206,12 @@ class World:
     def _make_pod(self, wanted: PodWanted) -> PodView:
         epoch, taken = wanted.epoch, {pod.epoch: pod for pod in self.pods.values() if pod.agent == wanted.agent}
         while epoch in taken:
-            if not taken[epoch].is_deleting:
+            if not taken[epoch].is_deleting and taken[epoch].site == site_key(wanted.site):
                 return taken[epoch]  # made by an earlier pass
+            self.end_pod(taken[epoch].uid)  # made for another place
             epoch += 1  # its name is taken until it is gone
         self.pods_made += 1
+        self._check_alone(wanted)
         pod = PodView(
             namespace="team",
             name=f"{wanted.agent}-{epoch}",
@@ -209,11 +222,20 @@ class World:
             resource_version="1",
             created_at=self.now,
             phase="Pending",
+            site=site_key(wanted.site),
         )
+        self.disks.mount(pod.uid, wanted)
+        self.wanted[pod.uid] = wanted
         self._show(pod)
         if self.pods_shown is not None:
             self.pods_shown[pod.uid] = pod
         return pod
+
+    def _check_alone(self, wanted: PodWanted) -> None:
+        """Check that the pods of another place are gone before one is made."""
+        others = [p.name for p in self.pods.values() if not p.is_ended and p.site != site_key(wanted.site)]
+        was_fenced = [p.uid for p in self.pods.values() if p.uid in {row.pod_uid for row in self.status.agents or []}]
+        assert not (others and was_fenced), f"{others} are not gone"
 
     def _write(self, status: SessionStatus) -> None:
         self.writes += 1
@@ -371,9 +393,20 @@ class World:
                 if not self.do_pods_hang:
                     self._forget(pod)
             elif pod.phase == "Pending":
-                self._show(replace(pod, phase="Running", started_at=self.now))
+                self._start(pod)
             else:
                 self._play(pod)
+
+    def _start(self, pod: PodView) -> None:
+        place = self.wanted[pod.uid].site.place
+        pool = (place.node_selector or {}).get("pool") if place is not None else None
+        if pool in self.full_pools:
+            if not pod.waiting_reason:
+                self._show(replace(pod, waiting_reason="Unschedulable", message=f"no node of pool {pool} has room"))
+        elif self.disks.fill(pod.uid):
+            self._show(replace(pod, phase="Running", started_at=self.now))
+        else:
+            self._show(replace(pod, phase="Failed", waiting_reason="Error", message="the new volume is full"))
 
     def run_ending_pods(self) -> None:
         """Let pods that are being ended use their grace period to take one step more."""
@@ -385,7 +418,10 @@ class World:
         if not self.is_gateway_up:
             return
         self.is_dirty |= not self.is_news_late
+        before = self.journal.committed
         code = self.journal.play(pod)
+        if self.journal.committed > before:
+            self.disks.write(pod.uid, self.journal.committed)
         if code is not None and not self.do_pods_hang:
             self._end(pod, code)
 
@@ -472,8 +508,13 @@ class World:
         """Let the API server refuse pods with these words; empty: take them."""
         self.refusal, self.disturbed_at, self.is_dirty = words, self.now, True
 
+    def fill_pool(self, pool: str) -> None:
+        """Let no node of a pool have room."""
+        self.full_pools.add(pool)
+        self.is_dirty = True
+
     def end_faults(self) -> None:
-        """Let everything work again."""
+        """Let everything work again; what is full stays so."""
         self.set_gateway(up=True)
         self.set_node(up=True)
         self.set_hanging(hang=False)

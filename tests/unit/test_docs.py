@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import HERE, NAMES, OURS, blocks, manifests
+
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -37,3 +39,10 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_first_page_of_the_documentation_names_all_others() -> None:
     named = {target for target, _ in links(ROOT / "docs" / "README.md")}
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - named == {"README.md"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_yaml_in_the_documentation_is_whole_manifests(name: str) -> None:
+    assert all(one.get("apiVersion") and one.get("kind") for one in manifests(name)), "readers copy what they see"
+    others = [HERE.sub("", text) for language, text in blocks(name) if language != "yaml"]
+    assert [text for text in others if f"apiVersion: {OURS}" in text] == [], "mark it as yaml, so that it is applied"

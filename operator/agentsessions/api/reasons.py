@@ -57,6 +57,8 @@ class ConditionType(StrEnum):
     BUDGET_AVAILABLE = "BudgetAvailable"
     TEMPLATE_CURRENT = "TemplateCurrent"
     WAITING_FOR_APPROVAL = "WaitingForApproval"
+    MIGRATED = "Migrated"
+    WORKSPACE_RESIZED = "WorkspaceResized"
 
 
 class Reason(StrEnum):
@@ -101,6 +103,11 @@ class Reason(StrEnum):
     WAITING_FOR_APPROVAL = "WaitingForApproval"
     NOTHING_PENDING = "NothingPending"
     POLICY_INVALID = "PolicyInvalid"
+    MIGRATING = "Migrating"
+    MIGRATED = "Migrated"
+    ROLLED_BACK = "RolledBack"
+    RESIZED = "Resized"
+    RESIZE_REFUSED = "ResizeRefused"
 
 
 class LimitName(StrEnum):

@@ -3,6 +3,8 @@
 import hashlib
 from typing import Final
 
+from agentsessions.api.v1alpha1.placement import FilledFrom, Volume
+
 PREFIX_LENGTH: Final = 40
 """Characters of the session's name that are kept: longer pod names break the kubelet's log folder."""
 HASH_LENGTH: Final = 8
@@ -13,9 +15,17 @@ def pod_name(session_name: str, session_uid: str, agent: str, epoch: int) -> str
     return f"{_stem(session_name, session_uid, agent)}-{epoch}"
 
 
-def claim_name(session_name: str, session_uid: str, agent: str) -> str:
-    """Return the name of the volume claim that all pods of an agent share."""
-    return f"{_stem(session_name, session_uid, agent)}-workspace"
+def claim_name(session_name: str, session_uid: str, agent: str, volume: Volume | None = None) -> str:
+    """Return the name of the claim of one of an agent's volumes: of the first one of the default class when None."""
+    is_first = volume is None or (volume.number == 0 and volume.storage_class_name is None)
+    which = () if volume is None or is_first else (str(volume.number), str(volume.storage_class_name))
+    return f"{_stem(session_name, session_uid, agent, *which)}-workspace"
+
+
+def claim_of(source: FilledFrom, agent: str) -> str:
+    """Return the name of the claim of another session that an agent's volume begins with."""
+    volume = Volume(number=source.number, storage_class_name=source.storage_class_name, size="")
+    return claim_name(source.session_name, source.session_uid, agent, volume)
 
 
 def context_name(session_name: str, session_uid: str) -> str:

@@ -4,17 +4,21 @@ Everything that bears on security is written here and nowhere else: no field of 
 volume type, a service account or a host setting.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from agentsessions.api import names
 from agentsessions.api.v1alpha1.agent import Agent, AgentResources
+from agentsessions.api.v1alpha1.placement import Site, Volume
 from agentsessions.api.wire import OPENAI_PATH
-from agentsessions.children.names import claim_name, context_name, pod_name
+from agentsessions.children.copying import add_copy
+from agentsessions.children.names import claim_name, claim_of, context_name, pod_name
 from agentsessions.children.owner import child_labels, owner_reference
+from agentsessions.children.placement import build_labels, build_place, build_tolerations
 from agentsessions.children.quantity import to_number
+from agentsessions.children.settings import PodSettings
 from agentsessions.children.snapshot import data_key
 from agentsessions.lifecycle.facts import SessionView
+from agentsessions.lifecycle.sites import first_site, site_key
 
 CONTAINER: Final = "agent"
 GRACE_SECONDS: Final = 30
@@ -34,17 +38,36 @@ ENV_EPOCH: Final = "AGENTSESSIONS_EPOCH"
 ENV_TOKEN_FILE: Final = "AGENTSESSIONS_TOKEN_FILE"  # noqa: S105  # a path's variable, no token
 
 
-@dataclass(frozen=True, slots=True)
-class PodSettings:
-    """What the installation gives to every agent pod."""
+def build_pod(
+    session: SessionView,
+    agent: Agent,
+    epoch: int,
+    settings: PodSettings,
+    site: Site | None = None,
+    copy_from: Volume | None = None,
+) -> dict[str, Any]:
+    """Return the pod that plays `agent` (after defaults) in `epoch`.
 
-    gateway_url: str
-    runner_image: str
-    pull_policy: str = "IfNotPresent"
+    Args:
+        session: Its session.
+        agent: Its agent, after defaults.
+        epoch: Its epoch.
+        settings: What the installation gives.
+        site: Where it runs, and with which volume; where a new session starts when None.
+        copy_from: The volume whose files its own is filled with before the agent starts.
+    """
+    site = site or first_site(session.spec)
+    pod = _build_pod(session, agent, epoch, settings, site)
+    source = site.volume.filled_from if site.volume is not None else None
+    if source is not None and agent.name in source.agents:
+        add_copy(pod, claim_of(source, agent.name), settings, is_other=True)
+    elif copy_from is not None:
+        add_copy(pod, claim_name(session.name, session.uid, agent.name, copy_from), settings)
+    return pod
 
 
-def build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSettings) -> dict[str, Any]:
-    """Return the pod that plays `agent` (after defaults) in `epoch`."""
+def _build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSettings, site: Site) -> dict[str, Any]:
+    key = site_key(site)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -55,6 +78,8 @@ def build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSetti
                 **child_labels(session),
                 names.LABEL_AGENT: agent.name,
                 names.LABEL_EPOCH: str(epoch),
+                **({names.LABEL_SITE: key} if key else {}),
+                **build_labels(session.labels),
             },
             "ownerReferences": [owner_reference(session)],
         },
@@ -72,11 +97,13 @@ def build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSetti
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "tolerations": [
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
-                for key in NODE_TAINTS
-            ],
+                {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
+                for taint in NODE_TAINTS
+            ]
+            + build_tolerations(site.place),
+            **build_place(session, site.place),
             "containers": [_build_container(session, agent, epoch, settings)],
-            "volumes": _build_volumes(session, agent),
+            "volumes": _build_volumes(session, agent, site.volume),
         },
     }
 
@@ -146,11 +173,11 @@ def _build_mounts(session: SessionView) -> list[dict[str, Any]]:
     return mounts
 
 
-def _build_volumes(session: SessionView, agent: Agent) -> list[dict[str, Any]]:
+def _build_volumes(session: SessionView, agent: Agent, volume: Volume | None) -> list[dict[str, Any]]:
     token = {"audience": names.TOKEN_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": _leaf(names.TOKEN_PATH)}
     ca_leaf = _leaf(names.CA_PATH)
     volumes: list[dict[str, Any]] = [
-        _build_workspace(session, agent),
+        _build_workspace(session, agent, volume),
         {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
         {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
         {"name": "ca", "configMap": {"name": names.CA_CONFIG_MAP, "items": [{"key": ca_leaf, "path": ca_leaf}]}},
@@ -162,10 +189,10 @@ def _build_volumes(session: SessionView, agent: Agent) -> list[dict[str, Any]]:
     return volumes
 
 
-def _build_workspace(session: SessionView, agent: Agent) -> dict[str, Any]:
-    if session.spec.workspace is None:
+def _build_workspace(session: SessionView, agent: Agent, volume: Volume | None) -> dict[str, Any]:
+    if volume is None:
         return {"name": "workspace", "emptyDir": {"sizeLimit": WORKSPACE_SIZE}}
-    claim = claim_name(session.name, session.uid, agent.name)
+    claim = claim_name(session.name, session.uid, agent.name, volume)
     return {"name": "workspace", "persistentVolumeClaim": {"claimName": claim}}
 
 

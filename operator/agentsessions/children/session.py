@@ -14,7 +14,7 @@ from agentsessions.children.owner import SESSION_KIND, child_labels, owner_refer
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
 
-INHERITED: Final = ("type", "mode", "owner", "priority", "policyRef")
+INHERITED: Final = ("type", "mode", "owner", "priority", "policyRef", "placement")
 """Fields of the director that its children have, whatever they start from."""
 OF_THE_AGENT: Final = ("dataSources", "retry", "pausePolicy", "shutdown")
 """Fields that go with the director's own agent; a template has its own."""

@@ -83,13 +83,16 @@ class Acceptor:
             for agent in effective.agents:
                 await self._check_model(session.namespace, agent, effective.limits)
                 self._check_tools(session.namespace, agent)
-            await self._sources.check(session)
+            filled_from = await self._sources.check(session)
             content = await self._freeze(session, wanted) if wanted else {}
             sources = await asyncio.to_thread(read_sources, session.spec, content)
         except RefusedError as refused:
             return Acceptance(reason=refused.reason, message=str(refused)[:1024])
         return Acceptance(
-            context_digest=content_digest(content), has_snapshot=bool(wanted), data_sources=tuple(sources)
+            context_digest=content_digest(content),
+            has_snapshot=bool(wanted),
+            data_sources=tuple(sources),
+            filled_from=filled_from,
         )
 
     def find_provider(self, namespace: str, name: str) -> ProviderRecord | None:

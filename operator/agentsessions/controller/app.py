@@ -37,6 +37,7 @@ from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
 from agentsessions.controller.views import ProviderRecord, SessionRecord, TemplateRecord
 from agentsessions.controller.watched import Watched
+from agentsessions.controller.workspaces import Workspaces
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.engine.queue import KeyedQueue
@@ -312,7 +313,7 @@ class Operator:
                 self._settings.namespace,
                 refresh_provider=self.providers.refresh,
                 own_ids=self._own_ids,
-                sources=Sources(self._feed.take_over_source),
+                sources=Sources(self._feed.take_over_source, Workspaces(self._client, self._session_store)),
                 tool_servers=self._tool_server_store,
             ),
             revisions=self._revisions,

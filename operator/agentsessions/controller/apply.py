@@ -1,21 +1,25 @@
 """Making and ending a session's children. Names are deterministic, so each act may be done twice."""
 
+from itertools import product
 from typing import Final
 
 import structlog
 
+from agentsessions.api.v1alpha1.placement import Volume
 from agentsessions.children.claim import build_claim
-from agentsessions.children.names import pod_name
-from agentsessions.children.pod import PodSettings, build_pod
+from agentsessions.children.names import claim_name, pod_name
+from agentsessions.children.pod import build_pod
+from agentsessions.children.settings import PodSettings
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
 from agentsessions.controller.views import to_pod
 from agentsessions.engine.client import Client
-from agentsessions.engine.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unreachable
+from agentsessions.engine.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Unreachable
 from agentsessions.engine.resources import PERSISTENT_VOLUME_CLAIM, POD, resource_path
-from agentsessions.lifecycle.decision import PodUnwanted, PodWanted
+from agentsessions.lifecycle.decision import PodUnwanted, PodWanted, unwanted
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import PodView, SessionView
+from agentsessions.lifecycle.sites import site_key
 
 EPOCHS_TRIED: Final = 5
 """Names taken by others that are passed over in one pass."""
@@ -71,32 +75,64 @@ class Children:
 
     async def _create_pod(self, session: SessionView, wanted: PodWanted) -> PodView:
         """Make the pod of an epoch. A name that somebody else's object has costs an epoch, nothing more."""
-        await self._ensure_claim(session, wanted.agent)
+        await self._ensure_claims(session, wanted)
         agent = next(agent for agent in resolve(session.spec).agents if agent.name == wanted.agent)
         for epoch in range(wanted.epoch, wanted.epoch + EPOCHS_TRIED):
             try:
-                raw = await self._client.create(
-                    POD, session.namespace, build_pod(session, agent, epoch, self._settings)
-                )
+                pod = build_pod(session, agent, epoch, self._settings, wanted.site, wanted.copy_from)
+                raw = await self._client.create(POD, session.namespace, pod)
             except AlreadyExists:
                 name = pod_name(session.name, session.uid, agent.name, epoch)
                 found = await self.fetch_pod(session.namespace, name)
                 if found is not None and _is_of(found, session, agent.name, epoch):
-                    return found
+                    if found.site == site_key(wanted.site):
+                        return found
+                    await self.delete_pods(session.namespace, unwanted((found,)))
+                    raise Unreachable(f"pod {name} was made for another place: it is deleted first") from None
                 log.warning("pod name taken", session=f"{session.namespace}/{session.name}", pod=name, epoch=epoch)
                 continue
             self._metrics.writes.labels("pod").inc()
-            pod = to_pod(raw)
-            if pod is None:
+            made = to_pod(raw)
+            if made is None:
                 raise AssertionError("a pod that we built is an agent pod")
-            return pod
+            return made
         taken = f"{EPOCHS_TRIED} pod names of session {session.namespace}/{session.name} are taken by other pods"
         raise Unreachable(f"{taken}: delete them")
 
-    async def _ensure_claim(self, session: SessionView, agent: str) -> None:
-        if session.spec.workspace is None:
+    async def drop_volumes(self, session: SessionView, volumes: tuple[Volume, ...]) -> None:
+        """Delete the claims of volumes that are not needed any more; a claim that is gone already is fine.
+
+        Raises:
+            ApiError: The API server refused, or does not answer.
+        """
+        for agent, volume in product(resolve(session.spec).agents, volumes):
+            name = claim_name(session.name, session.uid, agent.name, volume)
+            await self._client.delete(PERSISTENT_VOLUME_CLAIM, session.namespace, name)
+            self._metrics.writes.labels("claim_delete").inc()
+
+    async def resize(self, session: SessionView, volume: Volume) -> str:
+        """Let the claims of a volume grow; return the API server's words when it refuses, else nothing.
+
+        Raises:
+            ApiError: The API server does not answer.
+        """
+        body = {"spec": {"resources": {"requests": {"storage": volume.size}}}}
+        for agent in resolve(session.spec).agents:
+            name = claim_name(session.name, session.uid, agent.name, volume)
+            try:
+                await self._client.merge_patch(PERSISTENT_VOLUME_CLAIM, session.namespace, name, body)
+            except NotFound:
+                continue  # of an agent that had nothing to do yet: it is made with its new size
+            except (Forbidden, Invalid) as error:
+                return error.said
+            self._metrics.writes.labels("claim_resize").inc()
+        return ""
+
+    async def _ensure_claims(self, session: SessionView, wanted: PodWanted) -> None:
+        """Make the claim of the pod's volume. Where that which is copied is gone, the pod says so."""
+        if session.spec.workspace is None or wanted.site.volume is None:
             return
-        claim = build_claim(session, agent, session.spec.workspace)
+        claim = build_claim(session, wanted.agent, session.spec.workspace, wanted.site.volume)
         path = resource_path(PERSISTENT_VOLUME_CLAIM, session.namespace, claim["metadata"]["name"])
         try:
             await self._client.get(path)

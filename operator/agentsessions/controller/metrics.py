@@ -41,6 +41,9 @@ class Metrics:
         self.transitions = Counter(
             "agentsession_transitions_total", "Phases entered.", ["phase"], registry=self.registry
         )
+        self.migrations = Counter(
+            "agentsession_migrations_total", "States of moves entered.", ["state"], registry=self.registry
+        )
         self.writes = Counter("agentsession_writes_total", "Objects written.", ["object"], registry=self.registry)
         self.bugs = Counter("agentsession_bugs_total", "Passes that ended in a bug of ours.", registry=self.registry)
         self.missed = Counter(

@@ -115,6 +115,7 @@ class Reconciler:
             await self._delete_session(session)
             return None
         await self._parts.children.delete_pods(session.namespace, decision.delete)
+        await self._parts.children.drop_volumes(session, decision.drop)
         expires_at = await self._parts.governance.apply(session, facts.journal)
         await self._parts.child_sessions.apply(session, facts.journal)
         if await self._write(session, decision.status):
@@ -182,6 +183,8 @@ class Reconciler:
             decision = decide(facts, self._parts.clock())
             if decision.needs_level:
                 facts = replace(facts, journal=await self._ask_journal(facts))
+            elif decision.resize is not None:
+                facts = replace(facts, resize=await self._parts.children.resize(facts.session, decision.resize))
             elif decision.needs_admission:
                 facts = replace(facts, admission=self._parts.admissions.ask(facts.session))
             elif (decision.create or decision.delete) and await self._is_outdated(facts.session):
@@ -267,6 +270,7 @@ class Reconciler:
 
     def _note(self, session: SessionView, status: SessionStatus) -> None:
         """Count and log a transition: only now, the write was accepted."""
+        self._note_move(session, status)
         if status.phase is session.status.phase or status.phase is None:
             return
         self._parts.metrics.transitions.labels(status.phase.value).inc()
@@ -277,6 +281,14 @@ class Reconciler:
             reason=status.stop_reason.value if status.stop_reason else None,
             epoch=status.agents[0].epoch if status.agents else None,
         )
+
+    def _note_move(self, session: SessionView, status: SessionStatus) -> None:
+        """Count and log how far a move is."""
+        before, move = session.status.migration, status.migration
+        if move is None or (before is not None and before.state is move.state):
+            return
+        self._parts.metrics.migrations.labels(move.state.value).inc()
+        log.info("session moves", session=name_of(session), state=move.state.value, problem=move.message)
 
 
 def draw_jitter(session: SessionView) -> float:

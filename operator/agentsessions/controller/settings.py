@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from agentsessions.api import names
-from agentsessions.children.pod import PodSettings
+from agentsessions.children.settings import PodSettings
 from agentsessions.lifecycle.facts import DEFAULT_DEADLINES, Deadlines
 
 PREFIX: Final = "AGENTSESSIONS_"

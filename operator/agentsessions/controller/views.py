@@ -136,6 +136,7 @@ def to_session(raw: Raw) -> SessionRecord:
         is_deleting="deletionTimestamp" in meta,
         spec=spec,
         status=status,
+        labels=meta.get("labels") or {},
         parent_uid=owner_uid(dict(raw)) or "",
     )
     return SessionRecord(view, problem, status_problem)
@@ -215,6 +216,7 @@ def to_pod(raw: Raw) -> PodView | None:
         exit_code=ended.get("exitCode"),
         waiting_reason=waiting_reason,
         message=(disruption.get("message") if is_node_lost else _why_ended(status, ended)) or message,
+        site=labels.get(names.LABEL_SITE, ""),
         is_node_lost=is_node_lost,
     )
 
@@ -249,12 +251,26 @@ def _parse_status(raw: Raw) -> tuple[SessionStatus, str]:
 def _why_waiting(status: Raw, state: Raw) -> tuple[str, str]:
     """Return reason and words of what keeps a pod from running: its container's, else the scheduler's."""
     waiting = state.get("waiting") or {}
+    for before in status.get("initContainerStatuses") or ():
+        told = _why_not_begun(before)
+        if told[0]:
+            return told
     if waiting.get("reason"):
         return waiting["reason"], waiting.get("message", "")
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return condition.get("reason", ""), condition.get("message", "")
     return "", ""
+
+
+def _why_not_begun(container: Raw) -> tuple[str, str]:
+    """Return why what runs before the agent failed, or does not start."""
+    state = container.get("state") or {}
+    ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
+    if ended and ended.get("exitCode"):
+        return ended.get("reason", ""), ended.get("message", "").strip()
+    is_ordinary = waiting.get("reason") == "PodInitializing"
+    return ("", "") if is_ordinary else (waiting.get("reason", ""), waiting.get("message", ""))
 
 
 def _disruption(status: Raw) -> Raw:

@@ -18,7 +18,13 @@ from agentsessions.api.v1alpha1 import (
 )
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.lint import lint
-from agentsessions.crdgen.rules import build_finished_rule, build_immutability, build_name_rule, build_phase_rules
+from agentsessions.crdgen.rules import (
+    build_finished_rule,
+    build_finished_site_rules,
+    build_immutability,
+    build_name_rule,
+    build_phase_rules,
+)
 from agentsessions.crdgen.schema import Json, SchemaError, build_schema
 
 SESSION_DEFAULTS: Final = frozenset({"type", "mode", "role", "operatingMode"})
@@ -121,7 +127,7 @@ def _refine_session(schema: Json) -> None:
     # A field that the schema defaults is always there, as a required one is.
     always = SESSION_DEFAULTS | set(spec.get("required", ()))
     spec[VALIDATIONS] += build_immutability(spec["properties"], always, mutable=MUTABLE_SPEC_FIELDS)
-    schema[VALIDATIONS] = [build_name_rule(), build_finished_rule(), *build_phase_rules()]
+    schema[VALIDATIONS] = [build_name_rule(), build_finished_rule(), *build_finished_site_rules(), *build_phase_rules()]
 
 
 def _refine_provider(schema: Json) -> None:

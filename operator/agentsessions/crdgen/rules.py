@@ -92,5 +92,24 @@ def build_finished_rule() -> Json:
     }
 
 
+def build_finished_site_rules() -> list[Json]:
+    """Return the rules by which a finished session is not moved: nothing of it would ever start there."""
+    return [_stays_when_finished(field) for field in ("placement", "workspace")]
+
+
+def _stays_when_finished(field: str) -> Json:
+    new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
+    is_live = f"!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in [{_quoted(TERMINAL)}])"
+    return {
+        "rule": f"{is_live} || (has({new}) == has({old}) && (!has({new}) || {new} == {old}))",
+        "message": f"session is finished: spec.{field} cannot change; create a new session",
+        "messageExpression": (
+            f"'{FINISHED_BEFORE}' + oldSelf.status.phase + '): spec.{field} cannot change; create a new session'"
+        ),
+        "fieldPath": f".spec.{field}",
+        "reason": "FieldValueForbidden",
+    }
+
+
 def _quoted(phases: Collection[Phase]) -> str:
     return ", ".join(f"'{phase}'" for phase in Phase if phase in phases)

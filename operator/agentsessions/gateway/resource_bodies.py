@@ -9,11 +9,13 @@ from pydantic import ConfigDict, Field, model_validator
 from agentsessions.api.cloning import clone_spec, merge, replay_spec
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import MAX_SESSION_NAME
+from agentsessions.api.v1alpha1.agent import Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN
+from agentsessions.api.v1alpha1.placement import Placement
 from agentsessions.api.v1alpha1.role import Capability, SessionPattern
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, OperatingMode, SessionSpec
-from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory
+from agentsessions.api.v1alpha1.source import ReplayOptions, SourceHistory, SourceWorkspace
 from agentsessions.journal.rows import SessionRow
 
 MAX_LABELS: Final = 64
@@ -74,6 +76,8 @@ class SessionClone(ApiModel):
     """How many completed steps are copied. Default: all that there are."""
     history: SourceHistory | None = None
     """Copy (default) or Reset, which takes the goal and no history."""
+    workspace: SourceWorkspace | None = None
+    """Empty (default), or Copy, which takes the files of its workspace as they are now."""
     replay: ReplayOptions | None = None
     """Do the session once more instead of going on from it. Not with `atStep` and `history`."""
     overrides: Annotated[dict[str, Any], Field(max_length=MAX_LABELS)] | None = None
@@ -81,8 +85,8 @@ class SessionClone(ApiModel):
 
     @model_validator(mode="after")
     def _check_either(self) -> Self:
-        if self.replay is not None and not (self.at_step is None and self.history is None):
-            raise ValueError("atStep and history are about a clone: leave them out, or leave out replay")
+        if self.replay is not None and any((self.at_step, self.history, self.workspace)):
+            raise ValueError("atStep, history and workspace are about a clone: leave them out, or leave out replay")
         return self
 
     def to_create(self, row: SessionRow) -> dict[str, Any]:
@@ -95,13 +99,22 @@ class SessionClone(ApiModel):
         if self.replay is not None:
             spec = replay_spec(row.spec, {"of": reference, **self.replay.to_json()})
         else:
-            wanted = {"atStep": self.at_step, "history": self.history}
+            wanted = {"atStep": self.at_step, "history": self.history, "workspace": self.workspace}
             given = {name: value for name, value in wanted.items() if value is not None}
             spec = clone_spec(row.spec, {"sessionRef": reference, **given})
         meta = {"name": self.name, "labels": self.labels, "annotations": self.annotations}
         named = {name: value for name, value in meta.items() if value is not None}
         made: dict[str, Any] = {**merge(spec, self.overrides or {}), **named}
         return made
+
+
+class WorkspaceChange(ApiModel):
+    """What of a workspace may change."""
+
+    size: Quantity | None = None
+    """A larger size."""
+    storage_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Another storage class: the files are copied to a volume of it at the end of the step under way."""
 
 
 class SessionPatch(ApiModel):
@@ -128,6 +141,10 @@ class SessionPatch(ApiModel):
     monitors: Annotated[list[SessionPattern], Field(min_length=1, max_length=32)] | None = None
     """For observers: names of the sessions that they see, all of the same namespace. `*` stands for any characters, as
     in `department-*`. Who writes them must be able to read those sessions and their events."""
+    placement: Placement | None = None
+    """Where pods run. A change moves the session at the end of the step under way."""
+    workspace: WorkspaceChange | None = None
+    """Volume for the agent's files: it may grow, and move to another storage class."""
     limits: Limits | None = None
     """What the session may spend."""
     retry: Retry | None = None

@@ -6,10 +6,12 @@ that waits can be decided, so that a decision that comes twice, or late, changes
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
 from agentsessions.api.v1alpha1.approval import (
     MAX_SHOWN_ARGUMENTS,
@@ -147,20 +149,25 @@ def decide(work: Work, decided: Decided) -> bool:
     return True
 
 
-def read_pending(conn: Connection, sessions: Any) -> dict[str, list[ApprovalRequest]]:
+@cache
+def _pending(asked: Select[str]) -> Select[Any]:
+    return (
+        select(approvals.c.session_uid, approvals.c.request)
+        .where(approvals.c.outcome.is_(None), approvals.c.session_uid.in_(asked))
+        .order_by(approvals.c.asked_at, approvals.c.call_id)
+    )
+
+
+def read_pending(conn: Connection, asked: Select[str], given: Mapping[str, Any]) -> dict[str, list[ApprovalRequest]]:
     """Return the questions that wait, by session uid, oldest first.
 
     Args:
         conn: The journal.
-        sessions: A query for the uids of the sessions that are asked about.
+        asked: A query for the uids of the sessions that are asked about; one of few, as ours is kept for each.
+        given: Its parameters.
     """
-    query = (
-        select(approvals.c.session_uid, approvals.c.request)
-        .where(approvals.c.outcome.is_(None), approvals.c.session_uid.in_(sessions))
-        .order_by(approvals.c.asked_at, approvals.c.call_id)
-    )
     found: dict[str, list[ApprovalRequest]] = defaultdict(list)
-    for row in conn.execute(query):
+    for row in conn.execute(_pending(asked), given):
         if len(found[row.session_uid]) < MOST_SHOWN:
             found[row.session_uid].append(ApprovalRequest.model_validate(row.request))
     return found

@@ -324,8 +324,8 @@ def settle(
     _journal_answer(work, ledger, row, answer)
     if row["k"] == 0:
         _complete_unpinned(work, ledger, {**row, **values})
-    denial = _check_tool_calls(work, ledger, sessions.limits_in_force(work.conn, pod.session_uid))
-    if denial is not None and answer.tools:
+    in_force = sessions.limits_in_force(work.conn, pod.session_uid)
+    if answer.tools and (denial := _check_tool_calls(work, ledger, in_force)) is not None:
         return Settled(answer.relayed, _refuse(ledger, denial))
     ledger.save()
     return Settled(answer.relayed)

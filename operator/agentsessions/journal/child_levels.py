@@ -1,9 +1,9 @@
 """What the child sessions of directors come to: which are under way, and what they take of its limits. Queries."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
@@ -63,15 +63,21 @@ def read_kept(conn: Connection, uid: str) -> Amounts:
     return _sum(map(_kept_of, conn.execute(_OF_DIRECTOR, {"uid": uid})))
 
 
-def read_children(conn: Connection, asked: Any) -> dict[str, ChildSessionsLevel]:
+@cache
+def _of(asked: Select[str]) -> Select[Any]:
+    return _ROWS.where(child_sessions.c.session_uid.in_(asked))
+
+
+def read_children(conn: Connection, asked: Select[str], given: Mapping[str, Any]) -> dict[str, ChildSessionsLevel]:
     """Return what the children of sessions come to, by the sessions' uids; nothing of those without any.
 
     Args:
         conn: The journal.
-        asked: A query for the uids of the sessions that are asked about.
+        asked: A query for the uids of the sessions that are asked about; one of few, as ours is kept for each.
+        given: Its parameters.
     """
     rows: dict[str, list[Any]] = defaultdict(list)
-    for row in conn.execute(_ROWS.where(child_sessions.c.session_uid.in_(asked))):
+    for row in conn.execute(_of(asked), given):
         rows[row.session_uid].append(row)
     return {uid: _to_level(found) for uid, found in rows.items()}
 

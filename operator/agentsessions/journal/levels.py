@@ -1,8 +1,9 @@
 """Levels of sessions, read from the store: usage, inbox, rounds, the limit reached, how the newest epoch ended."""
 
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
 from agentsessions.api.levels import Level, Seal
 from agentsessions.api.names import MAX_RESULT_BYTES
@@ -33,30 +34,39 @@ _OPEN_COMMANDS: Final = (
 _ROUND: Final = tuple(rounds.c[name].label(f"round_{name}") for name in ("number", "completed", "missed", "next_at"))
 _SEAL: Final = tuple(seals.c[name].label(f"seal_{name}") for name in ("head", "digest", "sealed_at", "problem"))
 
+_ONE: Final = sessions.c.uid == bindparam("uid")
+_ONE_THERE: Final = and_(_ONE, sessions.c.deleted_at.is_(None))
+_OPEN: Final = and_(
+    sessions.c.deleted_at.is_(None),
+    or_(sessions.c.phase.is_(None), sessions.c.phase.not_in([phase.value for phase in TERMINAL])),
+)
+
 
 def read_level(conn: Connection, uid: str) -> Level | None:
     """Return the level of one session."""
-    levels = _read(conn, sessions.c.uid == uid)
+    levels = _read(conn, _ONE, {"uid": uid})
     return levels[0] if levels else None
 
 
 def read_level_if_there(conn: Connection, uid: str) -> Level | None:
     """Return the level of one session, unless its resource is gone."""
-    levels = _read(conn, and_(sessions.c.uid == uid, sessions.c.deleted_at.is_(None)))
+    levels = _read(conn, _ONE_THERE, {"uid": uid})
     return levels[0] if levels else None
 
 
 def read_open_levels(conn: Connection) -> list[Level]:
     """Return the levels of all sessions that still exist and are in no final phase."""
-    final = [phase.value for phase in TERMINAL]
-    return _read(
-        conn,
-        and_(sessions.c.deleted_at.is_(None), or_(sessions.c.phase.is_(None), sessions.c.phase.not_in(final))),
-    )
+    return _read(conn, _OPEN, {})
 
 
-def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
-    query = (
+@cache
+def _uids(condition: ColumnElement[bool]) -> Select[str]:
+    return select(sessions.c.uid).where(condition)
+
+
+@cache
+def _standing(condition: ColumnElement[bool]) -> Select[Any]:
+    return (
         select(
             sessions.c.namespace,
             sessions.c.name,
@@ -75,11 +85,15 @@ def _read(conn: Connection, condition: ColumnElement[bool]) -> list[Level]:
         .where(condition)
         .order_by(sessions.c.uid)
     )
-    asked = select(sessions.c.uid).where(condition)
-    pending, violations = approvals.read_pending(conn, asked), read_violations(conn, asked)
-    agents, children = agent_levels.read(conn, condition), read_children(conn, asked)
+
+
+def _read(conn: Connection, condition: ColumnElement[bool], given: dict[str, Any]) -> list[Level]:
+    """Return the levels of the sessions of a condition, one of those above: queries are kept for each."""
+    asked = _uids(condition)
+    pending, violations = approvals.read_pending(conn, asked, given), read_violations(conn, asked, given)
+    agents, children = agent_levels.read(conn, condition, given), read_children(conn, asked, given)
     found = []
-    for row in conn.execute(query).mappings():
+    for row in conn.execute(_standing(condition), given).mappings():
         uid = row["session_uid"]
         level = _to_level(row, agents.get(uid, []), pending.get(uid, []), violations.get(uid))
         found.append(level.model_copy(update={"child_sessions": children[uid]}) if uid in children else level)

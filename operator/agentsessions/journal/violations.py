@@ -1,9 +1,11 @@
 """What a session of type Policy found: calls that a rule did not simply allow. Part of its result."""
 
 from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from agentsessions.api.v1alpha1.policy import RuleAction
 from agentsessions.api.v1alpha1.session import SessionType
@@ -13,16 +15,21 @@ from agentsessions.journal.tables import entries, sessions
 MOST_LISTED: Final = 20
 
 
-def read_violations(conn: Connection, uids: Any) -> dict[str, str]:
+@cache
+def _governed(asked: Select[str]) -> Select[str]:
+    return select(sessions.c.uid).where(sessions.c.uid.in_(asked), sessions.c.type == SessionType.POLICY.value)
+
+
+def read_violations(conn: Connection, asked: Select[str], given: Mapping[str, Any]) -> dict[str, str]:
     """Return what the result of each session of type Policy says about violations, by uid.
 
     Args:
         conn: The journal.
-        uids: A query for the sessions that are asked about.
+        asked: A query for the uids of the sessions that are asked about; one of few, as ours is kept for each.
+        given: Its parameters.
     """
-    governed = select(sessions.c.uid).where(sessions.c.uid.in_(uids), sessions.c.type == SessionType.POLICY.value)
     found: dict[str, list[str]] = defaultdict(list)
-    for uid in conn.scalars(governed):
+    for uid in conn.scalars(_governed(asked), given):
         found[uid] = []
     if not found:
         return {}

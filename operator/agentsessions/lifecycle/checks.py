@@ -14,11 +14,13 @@ from agentsessions.lifecycle import epochs, several
 from agentsessions.lifecycle.cancels import is_cancel_requested
 from agentsessions.lifecycle.decision import unwanted
 from agentsessions.lifecycle.limits import is_over_limit
+from agentsessions.lifecycle.moves import is_moving
 from agentsessions.lifecycle.outcome import Outcome, earliest, failed
 from agentsessions.lifecycle.pauses import is_pause_requested
 from agentsessions.lifecycle.people import is_waiting_for_person
 from agentsessions.lifecycle.phases import TERMINAL, can_move
 from agentsessions.lifecycle.seals import is_not_sealed
+from agentsessions.lifecycle.sites import deadline_of
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.ties import DirectorState
 
@@ -140,7 +142,9 @@ def is_expired(case: Situation) -> Outcome | None:
 
 
 def is_stuck_starting(case: Situation) -> Outcome | None:
-    """A session does not start for ever."""
+    """A session does not start for ever. How long a move may take is said elsewhere."""
+    if deadline_of(case) is not None:
+        return None
     if case.team is not None:
         return several.find_stuck(case)
     deadline = case.facts.deadlines.starting
@@ -171,6 +175,7 @@ CHECKS: Final[tuple[Callable[[Situation], Outcome | None], ...]] = (
     is_conversation_closed,
     is_expired,
     is_over_limit,
+    is_moving,
     is_pause_requested,
     is_waiting_for_person,
     is_stuck_starting,

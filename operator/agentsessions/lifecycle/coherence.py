@@ -10,6 +10,7 @@ from agentsessions.api.kinds import BUILTINS, ToolClass, rules_of
 from agentsessions.api.v1alpha1.agent import Agent, Builtin
 from agentsessions.api.v1alpha1.life import OnLimit
 from agentsessions.api.v1alpha1.session import SessionMode, SessionSpec, SessionType
+from agentsessions.api.v1alpha1.source import SourceWorkspace
 from agentsessions.lifecycle.team_coherence import find_in_team
 
 
@@ -53,6 +54,13 @@ def _find_in_mode(spec: SessionSpec) -> str | None:
     return None
 
 
+def _find_in_source(spec: SessionSpec) -> str | None:
+    is_copied = spec.source is not None and spec.source.workspace is SourceWorkspace.COPY
+    if not is_copied or spec.workspace is not None:
+        return None
+    return "spec.source.workspace Copy needs spec.workspace, a volume to copy to: name one, or let it be Empty"
+
+
 def _find_in_agent(spec: SessionSpec, agent: Agent) -> str | None:
     rules, word = rules_of(spec.type, spec.mode), _word(spec)
     if agent.image is not None and rules.holds_back:
@@ -68,7 +76,7 @@ def _find_in_agent(spec: SessionSpec, agent: Agent) -> str | None:
     return None
 
 
-CHECKS: Final = (_find_in_goal, _find_in_type, _find_in_mode, find_in_team)
+CHECKS: Final = (_find_in_goal, _find_in_type, _find_in_mode, _find_in_source, find_in_team)
 
 
 def _word(spec: SessionSpec) -> str:

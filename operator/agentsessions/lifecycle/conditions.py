@@ -3,11 +3,12 @@
 kstatus reads Ready, Reconciling and Stalled.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 from agentsessions.api.reasons import ConditionType, Phase, Reason
+from agentsessions.api.v1alpha1.placement import MigrationState, MigrationStatus
 from agentsessions.api.v1alpha1.status import Condition
 from agentsessions.lifecycle.facts import Acceptance, TemplateView
 from agentsessions.lifecycle.limits import LIMIT_STOPS
@@ -27,6 +28,8 @@ def build_conditions(
     now: datetime,
     *,
     template: TemplateView = NO_TEMPLATE,
+    migration: MigrationStatus | None = None,
+    resize: str | None = None,
 ) -> list[Condition]:
     """Return the conditions of a session that goes where `outcome` says.
 
@@ -59,6 +62,7 @@ def build_conditions(
         wanted += [condition for kind, condition in known.items() if kind == ConditionType.TEMPLATE_CURRENT]
     elif template.revision:
         wanted.append(_followed(template))
+    wanted += _placed(known, migration, resize)
     return [_dated(condition, known.get(condition.type), now) for condition in wanted]
 
 
@@ -102,6 +106,47 @@ def _followed(template: TemplateView) -> Condition:
         message = f"{what} has changed since, {kept}; create a new session to use revision {template.newest}"
         return _condition(kind, is_true=False, reason=Reason.NEWER_TEMPLATE, message=message)
     return _condition(kind, is_true=True, reason=Reason.SETTLED, message="")
+
+
+def _placed(
+    known: Mapping[str, Condition], migration: MigrationStatus | None, resize: str | None
+) -> Iterable[Condition]:
+    """Yield what there is to say of a move and of a workspace that was to grow."""
+    if migration is not None:
+        yield _migrated(migration)
+    if resize is not None:
+        yield _resized(resize)
+    elif ConditionType.WORKSPACE_RESIZED in known:
+        yield known[ConditionType.WORKSPACE_RESIZED]
+
+
+def _migrated(move: MigrationStatus) -> Condition:
+    """Say how far the newest move is."""
+    kind, message = ConditionType.MIGRATED, move.message or ""
+    match move.state:
+        case MigrationState.MOVING:
+            message = "on its way: a pod is to run at the new place in time, else the session goes back"
+            return _condition(kind, is_true=False, reason=Reason.MIGRATING, message=message)
+        case MigrationState.ARRIVED:
+            message = "it runs on the new volume; the former one is kept until a step is completed"
+            return _condition(kind, is_true=False, reason=Reason.MIGRATING, message=message)
+        case MigrationState.MOVED:
+            return _condition(
+                kind, is_true=True, reason=Reason.MIGRATED, message="its pods start where they are wanted"
+            )
+        case MigrationState.ROLLED_BACK:
+            return _condition(kind, is_true=False, reason=Reason.ROLLED_BACK, message=message)
+        case _:
+            assert_never(move.state)
+
+
+def _resized(refusal: str) -> Condition:
+    """Say whether the workspace could grow."""
+    kind = ConditionType.WORKSPACE_RESIZED
+    if not refusal:
+        return _condition(kind, is_true=True, reason=Reason.RESIZED, message="its claims were asked to grow")
+    message = f"{refusal}; the workspace keeps its size: move it to a storage class that lets claims grow"
+    return _condition(kind, is_true=False, reason=Reason.RESIZE_REFUSED, message=message)
 
 
 def _accepted(phase: Phase, acceptance: Acceptance) -> tuple[str, str]:

@@ -14,10 +14,14 @@ from agentsessions.lifecycle.checks import CHECKS
 from agentsessions.lifecycle.decision import Decision, EventWanted
 from agentsessions.lifecycle.facts import Facts
 from agentsessions.lifecycle.outcome import Outcome, earliest
+from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.sites import deadline_of, plan_of
 from agentsessions.lifecycle.situation import Situation, read
+from agentsessions.lifecycle.sizes import find_growth
 from agentsessions.lifecycle.stalls import mark_stalled
 from agentsessions.lifecycle.status import build_status
 
+MOVES_TOLD: Final = frozenset({Reason.MIGRATED, Reason.ROLLED_BACK})
 WARNINGS: Final = frozenset({Phase.FAILED, Phase.EXPIRED})
 
 
@@ -31,10 +35,13 @@ def decide(facts: Facts, now: datetime) -> Decision:
     if session.is_deleting:
         return Decision(status=session.status)  # the collector ends its children
     case = read(facts, now)
+    growth = find_growth(case)
+    if growth is not None:
+        return Decision(status=session.status, resize=growth)
     outcome = first_outcome(case)
     if outcome.needs_level or outcome.needs_admission:
         return Decision(status=session.status, needs_level=outcome.needs_level, needs_admission=outcome.needs_admission)
-    outcome = _wake_to_expire(case, mark_stalled(case, outcome))
+    outcome = _wake_to_move_back(case, _wake_to_expire(case, mark_stalled(case, outcome)))
     if outcome.is_quiet:
         return Decision(status=session.status, wake_at=outcome.wake_at)
     status = build_status(case, outcome)
@@ -43,6 +50,7 @@ def decide(facts: Facts, now: datetime) -> Decision:
         create=outcome.create,
         delete=outcome.delete,
         events=_events(session.status, status, outcome),
+        drop=plan_of(case, outcome.phase, outcome.plan).drop,
         wake_at=outcome.wake_at,
         delete_session=outcome.delete_session,
     )
@@ -68,8 +76,18 @@ def _wake_to_expire(case: Situation, outcome: Outcome) -> Outcome:
     return replace(outcome, wake_at=earliest(outcome.wake_at, at))
 
 
+def _wake_to_move_back(case: Situation, outcome: Outcome) -> Outcome:
+    """Return the outcome with a look at the session when its move is given up."""
+    at = deadline_of(case)
+    return outcome if at is None or at <= case.now else replace(outcome, wake_at=earliest(outcome.wake_at, at))
+
+
 def _events(old: SessionStatus, new: SessionStatus, outcome: Outcome) -> tuple[EventWanted, ...]:
-    """Return at most one Event: for a new phase, a new retry, or a new refusal."""
+    """Return at most one Event: for a move that is over, a new phase, a new retry, or a new refusal."""
+    moved = _reason(new, ConditionType.MIGRATED)
+    if new.phase not in TERMINAL and moved in MOVES_TOLD and moved != _reason(old, ConditionType.MIGRATED):
+        is_back = moved == Reason.ROLLED_BACK
+        return (EventWanted("Warning" if is_back else "Normal", moved, _message(new, ConditionType.MIGRATED)),)
     if new.phase is not old.phase:
         is_problem = outcome.phase in WARNINGS or outcome.next_retry_at is not None or outcome.phase is Phase.PENDING
         word = outcome.reason if is_problem else outcome.phase.value
@@ -85,3 +103,7 @@ def _events(old: SessionStatus, new: SessionStatus, outcome: Outcome) -> tuple[E
 
 def _reason(status: SessionStatus, kind: ConditionType) -> str:
     return next((c.reason for c in status.conditions or [] if c.type == kind), "")
+
+
+def _message(status: SessionStatus, kind: ConditionType) -> str:
+    return next((c.message for c in status.conditions or [] if c.type == kind), "")

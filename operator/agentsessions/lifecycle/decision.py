@@ -1,10 +1,11 @@
 """What a decision says: children wanted, the status to write, Events, when to look again."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from agentsessions.api.v1alpha1.placement import Site, Volume
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.facts import PodView
 
@@ -21,6 +22,10 @@ class PodWanted:
 
     agent: str
     epoch: int
+    site: Site = field(default_factory=Site)
+    """Where it is to run, and with which volume."""
+    copy_from: Volume | None = None
+    """The volume whose files its own is filled with first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Decision:
     create: tuple[PodWanted, ...] = ()
     events: tuple[EventWanted, ...] = ()
     wake_at: datetime | None = None
+    drop: tuple[Volume, ...] = ()
+    """Volumes that nothing needs any more; their claims go before the status that forgets them is written."""
+    resize: Volume | None = None
+    """The size that the session's claims are to have; decide again with the API server's answer."""
     needs_level: bool = False
     """Whether a level read from the store now would settle what is open; decide again with it."""
     needs_admission: bool = False

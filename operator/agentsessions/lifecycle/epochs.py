@@ -17,6 +17,7 @@ from agentsessions.lifecycle.outcome import Outcome, failed
 from agentsessions.lifecycle.phases import can_move
 from agentsessions.lifecycle.queueing import keep_place
 from agentsessions.lifecycle.retry import LOST, Action, next_try_at, rule_of
+from agentsessions.lifecycle.sites import Plan, plan_next, site_key
 from agentsessions.lifecycle.situation import INACTIVE, EpochState, Situation
 from agentsessions.lifecycle.waits import ORDINARY_WAITS, explain_refusal, explain_wait, is_same_wait
 
@@ -171,6 +172,9 @@ def _error_of(case: Situation) -> SessionError:
     if pod is not None and pod.is_node_lost:
         why = f"pod {pod.name} was lost with its node ({pod.message})"
         return SessionError(code=ErrorCode.NODE_LOST, message=why[:1024])
+    if case.epoch_state is EpochState.ENDED and pod is not None and pod.exit_code is None and pod.waiting_reason:
+        why = f"pod {pod.name} could not start: {pod.waiting_reason} {pod.message}".rstrip()
+        return SessionError(code=ErrorCode.RUNNER_ERROR, message=why[:1024])
     if case.epoch_state is EpochState.ENDED and pod is not None:
         why = f"pod {pod.name} ended with exit code {pod.exit_code} and without closing its epoch"
         if pod.message:
@@ -190,13 +194,17 @@ def start_next(case: Situation, *, retries: int | None = None, error: SessionErr
     if not can_move(case.phase, Phase.STARTING):
         return stay(case)
     epoch = case.row.epoch + 1 if case.row else 1
-    pod = case.newer_pod
+    plan, pod = plan_next(case), case.newer_pod
+    if pod is not None and pod.site != site_key(plan.site):
+        pod = None  # made for a place that is not wanted any more
+    if plan.copy_from is not None and not case.facts.journal.is_fresh:
+        return stay(case, needs_level=case.is_level_wanted)  # only the journal knows how many steps were completed
     if pod is None and case.phase in INACTIVE:
         refused = _ask_for_room(case)
         if refused is not None:
             return refused
     if pod is None and case.facts.refusal:
-        return _tell_refusal(case, retries=retries, error=error)
+        return _tell_refusal(case, plan, retries=retries, error=error)
     row = _row_of(case.agent.name, pod) if pod else None
     return Outcome(
         Phase.STARTING,
@@ -206,7 +214,8 @@ def start_next(case: Situation, *, retries: int | None = None, error: SessionErr
         retries=retries,
         error=error,
         delete=unwanted(other for other in case.own_pods if other is not pod),
-        create=() if pod else (PodWanted(case.agent.name, epoch),),
+        create=() if pod else (PodWanted(case.agent.name, epoch, plan.site, plan.copy_from),),
+        plan=plan,
         wake_at=(pod.created_at if pod else case.now) + case.facts.deadlines.starting,
     )
 
@@ -221,7 +230,7 @@ def _ask_for_room(case: Situation) -> Outcome | None:
     return Outcome(Phase.QUEUED, admission.reason, keep_place(message_now(case), admission.message[:1024]))
 
 
-def _tell_refusal(case: Situation, *, retries: int | None, error: SessionError | None) -> Outcome:
+def _tell_refusal(case: Situation, plan: Plan, *, retries: int | None, error: SessionError | None) -> Outcome:
     """The API server refuses the next pod: say so, and ask again until it takes it or the deadline of Starting.
 
     `nextRetryAt` stays at the first refusal: so the end of the last epoch is not judged, and counted, once more, and
@@ -238,6 +247,7 @@ def _tell_refusal(case: Situation, *, retries: int | None, error: SessionError |
         retries=retries,
         error=error,
         next_retry_at=case.next_retry_at or case.now,
+        plan=plan,
         wake_at=case.now + case.facts.deadlines.recheck,
     )
 

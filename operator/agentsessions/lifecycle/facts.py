@@ -7,6 +7,7 @@ from typing import Final
 
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import Reason
+from agentsessions.api.v1alpha1.placement import FilledFrom
 from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import DataSourceStatus, SessionStatus
 from agentsessions.lifecycle.ties import NO_TIES, Ties
@@ -54,6 +55,8 @@ class PodView:
     """Why it does not run: a container's waiting reason (ImagePullBackOff) or the scheduler's (Unschedulable)."""
     message: str = ""
     """The kubelet's or scheduler's words."""
+    site: str = ""
+    """Digest of where it was to run, and with which volume; empty where nothing was asked."""
     is_node_lost: bool = False
     """Whether Kubernetes gave it up for its node: one that cannot be reached, throws its pods out, or is gone."""
 
@@ -89,6 +92,8 @@ class Acceptance:
     """Whether the session names ConfigMaps and so owns a frozen copy."""
     data_sources: tuple[DataSourceStatus, ...] = ()
     """The data sources as they were frozen."""
+    filled_from: FilledFrom | None = None
+    """The workspace of another session that its own begins with."""
 
     @property
     def is_accepted(self) -> bool:
@@ -162,6 +167,8 @@ class Facts:
     """What the namespace's queue says; None as long as it was not asked in this pass."""
     hold: str = ""
     """Why nothing may run in the namespace now; empty when it may."""
+    resize: str | None = None
+    """The API server's words on refusing to let claims grow; empty when they grow, None when it was not asked."""
     ties: Ties = field(default=NO_TIES)
     """The sessions that it ends together with."""
     jitter: float = 0.5

@@ -6,6 +6,7 @@ from datetime import datetime
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.status import AgentStatus, SessionError
 from agentsessions.lifecycle.decision import PodUnwanted, PodWanted
+from agentsessions.lifecycle.sites import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Outcome:
     is_stalled: bool = False
     create: tuple[PodWanted, ...] = ()
     delete: tuple[PodUnwanted, ...] = ()
+    plan: Plan | None = None
+    """Where pods start from now on; None: where they did, as far as the facts show no other."""
     wake_at: datetime | None = None
     needs_level: bool = False
     needs_admission: bool = False

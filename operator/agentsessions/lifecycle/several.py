@@ -46,6 +46,7 @@ def conclude(case: Situation) -> Outcome:
         error=_newest_error(case, found.values()),
         create=tuple(pod for one in found.values() for pod in one.create),
         delete=(*unwanted(at_rest), *(pod for one in found.values() for pod in one.delete)),
+        plan=next((one.plan for one in found.values() if one.plan is not None), None),
         wake_at=_first_of(found.values(), lambda one: one.wake_at),
         is_settling=any(one.is_settling for one in found.values()),
         is_stalled=any(one.is_stalled for one in found.values()),

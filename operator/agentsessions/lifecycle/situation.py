@@ -224,10 +224,11 @@ class Situation:
     def start_began_at(self) -> datetime:
         """When the present try to get a pod running began.
 
-        That of the phase, of a retry that was waited for, or of the pod: whichever came last.
+        That of the phase, of a retry that was waited for, of the pod, or of a move: whichever came last.
         """
-        pod = self.pod
-        tries = (self.status.phase_started_at, self.next_retry_at, pod.created_at if pod else None)
+        pod, move = self.pod, self.status.migration
+        moved_at = move.since if move is not None else None
+        tries = (self.status.phase_started_at, self.next_retry_at, pod.created_at if pod else None, moved_at)
         return max((at for at in tries if at is not None), default=self.now)
 
     @property

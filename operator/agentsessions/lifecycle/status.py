@@ -1,13 +1,16 @@
 """The status that a decision writes. Usage moves with transitions, never as a drip."""
 
 from datetime import datetime
+from typing import Final
 
 from agentsessions.api.child_sessions import ChildSessionsLevel
 from agentsessions.api.levels import AgentLevel, Level
 from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.placement import Site
 from agentsessions.api.v1alpha1.status import (
     AgentStatus,
     ChildSessionsUsage,
+    Condition,
     JournalPosition,
     JournalSeal,
     Remaining,
@@ -20,7 +23,12 @@ from agentsessions.lifecycle.conditions import build_conditions
 from agentsessions.lifecycle.effective import spec_digest
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import TERMINAL, move
+from agentsessions.lifecycle.sites import Plan, filled, plan_of
 from agentsessions.lifecycle.situation import Situation
+from agentsessions.lifecycle.sizes import resized
+
+NOWHERE: Final = Site()
+"""Where nothing was asked; it is not shown."""
 
 
 def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
@@ -35,20 +43,21 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
     agents = _agents(case, outcome, is_transition=is_new_phase or phase in TERMINAL)
     usage = _usage(case, outcome, is_new_phase=is_new_phase, row_changed=agents != old.agents)
     is_accepted = phase is not Phase.PENDING
+    plan = plan_of(case, phase, outcome.plan)
     is_cancel = phase in {Phase.CANCELLING, Phase.CANCELLED}
     result = _result(case.level, old) if phase is Phase.COMPLETED else None
     return SessionStatus(
         phase=phase,
         phase_started_at=now if is_new_phase else old.phase_started_at,
         observed_generation=session.generation,
-        conditions=build_conditions(
-            outcome, case.facts.acceptance, old.conditions or [], case.now, template=case.facts.template
-        ),
+        conditions=_conditions(case, outcome, plan),
         effective=case.effective.limits if is_accepted else old.effective,
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
         data_sources=old.data_sources or (list(case.facts.acceptance.data_sources) or None if is_accepted else None),
         template_revision=old.template_revision or (case.facts.template.revision or None if is_accepted else None),
         agents=agents,
+        site=filled(case, resized(case, plan.site)) if is_accepted and plan.site != NOWHERE else old.site,
+        migration=plan.migration,
         round=_round(case, is_new_phase=is_new_phase) or old.round,
         retries=old.retries if outcome.retries is None else outcome.retries,
         next_retry_at=outcome.next_retry_at.replace(microsecond=0) if outcome.next_retry_at else None,
@@ -64,6 +73,19 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         finished_at=_once(old.finished_at, now, is_due=phase in TERMINAL),
         seal=old.seal or (_seal(case.level) if phase is Phase.COMPLETED else None),
         journal=_journal(case, is_new_phase=is_new_phase or usage != old.usage),
+    )
+
+
+def _conditions(case: Situation, outcome: Outcome, plan: Plan) -> list[Condition]:
+    facts = case.facts
+    return build_conditions(
+        outcome,
+        facts.acceptance,
+        case.status.conditions or [],
+        case.now,
+        template=facts.template,
+        migration=plan.migration,
+        resize=facts.resize,
     )
 
 

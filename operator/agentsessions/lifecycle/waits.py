@@ -53,8 +53,10 @@ def _remedy(pod: PodView, agent: Agent, spec: SessionSpec) -> str:
         wanted = f"storage class {name!r}" if name is not None else "default storage class"
         return (
             f"spec.workspace asks for {spec.workspace.size} of the {wanted}, which gives no volume: "
-            "make that class provide one, or create the session with another spec.workspace"
+            "make that class provide one, or change spec.workspace.storageClassName"
         )
+    if spec.placement is not None:
+        return f"no node is free for agent {agent.name} where spec.placement wants it: make one fit, or change that"
     return (
         f"no node has room for agent {agent.name}: free or add a node, "
         "or create the session with lower spec.agents[].resources.requests"

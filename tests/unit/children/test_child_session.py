@@ -29,6 +29,7 @@ DIRECTOR: dict[str, Any] = {
     "childSessions": {"max": 2, "templates": ["reporter"]},
     "policyRef": {"name": "strict"},
     "priority": 5,
+    "placement": {"nodeSelector": {"pool": "sandboxed"}},
     "retry": {"maxRetries": 1},
     "shutdown": {"gracePeriodSeconds": 3},
     "dataSources": [{"name": "rows", "format": "CSV", "configMapKeyRef": {"name": "rows", "key": "rows.csv"}}],
@@ -68,6 +69,7 @@ def test_child_without_a_template_is_the_agent_that_starts_it_without_its_instru
         "role": "Worker",
         "owner": "alice",
         "priority": 5,
+        "placement": {"nodeSelector": {"pool": "sandboxed"}},
         "policyRef": {"name": "strict"},
         "directorRef": {"name": "boss"},
         "goal": "count",
@@ -91,6 +93,7 @@ def test_child_from_a_template_has_the_templates_agents_and_the_directors_bounds
     assert "dataSources" not in spec
     assert spec["templateRef"] == {"name": "reporter"}
     assert (spec["policyRef"], spec["limits"]) == ({"name": "strict"}, {"maxTokens": 7})
+    assert spec["placement"] == DIRECTOR["placement"]
 
 
 @pytest.mark.parametrize("wanted", ["boss", "x" * MAX_SESSION_NAME])

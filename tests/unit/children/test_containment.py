@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from agentsessions.api.v1alpha1 import SessionSpec
-from agentsessions.children.pod import PodSettings, build_pod
+from agentsessions.children.pod import build_pod
+from agentsessions.children.settings import PodSettings
 from agentsessions.lifecycle.effective import resolve
 from tests.unit.children.sessions import a_view
 
@@ -23,6 +24,23 @@ pytestmark = pytest.mark.requirement("ID-5")
 SETTINGS = PodSettings("https://gateway", "runner:1")
 SCHEMA = SessionSpec.model_json_schema(by_alias=True)
 ENV, VOLUME = "spec.containers[].env[]", "spec.volumes[]"
+SITE = "metadata.labels.agentsessions.dev/site"
+REQUIRED, PREFERRED = (f"{word}DuringSchedulingIgnoredDuringExecution[]" for word in ("required", "preferred"))
+NEAR_TERM = f"spec.affinity.podAffinity.{PREFERRED}.podAffinityTerm"
+TERM = {
+    f"spec.affinity.{kind}.{where}.{part}"
+    for kind in ("podAffinity", "podAntiAffinity")
+    for where in (REQUIRED, f"{PREFERRED}.podAffinityTerm")
+    for part in (
+        "topologyKey",
+        "labelSelector.matchLabels.app.kubernetes.io/managed-by",
+        "labelSelector.matchLabels.agentsessions.dev/label-cpu-68ab84f7",
+        "labelSelector.matchExpressions[].key",
+        "labelSelector.matchExpressions[].operator",
+        "labelSelector.matchExpressions[].values[]",
+    )
+} | {f"spec.affinity.{kind}.{PREFERRED}.weight" for kind in ("podAffinity", "podAntiAffinity")}
+"""One wish about other sessions: no namespaces, no other selector."""
 REACHES = {
     "agents[].name": {
         "metadata.name",
@@ -36,6 +54,20 @@ REACHES = {
     "agents[].resources.requests{}": {"spec.containers[].resources.requests.cpu"},
     "agents[].resources.limits{}": {"spec.containers[].resources.limits.cpu"},
     "context.files[].path": {f"{VOLUME}.configMap.items[].path"},
+    "workspace.storageClassName": {SITE, f"{VOLUME}.persistentVolumeClaim.claimName"},
+    "placement.nodeSelector{}": {SITE, "spec.nodeSelector.cpu"},
+    "placement.tolerations[].key": {SITE, "spec.tolerations[].key"},
+    "placement.tolerations[].operator": {SITE, "spec.tolerations[].operator"},
+    "placement.tolerations[].value": {SITE, "spec.tolerations[].value"},
+    "placement.tolerations[].effect": {SITE, "spec.tolerations[].effect"},
+    "placement.tolerations[].tolerationSeconds": {SITE, "spec.tolerations[].tolerationSeconds"},
+    "placement.sessionAffinity[].selector.matchLabels{}": {
+        SITE,
+        f"{NEAR_TERM}.labelSelector.matchLabels.agentsessions.dev/label-cpu-68ab84f7",
+    },
+    "placement.sessionAffinity[].nearness": {SITE, *TERM},
+    "placement.sessionAffinity[].strictness": {SITE, *TERM},
+    "placement.sessionAffinity[].topologyKey": {SITE, f"{NEAR_TERM}.topologyKey"},
     "dataSources[].name": {f"{VOLUME}.configMap.items[].path"},
     "dataSources[].format": {f"{VOLUME}.configMap.items[].path"},
 }
@@ -47,7 +79,8 @@ APPEARS = {
     "agents": {"metadata.", "spec.containers[].", VOLUME},
     "context": {f"{VOLUME}.", "spec.containers[].volumeMounts[]."},
     "dataSources": {f"{VOLUME}.", "spec.containers[].volumeMounts[]."},
-    "workspace": {f"{VOLUME}.emptyDir.sizeLimit", f"{VOLUME}.persistentVolumeClaim.claimName"},
+    "placement": {SITE, "spec.nodeSelector.", "spec.tolerations[].", "spec.affinity."},
+    "workspace": {SITE, f"{VOLUME}.emptyDir.sizeLimit", f"{VOLUME}.persistentVolumeClaim.claimName"},
 }
 """What comes and goes when a field is there or not, beginning so."""
 HELD = re.compile(

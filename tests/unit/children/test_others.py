@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agentsessions.api.v1alpha1.placement import Volume
 from agentsessions.api.v1alpha1.session import Workspace
 from agentsessions.children.claim import build_claim
 from agentsessions.children.namespace import build_network_policy, build_service_account
@@ -23,7 +24,7 @@ from tests.unit.children.sessions import a_view
     ],
 )
 def test_claim_is_owned_unless_retained(chosen: dict[str, Any], owner: str | None) -> None:
-    claim = build_claim(a_view(), "agent", Workspace.model_validate(chosen))
+    claim = build_claim(a_view(), "agent", Workspace.model_validate(chosen), Volume(size="1Gi"))
     assert owner_uid(claim) == owner
     assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
     assert "storageClassName" not in claim["spec"]

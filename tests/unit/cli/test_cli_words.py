@@ -20,6 +20,7 @@ from agentsessions.cli.story import TELLERS, Story
 from agentsessions.cli.table import VERBS
 from agentsessions.cli.talking import Answer
 from agentsessions.cli.terminal import age, clean, money, one_line, short, to_table
+from agentsessions.cli.verbs.get import describe
 from agentsessions.client.values import Event, SessionItem
 from agentsessions.journal.entries import EntryType
 from tests.unit.cli.conftest import resource
@@ -232,3 +233,14 @@ def test_checks_have_titles_of_their_own() -> None:
 
 def test_one_line_is_one_line() -> None:
     assert one_line("a\n\tb\x1b") == "a b␛"
+
+
+def test_director_is_shown_with_what_its_child_sessions_spent() -> None:
+    children = {"started": 2, "steps": 3, "totalTokens": 420}
+    shown = {
+        label: value for label, value, _ in describe(resource("boss", "Idle", status={"usage": {}}), is_wide=False)
+    }
+    assert "Children" not in shown
+    boss = resource("boss", "Idle", status={"usage": {"childSessions": children}})
+    shown = {label: value for label, value, _ in describe(boss, is_wide=False)}
+    assert shown["Children"] == "2 sessions started, 3 steps and 420 tokens besides"

@@ -17,6 +17,7 @@ from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Providers, Sessions
 from agentsessions.controller.tool_servers import ToolServers
 from agentsessions.controller.views import to_session
+from agentsessions.controller.workspaces import Workspaces
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
 from tests.unit.controller.objects import a_raw_provider, a_raw_session
@@ -70,7 +71,7 @@ async def acceptor(providers: Providers, tool_servers: ToolServers, journal: Jou
         "agentsessions-system",
         refresh_provider=refresh,
         own_ids=own_ids,
-        sources=Sources(journal.take_over),
+        sources=Sources(journal.take_over, Workspaces(client, Sessions())),
         tool_servers=tool_servers,
     )
     await client.close()

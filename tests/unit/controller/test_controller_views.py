@@ -66,6 +66,26 @@ CONTAINER = "containerStatuses"
         ),
         pytest.param(
             {
+                "phase": "Failed",
+                "initContainerStatuses": [
+                    {"name": "copy", "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "full\n"}}}
+                ],
+                CONTAINER: [{"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}}],
+            },
+            {"waiting_reason": "Error", "message": "full", "is_ended": True, "started_at": None, "exit_code": None},
+            id="its volume cannot be filled",
+        ),
+        pytest.param(
+            {
+                "phase": "Pending",
+                "initContainerStatuses": [{"name": "copy", "state": {"running": {}}}],
+                CONTAINER: [{"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}}],
+            },
+            {"waiting_reason": "PodInitializing", "message": ""},
+            id="its volume is being filled",
+        ),
+        pytest.param(
+            {
                 "phase": "Running",
                 CONTAINER: [{"name": "agent", "state": {"running": {"startedAt": "2026-11-21T12:00:00Z"}}}],
             },

@@ -44,7 +44,7 @@ def test_every_spec_field_is_mutable_or_held() -> None:
     held = {rule["fieldPath"][1:] for rule in spec["x-kubernetes-validations"] if "fieldPath" in rule}
     assert held | MUTABLE_SPEC_FIELDS == spec["properties"].keys()
     # They are there or not for good; what the conversation holds has its own rules.
-    assert held & MUTABLE_SPEC_FIELDS == {"conversation", "monitors"}
+    assert held & MUTABLE_SPEC_FIELDS == {"conversation", "monitors", "workspace"}
 
 
 def test_status_is_a_subresource() -> None:

@@ -19,7 +19,7 @@ def described(model: type[SessionSpec] | type[SessionPatch]) -> dict[str, str | 
 def test_patch_has_every_field_that_may_change_and_describes_it_alike() -> None:
     patch, spec = described(SessionPatch), described(SessionSpec)
     assert patch.keys() - META_FIELDS == MUTABLE_SPEC_FIELDS
-    reworded = {"conversation"}
+    reworded = {"conversation", "workspace"}
     assert {name: patch[name] for name in MUTABLE_SPEC_FIELDS - reworded} == {
         name: spec[name] for name in MUTABLE_SPEC_FIELDS - reworded
     }

@@ -240,3 +240,18 @@ async def test_a_pod_that_dies_in_a_replay_is_followed_by_one_that_plays_the_sam
     await second.commit(turn.k, Outcome.CONTINUE)
     assert await play(second) == 3
     assert await differing(store) == {}
+
+
+@pytest.mark.parametrize("tool", sorted(replays.TO_OTHERS))
+async def test_a_recorded_replay_says_nothing_to_other_sessions(store: Store, tool: str) -> None:
+    player = await a_player(store)
+    await store.pin_turn(player.pod)
+    (call,) = call_ids(await player.ask(an_answer("", tool), "d1", parts=PARTS))
+    await player.begin(call, tool)
+    await player.report(call, "told")
+    await player.commit(1, Outcome.CONTINUE)
+    replay = await put_replay(store, tools="RunInternal", untilStep=1)
+    turn = await store.pin_turn(replay.pod)
+    (again,) = call_ids(await replay.ask(an_answer("", tool), f"d{turn.k}", parts=PARTS))
+    verdict = await replay.begin(again, tool)
+    assert (verdict.verdict, verdict.output) == (Verdict.RECORDED, "told")

@@ -14,6 +14,7 @@ from agentsessions.api.names import MAX_CONTEXT_BYTES
 from agentsessions.api.v1alpha1.agent import Agent, Quantity
 from agentsessions.api.v1alpha1.life import Conversation, Limits, PausePolicy, Retry, Schedule, Shutdown
 from agentsessions.api.v1alpha1.names import SUBDOMAIN, ConfigKey, ObjectName
+from agentsessions.api.v1alpha1.placement import Placement
 from agentsessions.api.v1alpha1.role import (
     ROLE_RULES,
     Capability,
@@ -29,10 +30,11 @@ from agentsessions.api.v1alpha1.team import MAX_AGENTS, TEAM_RULES, Coordination
 
 MUTABLE_SPEC_FIELDS: Final = frozenset({
     "operatingMode", "title", "description", "metadata", "limits", "retry", "pausePolicy", "shutdown", "priority",
-    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished", "monitors", "capabilities",
+    "conversation", "expireAfterSeconds", "ttlSecondsAfterFinished", "monitors", "capabilities", "placement",
+    "workspace",
 })  # fmt: skip
 """JSON names of the spec fields that may change; rules in the CRD hold all others. Of `conversation` only `open` may,
-to false."""
+to false, and of `workspace` its class and, upwards, its size."""
 
 STAYS_CANCELLED: Final = "a cancelled session stays cancelled: create a new session instead"
 """What a rule of the CRD answers who wants to resume a cancelled session."""
@@ -189,11 +191,44 @@ class Workspace(ApiModel):
     """A volume for the agent's files that outlives its pods. Without it files are lost with the pod."""
 
     size: Quantity
-    """Size of the claim, for example 1Gi."""
+    """Size of the claim, for example 1Gi. It may grow, where the storage class lets claims grow."""
     storage_class_name: Annotated[str, Field(max_length=253, pattern=f"^({SUBDOMAIN})?$")] | None = None
-    """Storage class; the cluster's default when absent, and none when empty."""
+    """Storage class; the cluster's default when absent, and none when empty. A change copies the files to a volume of
+    the new class at the end of the step under way; not for several agents."""
     when_deleted: WhenDeleted | None = None
     """Delete (default) or Retain the claim when the session is deleted."""
+
+
+_BOTH: Final = "has(self.workspace) && has(oldSelf.workspace)"
+_SIZES: Final = "[self.workspace.size, oldSelf.workspace.size]"
+WORKSPACE_RULES: Final = (
+    cel(
+        "has(self.workspace) == has(oldSelf.workspace)",
+        "spec.workspace cannot be added or removed after creation: create a new session",
+        field="workspace",
+    ),
+    cel(
+        f"!({_BOTH}) || !{_SIZES}.all(each, isQuantity(string(each))) || "
+        "!quantity(string(self.workspace.size)).isLessThan(quantity(string(oldSelf.workspace.size)))",
+        "spec.workspace.size can only grow: create a new session for a smaller one",
+        field="workspace",
+    ),
+    cel(
+        f"!({_BOTH}) || (has(self.workspace.whenDeleted) == has(oldSelf.workspace.whenDeleted) && "
+        "(!has(self.workspace.whenDeleted) || self.workspace.whenDeleted == oldSelf.workspace.whenDeleted))",
+        "spec.workspace.whenDeleted cannot change after creation: create a new session",
+        field="workspace",
+    ),
+    cel(
+        f"!has(self.agents) || self.agents.size() < 2 || !({_BOTH}) || "
+        "(has(self.workspace.storageClassName) == has(oldSelf.workspace.storageClassName) && "
+        "(!has(self.workspace.storageClassName) || "
+        "self.workspace.storageClassName == oldSelf.workspace.storageClassName))",
+        "spec.workspace.storageClassName cannot change in a session of several agents: create a new session",
+        field="workspace",
+    ),
+)
+"""What of a workspace may change."""
 
 
 class SessionSpec(ApiModel):
@@ -216,6 +251,7 @@ class SessionSpec(ApiModel):
                     "spec.conversation cannot be added or removed after creation: create a new session",
                     field="conversation",
                 ),
+                *WORKSPACE_RULES,
                 cel(
                     "self.type != 'Policy' || has(self.policyRef) || has(self.templateRef)",
                     "type Policy needs spec.policyRef: the policy whose violations it is to list",
@@ -228,6 +264,12 @@ class SessionSpec(ApiModel):
                 cel(
                     "self.type != 'Metrics' || ((has(self.goal) || has(self.templateRef)) && !has(self.conversation))",
                     "type Metrics needs spec.goal and takes no spec.conversation",
+                ),
+                cel(
+                    "!has(self.source) || !has(self.source.workspace) || self.source.workspace == 'Empty' || "
+                    "has(self.workspace) || has(self.templateRef)",
+                    "spec.source.workspace Copy needs spec.workspace: a volume to copy to",
+                    field="workspace",
                 ),
                 *ROLE_RULES,
                 cel(
@@ -330,6 +372,8 @@ class SessionSpec(ApiModel):
     every call of a tool is denied."""
     workspace: Workspace | None = None
     """Volume for the agent's files. Without it they are lost with the pod, and limited to 1Gi."""
+    placement: Placement | None = None
+    """Where pods run. A change moves the session at the end of the step under way."""
     expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     """Seconds without anything happening after which the session ends as Expired, unless a person paused it. No
     default."""

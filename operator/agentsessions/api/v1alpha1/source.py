@@ -26,8 +26,15 @@ class SourceHistory(StrEnum):
     RESET = "Reset"
 
 
+class SourceWorkspace(StrEnum):
+    """What of the other session's workspace is taken over."""
+
+    COPY = "Copy"
+    EMPTY = "Empty"
+
+
 class Source(ApiModel):
-    """The session that this one was cloned or forked from. Only its conversation is taken over, nothing of its spec."""
+    """The session that this one was cloned or forked from. Nothing of its spec is taken over."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -48,6 +55,9 @@ class Source(ApiModel):
     history: SourceHistory | None = None
     """Copy (default): the agents go on from there, and a goal that differs from the copied one is said to them next.
     Reset: they begin anew, and the journal only names the source."""
+    workspace: SourceWorkspace | None = None
+    """Empty (default): the workspace begins empty. Copy: it begins with the files of the other session's, as they are
+    when this one starts; that session must have no pod, and both need spec.workspace."""
 
 
 class ReplayMode(StrEnum):

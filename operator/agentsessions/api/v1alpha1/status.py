@@ -7,6 +7,7 @@ from pydantic import Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.v1alpha1.placement import MigrationStatus, Site
 
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 
@@ -190,7 +191,7 @@ class SessionStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Reconciling, Stalled (as kstatus reads them), Accepted, Paused, Complete, BudgetAvailable,
-    WaitingForApproval."""
+    WaitingForApproval; TemplateCurrent with a template, Migrated after a move, WorkspaceResized when its size grew."""
     effective: EffectiveLimits | None = None
     """Limits in force after defaults."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None
@@ -207,6 +208,10 @@ class SessionStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """One row for each agent."""
+    site: Site | None = None
+    """Where its pods start, for a session with a placement or a workspace."""
+    migration: MigrationStatus | None = None
+    """The newest move to another place or storage class."""
     round: RoundStatus | None = None
     """For type Metrics: the rounds so far."""
     retries: Count | None = None

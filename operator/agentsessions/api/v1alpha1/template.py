@@ -8,6 +8,7 @@ from pydantic import Field
 from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.agent import Agent, EnvVars
 from agentsessions.api.v1alpha1.life import Limits, PausePolicy, Retry, Shutdown
+from agentsessions.api.v1alpha1.placement import Placement
 from agentsessions.api.v1alpha1.session import DataSources, PolicyRef, SessionContext, Workspace
 
 
@@ -24,6 +25,7 @@ class Overridable(StrEnum):
     SHUTDOWN = "shutdown"
     POLICY_REF = "policyRef"
     WORKSPACE = "workspace"
+    PLACEMENT = "placement"
     EXPIRE_AFTER_SECONDS = "expireAfterSeconds"
     TTL_SECONDS_AFTER_FINISHED = "ttlSecondsAfterFinished"
 
@@ -75,6 +77,8 @@ class TemplateSession(ApiModel):
     """An AgentPolicy that binds the session besides those that select it. Type Policy needs one, here or there."""
     workspace: Workspace | None = None
     """Volume for the agent's files."""
+    placement: Placement | None = None
+    """Where pods run. What the session says itself is added, and wins."""
     expire_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
     """Seconds without anything happening after which the session ends as Expired."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None

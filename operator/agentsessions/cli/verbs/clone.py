@@ -28,6 +28,9 @@ def clone(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes the
     name: NameArgument = None,
     at_step: Annotated[int | None, typer.Option("--at-step", min=1, help="Take over so many steps only.")] = None,
     is_reset: Annotated[bool, typer.Option("--reset", help="Take over the spec and no history.")] = False,
+    copies_workspace: Annotated[
+        bool, typer.Option("--copy-workspace", help="Take over the files of its workspace; it must have no pod.")
+    ] = False,
     goal: Annotated[str | None, typer.Option("--goal", help="Another goal, said next; @FILE reads it.")] = None,
     title: TitleOption = None,
     model: ModelOption = None,
@@ -53,6 +56,8 @@ def clone(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes the
         wanted["atStep"] = at_step
     if is_reset:
         wanted["history"] = "Reset"
+    if copies_workspace:
+        wanted["workspace"] = "Copy"
     spec = merge(_with_agent(clone_spec(found.spec, wanted), agent), flags)
     _send(connection, build_from(found, name, spec), is_dry=is_dry, output=output)
 

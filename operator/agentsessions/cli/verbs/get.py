@@ -48,6 +48,7 @@ def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None
         ("Goal", clean(str(spec.get("goal") or "")), None),
         ("Age", f"{age(meta['creationTimestamp'])}{_span(status)}", None),
         ("Spent", _spent(status), None),
+        ("Children", _children(status), None),
         *_agents(status.get("agents") or [], is_gone=status.get("podsRemaining") == 0),
     ]
     if is_wide:
@@ -81,6 +82,15 @@ def _pod(row: dict[str, Any], *, is_gone: bool) -> str:
 def _span(status: dict[str, Any]) -> str:
     seconds = (status.get("usage") or {}).get("activeSeconds")
     return f", {seconds} s of work" if seconds is not None else ""
+
+
+def _children(status: dict[str, Any]) -> str:
+    """Say what the sessions spent that a director's agents started; nothing where there are none."""
+    found = (status.get("usage") or {}).get("childSessions")
+    if found is None:
+        return ""
+    started, tokens = count(found.get("started", 0), "session"), found.get("totalTokens", 0)
+    return f"{started} started, {count(found.get('steps', 0), 'step')} and {tokens} tokens besides"
 
 
 def _spent(status: dict[str, Any]) -> str:

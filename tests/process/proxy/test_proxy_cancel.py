@@ -203,8 +203,9 @@ async def an_asking_pod(house: House, pod_uid: str) -> "asyncio.Task[dict[str, A
 
 async def test_purchases_of_other_sessions_go_on(house: House, provider: Provider) -> None:
     await house.put_session(pod="p2", name="other")
-    other = asyncio.create_task(house.ask("slow", pod="p2"))
     mine = await a_slow_purchase(house, provider, "slow")
+    other = asyncio.create_task(house.ask("slow", pod="p2"))
+    await until(lambda: len(house.gateway.proxy.purchases.under_way) == 2)
     show(house, operatingMode="Cancelled")
     assert error_of(await mine) == (412, "session_cancelled")
 

@@ -100,7 +100,8 @@ async def check_journal(house: House, *, runs: int, orders: int, asked: int) -> 
     allowed = {body["callId"] for body in bodies["policy_decision"] if body["action"] == "Allow"}
     told = [(body["callId"], body["outcome"]) for body in bodies["approval"]]
     consented = {call for call, outcome in told if outcome == "Approved"}
-    assert {call for call, body in results.items() if not body["isError"]} == allowed | consented
+    without_error = {call for call, body in results.items() if not body["isError"]}
+    assert without_error <= allowed | consented, "what is allowed may still be no command, and end in an error"
     assert len(consented) == 1
     assert Counter(outcome for _, outcome in told) == {"Pending": asked, "Approved": 1, "Denied": asked - 1}
     assert await house.store.verify(UID) == []

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from agentsessions.api import wire
+from agentsessions.gateway.paths import SESSIONS
 from agentsessions.gateway.proxy.role_tools import RoleTools
-from agentsessions.gateway.routes.sessions import PREFIX
 from agentsessions.journal.rows import NewMessage
 from tests.process.proxy.house import House, until
 
@@ -109,9 +109,9 @@ async def test_director_finds_departments_and_sends_one_a_command(house: House) 
     assert wrong.is_error
     assert "'task' is a required property" in wrong.output
     async with house.person() as person:
-        listed = (await person.get(f"{PREFIX}/department-a/mailbox")).json()["items"]
-        said = (await person.get(f"{PREFIX}/department-a/messages", params={"role": "user"})).json()["items"]
-        none = (await person.get(f"{PREFIX}/department-a/mailbox", params={"kind": "ERROR"})).json()
+        listed = (await person.get(f"{SESSIONS}/department-a/mailbox")).json()["items"]
+        said = (await person.get(f"{SESSIONS}/department-a/messages", params={"role": "user"})).json()["items"]
+        none = (await person.get(f"{SESSIONS}/department-a/mailbox", params={"kind": "ERROR"})).json()
     (command,) = listed
     assert (command["kind"], command["priority"], command["sender"], command["state"]) == (
         "COMMAND",
@@ -252,14 +252,14 @@ async def test_hostile_observer_changes_nothing(house: House) -> None:
         assert answer.is_error
     async with house.client("watcher") as client:
         for method, path, body in USER_ROUTES:
-            answer = await client.request(method, PREFIX + path, json=body)
+            answer = await client.request(method, SESSIONS + path, json=body)
             assert answer.status_code == 401, (method, path)
         for forged in ("send_command", "observe"):
             asked = {"callId": "call_of_nobody", "name": forged, "arguments": "{}"}
             assert is_refused(await client.post(wire.TOOL_CALL_PATH, json=asked))
     assert await house.store.entries("uid-team-department-a") == before
     async with house.person() as person:
-        assert (await person.get(f"{PREFIX}/department-a/mailbox")).json() == {"items": []}
+        assert (await person.get(f"{SESSIONS}/department-a/mailbox")).json() == {"items": []}
 
 
 def is_refused(answer: httpx2.Response) -> bool:
@@ -293,4 +293,4 @@ async def test_call_of_a_pod_that_was_replaced_is_made_by_the_next_one(
     assert told(answer)["to"] == "department-a"
     assert (again.verdict, again.output) == (wire.Verdict.RECORDED, answer.output)
     async with house.person() as person:
-        assert len((await person.get(f"{PREFIX}/department-a/mailbox")).json()["items"]) == 1
+        assert len((await person.get(f"{SESSIONS}/department-a/mailbox")).json()["items"]) == 1

@@ -123,9 +123,16 @@ def test_mistyped_verb_is_answered_with_one_that_is_alike(run: Run) -> None:
     assert "did you mean" not in run("xyzzy").stderr
 
 
-def test_version_is_printed_also_where_nothing_is_installed(run: Run) -> None:
+def test_version_is_printed_also_where_nothing_is_installed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not list(Path(place).glob("agentsessions*-info"))])
+    assert run("--version").stdout == f"{UNINSTALLED}\n"
+    (tmp_path / "agentsessions-9.8.7.dist-info").mkdir()
+    (tmp_path / "agentsessions-9.8.7.dist-info" / "METADATA").write_text("Name: agentsessions\nVersion: 9.8.7\n")
+    monkeypatch.syspath_prepend(tmp_path)
     done = run("--version")
-    assert (done.returncode, done.stdout) == (0, f"{UNINSTALLED}\n")
+    assert (done.returncode, done.stdout) == (0, "9.8.7\n")
 
 
 def test_wait_ends_once_the_phase_is_reached(server: ScriptServer, run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -103,12 +102,13 @@ def test_followers_end_when_the_session_is_deleted(cli: CommandLine, product: Pr
 
 @pytest.mark.alone
 def test_followers_give_up_in_time_while_the_gateway_is_away(cli: CommandLine, product: Product) -> None:
-    with all_following(cli, ["run", "logs"], "away", timeout="25s", sign="session begins") as following:
-        began = time.monotonic()
-        with scale(product, SYSTEM, GATEWAY, 0):
-            for running in following.values():
-                assert running.end(40) == 124, running.text
-        assert time.monotonic() - began < 120
+    verbs = ["run", "logs"]
+    with (
+        all_following(cli, verbs, "away", timeout="25s", sign="session begins") as following,
+        scale(product, SYSTEM, GATEWAY, 0),
+    ):
+        for running in following.values():
+            assert running.end(40) == 124, running.text
     for verb in following:  # who gave up following took nothing from the session
         product.wait_phase(cli.namespace, f"away-{verb}", "Completed")
 

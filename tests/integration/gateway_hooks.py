@@ -114,14 +114,14 @@ def _to_approval(path_parameters: Parameters, answer: str) -> Parameters:
 
 
 @schemathesis.hook
-def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Wait for no reply: no agent runs."""
-    if context.operation.path == CONVERSATION and isinstance(body, dict):
+def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+    """Wait for no reply, for the examples of the document neither: no agent runs."""
+    del context, kwargs
+    if case.operation.path == CONVERSATION and isinstance(body := case.body, dict):
         if _is_number(body.get("waitSeconds", 1), MAX_WAIT_SECONDS):
             body["waitSeconds"] = 0
         if body.get("stream") is True:
             body["stream"] = False
-    return body
 
 
 def _pick(choices: list[str], wanted: str) -> str:

@@ -328,7 +328,7 @@ def test_the_openapi_document_describes_the_user_routes_in_camel_case(gateway: G
         "/api/v1/audit",
         "/api/v1/audit/verify",
         *(f"{PATH}/{{session}}{tail}" for tail in ("/export", "/health", "/metrics", "/replay")),
-        *(f"/api/v1/{name}" for name in ("approvals", "compare", "import", "metrics", "stats")),
+        *(f"/api/v1/{name}" for name in ("approvals", "compare", "import", "metrics", "stats", "templates")),
         *(f"/api/v1/approvals/{{approval}}/{answer}" for answer in ("approve", "deny", "happened", "run-again")),
         *(f"{PATH}/{{session}}{tail}" for tail in ("/clone", "/mailbox")),
         *(f"{PATH}/{{session}}{tail}" for tail in (*READS, *acts, *of_messages)),

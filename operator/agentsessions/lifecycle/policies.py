@@ -19,7 +19,6 @@ from agentsessions.lifecycle.expressions import (
     ExpressionError,
     compile_expression,
     count_values,
-    evaluate,
 )
 from agentsessions.lifecycle.facts import SessionView
 
@@ -28,8 +27,8 @@ DEFAULT_RULE: Final = "(default)"
 """Named in place of a rule where none of a policy's held."""
 MAX_EXPRESSIONS: Final = 16_384
 """Characters of all expressions of one policy."""
-Evaluate = Callable[[str, Mapping[str, Any]], bool]
-"""Says whether an expression holds on a call's values. Raises ExpressionError where that cannot be told."""
+Evaluate = Callable[[str], bool]
+"""Says whether an expression holds on the call. Raises ExpressionError where that cannot be told."""
 UNREADABLE: Final = "(policy)"
 """Named in place of a rule where the policy as a whole cannot be evaluated."""
 
@@ -44,6 +43,10 @@ class Policy:
     """None when this version cannot read it."""
     problem: str = ""
     """Why not."""
+
+
+class UnjudgedCallError(ExpressionError):
+    """A call on which no expression can be evaluated; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,8 @@ def questions_about(policies: Iterable[Policy], session: SessionView, call: Call
     return tuple(wanted)
 
 
-def rule_on(policies: Iterable[Policy], session: SessionView, call: Call, evaluate: Evaluate = evaluate) -> Ruling:
-    """Return what becomes of a call of a session."""
+def rule_on(policies: Iterable[Policy], session: SessionView, call: Call, evaluate: Evaluate) -> Ruling:
+    """Return what becomes of a call of a session. `evaluate` knows the answers to `questions_about` it."""
     bound = [policy for policy in policies if is_bound(policy, session)]
     findings = [_judge(policy, session, call, evaluate) for policy in bound]
     ref = session.spec.policy_ref
@@ -172,12 +175,9 @@ def _judge(policy: Policy, session: SessionView, call: Call, evaluate: Evaluate)
         return Finding(RuleAction.DENY, policy.name, UNREADABLE, problems[0], is_dry_run=is_dry_run)
     rules = [rule for rule in spec.rules if _names(rule, call.tool)]
     try:
-        values = values_of(session, call) if any(rule.when for rule in rules) else {}
-    except ExpressionError as error:
+        found = [one for rule in rules if (one := _apply(policy, rule, session, evaluate)) is not None]
+    except UnjudgedCallError as error:
         return Finding(RuleAction.DENY, policy.name, UNREADABLE, str(error), is_dry_run=is_dry_run)
-    found = [
-        one for rule in rules if (one := _apply(policy, rule, session, lambda text: evaluate(text, values))) is not None
-    ]
     if not found and spec.default_action is not None:
         message = "no rule of the policy allows it" if spec.default_action is not RuleAction.ALLOW else ""
         found = [Finding(spec.default_action, policy.name, DEFAULT_RULE, message)]
@@ -185,11 +185,17 @@ def _judge(policy: Policy, session: SessionView, call: Call, evaluate: Evaluate)
     return strictest and replace(strictest, is_dry_run=is_dry_run)
 
 
-def _apply(policy: Policy, rule: PolicyRule, session: SessionView, holds: Callable[[str], bool]) -> Finding | None:
-    """Return what one rule says; None when it does not hold."""
+def _apply(policy: Policy, rule: PolicyRule, session: SessionView, evaluate: Evaluate) -> Finding | None:
+    """Return what one rule says; None when it does not hold.
+
+    Raises:
+        UnjudgedCallError: No expression can be evaluated on the call.
+    """
     try:
-        if rule.when is not None and not holds(rule.when):
+        if rule.when is not None and not evaluate(rule.when):
             return None
+    except UnjudgedCallError:
+        raise
     except ExpressionError as error:
         message = f"its expression cannot be evaluated: {error}"
         return Finding(RuleAction.DENY, policy.name, rule.name, message)
@@ -208,19 +214,19 @@ def values_of(session: SessionView, call: Call) -> dict[str, Any]:
     """Return what expressions may read.
 
     Raises:
-        ExpressionError: The arguments are no JSON object, or too large to be judged.
+        UnjudgedCallError: The arguments are no JSON object, or too large to be judged.
     """
     size = len(call.arguments.encode(errors="replace"))
     if size > MAX_ARGUMENT_BYTES:
-        raise ExpressionError(f"the arguments have {size} bytes; more than {MAX_ARGUMENT_BYTES} are not judged")
+        raise UnjudgedCallError(f"the arguments have {size} bytes; more than {MAX_ARGUMENT_BYTES} are not judged")
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError) as error:
-        raise ExpressionError(f"the arguments are not JSON: {error}") from error
+        raise UnjudgedCallError(f"the arguments are not JSON: {error}") from error
     if not isinstance(arguments, dict):
-        raise ExpressionError("the arguments are not a JSON object")
+        raise UnjudgedCallError("the arguments are not a JSON object")
     if count_values(arguments) > MAX_ARGUMENT_VALUES:
-        raise ExpressionError(f"the arguments hold more than {MAX_ARGUMENT_VALUES} values, which are not judged")
+        raise UnjudgedCallError(f"the arguments hold more than {MAX_ARGUMENT_VALUES} values, which are not judged")
     return {
         "tool": call.tool,
         "arguments": arguments,

@@ -9,7 +9,7 @@ from agentsessions.api.v1alpha1.approval import OnExpiry
 from agentsessions.api.v1alpha1.policy import AgentPolicySpec, RuleAction
 from agentsessions.lifecycle.expressions import ExpressionError, compile_expression, evaluate
 from agentsessions.lifecycle.facts import SessionView
-from agentsessions.lifecycle.policies import Call, Policy, Ruling, find_problems, questions_about, rule_on
+from agentsessions.lifecycle.policies import Call, Policy, Ruling, find_problems, questions_about, rule_on, values_of
 from tests.builders import a_session
 
 pytestmark = pytest.mark.requirement("POL-1")
@@ -33,7 +33,8 @@ def session(labels: dict[str, str] | None = None, **spec: Any) -> SessionView:
 
 
 def rule(*policies: Policy, call: Call = CURL, labels: dict[str, str] | None = None, **spec: Any) -> Ruling:
-    return rule_on(policies, session(labels, **spec), call)
+    ruled = session(labels, **spec)
+    return rule_on(policies, ruled, call, lambda text: evaluate(text, values_of(ruled, call)))
 
 
 @pytest.mark.parametrize(

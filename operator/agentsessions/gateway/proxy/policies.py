@@ -1,6 +1,7 @@
 """AgentPolicies as the API server last showed them, and what they say to a call of a tool."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -13,13 +14,21 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.informer import Informer
 from agentsessions.engine.resources import Resource
 from agentsessions.gateway.problems import unavailable
-from agentsessions.gateway.proxy.judge import Answers
 from agentsessions.gateway.proxy.turns import session_of
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.rows import PodIdentity
-from agentsessions.lifecycle.expressions import ExpressionError
 from agentsessions.lifecycle.facts import SessionView
-from agentsessions.lifecycle.policies import FREE, Call, Policy, Ruling, questions_about, rule_on, values_of
+from agentsessions.lifecycle.policies import (
+    FREE,
+    Call,
+    Evaluate,
+    Policy,
+    Ruling,
+    UnjudgedCallError,
+    questions_about,
+    rule_on,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
@@ -81,16 +90,22 @@ async def _rule_on(gateway: "Gateway", pod: PodIdentity, begin: wire.ToolBegin, 
         "costMicroUSD": level.cost_micro_usd,
     }  # fmt: skip
     call = Call(begin.name, arguments, pod.agent, usage, host)
-    return rule_on(policies, session, call, (await _ask_judge(gateway, policies, session, call)).evaluate)
+    return rule_on(policies, session, call, await _ask_judge(gateway, policies, session, call))
 
 
-async def _ask_judge(gateway: "Gateway", policies: list[Policy], session: SessionView, call: Call) -> Answers:
-    """Return what the expressions say to a call; nothing where it is none that can be judged."""
+async def _ask_judge(gateway: "Gateway", policies: list[Policy], session: SessionView, call: Call) -> Evaluate:
+    """Return what the expressions say to a call; each of them says why where it is none that can be judged."""
+    questions = questions_about(policies, session, call)
     try:
-        values = values_of(session, call)
-    except ExpressionError:
-        return Answers({})
-    return await gateway.proxy.judge.ask(questions_about(policies, session, call), values)
+        values = values_of(session, call) if questions else {}
+    except UnjudgedCallError as error:
+        return partial(_leave_unjudged, error)
+    return (await gateway.proxy.judge.ask(questions, values)).evaluate
+
+
+def _leave_unjudged(why: UnjudgedCallError, expression: str) -> bool:
+    del expression
+    raise why
 
 
 def to_policy(found: Mapping[str, Any]) -> Policy:

@@ -35,7 +35,7 @@ async def said(judge: Judge, *expressions: str) -> list[bool | str]:
     answers, found = await judge.ask(expressions, VALUES), list[bool | str]()
     for expression in expressions:
         try:
-            found.append(answers.evaluate(expression, VALUES))
+            found.append(answers.evaluate(expression))
         except ExpressionError as error:
             found.append(str(error))
     return found

@@ -17,7 +17,7 @@ from agentsessions.lifecycle.phases import TERMINAL
 
 STILL: Final = frozenset({Phase.PAUSED, Phase.IDLE, Phase.WAITING, Phase.QUEUED, *TERMINAL})
 """Phases without a pod that could write."""
-OTHERWISE: Final = "or create this one with spec.source.workspace Empty"
+INSTEAD: Final = "create this one with spec.source.workspace Empty"
 
 
 class Workspaces:
@@ -43,11 +43,11 @@ class Workspaces:
             phase = other.status.phase or Phase.PENDING
             raise RefusedError(
                 Reason.SOURCE_INVALID,
-                f"{where}which is {phase}, so that its files may change while they are copied: pause it, {OTHERWISE}",
+                f"{where}which is {phase}, so that its files may change while they are copied: pause it, or {INSTEAD}",
             )
         found = _workspace_of(session, other)
         if found is None:
-            raise RefusedError(Reason.SOURCE_INVALID, f"{where}which has no workspace: {OTHERWISE.removeprefix('or ')}")
+            raise RefusedError(Reason.SOURCE_INVALID, f"{where}which has no workspace: {INSTEAD}")
         for agent in found.agents:
             await self._check_claim(session, claim_of(found, agent), where)
         return found
@@ -59,7 +59,7 @@ class Workspaces:
             raise RefusedError(
                 Reason.SOURCE_INVALID,
                 f"spec.source names session {reference.name}, which is gone, and with it what tells its workspace: "
-                f"{OTHERWISE.removeprefix('or ')}",
+                f"{INSTEAD}",
             )
         return record.view
 
@@ -69,9 +69,7 @@ class Workspaces:
         except NotFound:
             found = {"metadata": {"deletionTimestamp": ""}}
         if "deletionTimestamp" in found["metadata"]:
-            raise RefusedError(
-                Reason.SOURCE_INVALID, f"{where}whose claim {claim} is gone: {OTHERWISE.removeprefix('or ')}"
-            )
+            raise RefusedError(Reason.SOURCE_INVALID, f"{where}whose claim {claim} is gone: {INSTEAD}")
 
 
 def _workspace_of(session: SessionView, other: SessionView) -> FilledFrom | None:

@@ -53,14 +53,18 @@ def find_start(conn: Connection, child_uid: str) -> Start | None:
     return None if row is None else Start(row.session_uid, row.name, row.id)
 
 
-def count_started(conn: Connection, uid: str) -> int:
-    """Return how many sessions a director's agents have started; those that were never made do not count."""
-    return sum(map(_is_started, conn.execute(_OF_DIRECTOR, {"uid": uid})))
+def read_taken(conn: Connection, uid: str) -> tuple[Amounts, int]:
+    """Return what the children of a session take of its limits, and how many were started.
+
+    Those that were never made do not count.
+    """
+    rows = conn.execute(_OF_DIRECTOR, {"uid": uid}).all()
+    return _sum(map(_kept_of, rows)), sum(map(_is_started, rows))
 
 
 def read_kept(conn: Connection, uid: str) -> Amounts:
     """Return what the children of a session take of its limits."""
-    return _sum(map(_kept_of, conn.execute(_OF_DIRECTOR, {"uid": uid})))
+    return read_taken(conn, uid)[0]
 
 
 @cache

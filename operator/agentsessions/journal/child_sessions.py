@@ -19,7 +19,7 @@ from agentsessions.api.v1alpha1.life import Limits
 from agentsessions.api.v1alpha1.role import ChildSessions
 from agentsessions.children.names import child_session_name
 from agentsessions.journal import child_levels, depth, fences, mailbox, sessions
-from agentsessions.journal.rows import MailKind, PodIdentity, SessionRow
+from agentsessions.journal.rows import MailKind, PodIdentity
 from agentsessions.journal.tables import child_sessions, entries, usage
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.child_sessions import Amounts, Budget, grant
@@ -84,12 +84,13 @@ def start(work: Work, pod: PodIdentity, wish: Wish, allowed: ChildSessions) -> S
 
 
 def _budget(work: Work, pod: PodIdentity, allowed: ChildSessions) -> Budget:
-    used = _session(work, pod.session_uid).usage
+    used = mailbox.find_session(work, pod.session_uid).usage
+    kept, started = child_levels.read_taken(work.conn, pod.session_uid)
     return Budget(
         limits=sessions.limits_in_force(work.conn, pod.session_uid),
         used=Amounts(used.steps, used.input_tokens + used.output_tokens, used.tool_calls, used.cost_micro_usd),
-        kept=child_levels.read_kept(work.conn, pod.session_uid),
-        started=child_levels.count_started(work.conn, pod.session_uid),
+        kept=kept,
+        started=started,
         most=allowed.max,
         depth=depth.find_depth(work.conn, pod) + 1,
     )
@@ -129,7 +130,7 @@ def end(work: Work, child_uid: str) -> None:
 
 def _reply(work: Work, row: RowMapping, kind: MailKind, text: str) -> None:
     _change(work, row, replied_at=work.now)
-    director = _session(work, row["session_uid"])
+    director = mailbox.find_session(work, row["session_uid"])
     start = child_levels.Start(director.uid, director.name, row["id"])
     sender = mailbox.Sender(row["child_uid"] or "", row["name"], director.namespace)
     mailbox.tell_last_word(work, start, sender, kind, text)
@@ -144,7 +145,3 @@ def _result_of(work: Work, uid: str) -> str | None:
     query = select(entries.c.body).join(usage, usage.c.session_uid == entries.c.session_uid)
     body = work.conn.scalar(query.where(entries.c.session_uid == uid, entries.c.seq == usage.c.result_seq))
     return None if body is None else str(body["text"])
-
-
-def _session(work: Work, uid: str) -> SessionRow:
-    return mailbox.find_session(work, uid)

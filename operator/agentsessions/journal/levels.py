@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
+from agentsessions.api.child_sessions import ChildSessionsLevel
 from agentsessions.api.levels import Level, Seal
 from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
@@ -95,17 +96,20 @@ def _read(conn: Connection, condition: ColumnElement[bool], given: dict[str, Any
     found = []
     for row in conn.execute(_standing(condition), given).mappings():
         uid = row["session_uid"]
-        level = _to_level(row, agents.get(uid, []), pending.get(uid, []), violations.get(uid))
-        found.append(level.model_copy(update={"child_sessions": children[uid]}) if uid in children else level)
+        asked_about = pending.get(uid, [])
+        found.append(_to_level(row, agents.get(uid, []), asked_about, violations.get(uid), children.get(uid)))
     return found
 
 
-def _to_level(row: Any, agents: list[Any], pending: list[ApprovalRequest], violations: str | None) -> Level:
+def _to_level(
+    row: Any,
+    agents: list[Any],
+    pending: list[ApprovalRequest],
+    violations: str | None,
+    children: ChildSessionsLevel | None,
+) -> Level:
     only = agents[0] if len(agents) == 1 else {}
-    text = row["result"]["text"] if row["result"] else None
-    if text is not None and violations is not None:
-        text = f"{violations}\n\n{text}"  # in front: what is cut off is the end
-    result, is_truncated = _shorten(text) if text is not None else (None, False)
+    result, is_truncated = _result(row, violations)
     return Level(
         session_uid=row["session_uid"],
         namespace=row["namespace"],
@@ -122,6 +126,7 @@ def _to_level(row: Any, agents: list[Any], pending: list[ApprovalRequest], viola
         epoch_turns=only.get("turns", 0),
         inbox_pending=row["inbox_pending"],
         open_commands=row["open_commands"],
+        child_sessions=children,
         idle_seconds=row["idle_milliseconds"] // 1000,
         idle_since=row["idle_since"],
         round=_round(row),
@@ -134,6 +139,14 @@ def _to_level(row: Any, agents: list[Any], pending: list[ApprovalRequest], viola
         result=result,
         result_truncated=is_truncated,
     )
+
+
+def _result(row: Any, violations: str | None) -> tuple[str | None, bool]:
+    """Return the text of a session's result and whether it was cut."""
+    if not row["result"]:
+        return None, False
+    text = row["result"]["text"]
+    return _shorten(text if violations is None else f"{violations}\n\n{text}")  # what is cut off is the end
 
 
 def _round(row: Any) -> RoundStatus | None:

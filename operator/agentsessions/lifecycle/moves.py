@@ -44,7 +44,8 @@ def find_failure(case: Situation) -> str:
     move, here = case.status.migration, sites.find_site(case)
     if move is None or move.state is not MigrationState.MOVING or sites.has_arrived(case):
         return ""
-    if not _is_same(move.former, here) and sites.is_lost(case):
+    former = move.former.volume if move.former is not None else None
+    if not sites.is_one(here.volume, former) and sites.is_lost(case):
         return ""  # its files may be there already
     pod = _newest(case, here)
     words = f": {pod.waiting_reason} {pod.message}".rstrip()[:MOST_WORDS] if pod is not None else ""
@@ -70,12 +71,6 @@ def tell(site: Site) -> str:
         name = site.volume.storage_class_name
         words.append(f"storage class {name!r}" if name is not None else "the default storage class")
     return " and ".join(words) or "any node"
-
-
-def _is_same(former: Site | None, here: Site) -> bool:
-    """Tell whether a move keeps its volume."""
-    of = [site.volume.number if site and site.volume else None for site in (former, here)]
-    return of[0] == of[1]
 
 
 def _newest(case: Situation, here: Site) -> PodView | None:

@@ -120,10 +120,9 @@ def plan_next(case: Situation) -> Plan:
 def begin(case: Situation, goal: Site) -> Plan:
     """Return the move to `goal`. One that is under way is given up for it: nothing was done there yet."""
     here, old = find_site(case), _progress(case)
-    is_trial = old is not None and old.state is MigrationState.MOVING and old.former is not None
-    former = old.former if is_trial and old is not None and old.former is not None else here
+    former = (old.former if old is not None and old.state is MigrationState.MOVING else None) or here
     drop = observe(case).drop
-    if here.volume is not None and not _is_one(here.volume, former.volume, goal.volume):
+    if here.volume is not None and not is_one(here.volume, former.volume, goal.volume):
         drop = (*drop, here.volume)
     highest = max(old.volumes if old else 0, *(s.volume.number if s.volume else 0 for s in (here, goal)))
     is_back = site_key(goal) == site_key(former)
@@ -155,7 +154,7 @@ def roll_back(case: Situation, why: str) -> Plan:
             "message": why[:1024],
         }
     )
-    drop = (here.volume,) if here.volume and not _is_one(here.volume, former.volume) else ()
+    drop = (here.volume,) if here.volume and not is_one(here.volume, former.volume) else ()
     return Plan(former, told, drop=drop)
 
 
@@ -172,7 +171,7 @@ def observe(case: Situation) -> Plan:
             move = _moved(case, move)
         return Plan(here, move)
     left = before.former.volume if before.former is not None and move.state is MigrationState.MOVED else None
-    return Plan(here, move, drop=() if left is None or _is_one(here.volume, left) else (left,))
+    return Plan(here, move, drop=() if left is None or is_one(here.volume, left) else (left,))
 
 
 def _is_refused(case: Situation, here: Site) -> bool:
@@ -254,7 +253,7 @@ def strangers(case: Situation, site: Site) -> tuple[PodView, ...]:
     What Kubernetes gave up with its node is fenced off by the next epoch; but its volume is not let go.
     """
     key, here = site_key(site), find_site(case)
-    is_copied = not _is_one(here.volume, site.volume) or _source_of(site, case.status.migration) is not None
+    is_copied = not is_one(here.volume, site.volume) or _source_of(site, case.status.migration) is not None
     return tuple(pod for pod in case.remaining_pods if pod.site != key and (is_copied or not pod.is_node_lost))
 
 
@@ -307,7 +306,7 @@ def _source_of(site: Site, move: MigrationStatus | None) -> Volume | None:
     former = move.former.volume
     if former is None or former.filled_from is not None:  # nothing is on it yet that the new one does not begin with
         return None
-    return None if _is_one(site.volume, former) else former
+    return None if is_one(site.volume, former) else former
 
 
 def _first_volume(spec: SessionSpec) -> Volume | None:
@@ -323,7 +322,7 @@ def _place_of(spec: SessionSpec) -> Place | None:
     return place if any(place.to_json().values()) else None
 
 
-def _is_one(volume: Volume | None, *others: Volume | None) -> bool:
+def is_one(volume: Volume | None, *others: Volume | None) -> bool:
     """Tell whether it is one of the others, however large they are."""
     number = volume.number if volume is not None else None
     return any(number == (other.number if other is not None else None) for other in others)

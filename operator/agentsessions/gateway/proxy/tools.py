@@ -134,12 +134,13 @@ class Tools:
     ) -> wire.ToolAnswer:
         await self._check(pod, asked)
         offered = {one.offer.name: one for one in await self.offers(session, pod, agent)}.get(asked.name)
-        effect = effect_of(offered, asked.arguments)
+        arguments = _parse(asked.arguments)
+        effect = effect_of(offered, arguments)
         result = withheld(session, effect)
         if result is not None:
             effect = wire.SideEffect.NONE  # what is not done leaves nobody in doubt
         begin = wire.ToolBegin(call_id=asked.call_id, name=asked.name, arguments=asked.arguments, side_effect=effect)
-        said = await self._begin(pod, begin, host_of(offered, asked.arguments))
+        said = await self._begin(pod, begin, host_of(offered, arguments))
         if said.verdict is wire.Verdict.RUN and effect is wire.SideEffect.EXTERNAL:
             said = await self._claim(pod, begin)
         if said.verdict is not wire.Verdict.RUN:
@@ -203,23 +204,22 @@ def rules_in(session: SessionView) -> Rules:
     return rules_of(session.spec.type, session.spec.mode).and_(ROLES[session.spec.role])
 
 
-def effect_of(offered: Offered | None, arguments: str) -> wire.SideEffect:
+def effect_of(offered: Offered | None, arguments: dict[str, Any] | None) -> wire.SideEffect:
     """Return how far a call's effect reaches; nothing is done for a tool that is not on offer."""
     if offered is None:
         return wire.SideEffect.NONE
     if offered.side_effect_of is None:
         return offered.offer.side_effect
-    parsed = _parse(arguments)
-    return wire.SideEffect.NONE if parsed is None else offered.side_effect_of(parsed)
+    return wire.SideEffect.NONE if arguments is None else offered.side_effect_of(arguments)
 
 
-def host_of(offered: Offered | None, arguments: str) -> str:
+def host_of(offered: Offered | None, arguments: dict[str, Any] | None) -> str:
     """Return the host that a call asks; empty when it asks none, or is no call at all."""
-    parsed = _parse(arguments)
-    return "" if offered is None or offered.host_of is None or parsed is None else offered.host_of(parsed)
+    return "" if offered is None or offered.host_of is None or arguments is None else offered.host_of(arguments)
 
 
 def _parse(arguments: str) -> dict[str, Any] | None:
+    """Return a call's arguments; None where they are no JSON object."""
     with suppress(ValueError, RecursionError):
         parsed = json.loads(arguments)
         return parsed if isinstance(parsed, dict) else None

@@ -102,17 +102,18 @@ def _build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSett
                 "fsGroup": names.RUNNER_UID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "tolerations": [
-                {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
-                for taint in NODE_TAINTS
-            ]
-            + build_tolerations(site.place),
+            "tolerations": [*_leave_lost_nodes(), *build_tolerations(site.place)],
             **build_place(session, site.place),
             **_build_names(settings),
             "containers": [_build_container(session, agent, epoch, settings)],
             "volumes": _build_volumes(session, agent, site.volume),
         },
     }
+
+
+def _leave_lost_nodes() -> list[dict[str, Any]]:
+    leave = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
+    return [{"key": taint, **leave} for taint in NODE_TAINTS]
 
 
 def _build_names(settings: PodSettings) -> dict[str, Any]:

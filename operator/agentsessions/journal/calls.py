@@ -163,7 +163,8 @@ def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, in_force: Effe
     return Replay(row["id"], row["step"], row["answer"])
 
 
-def _check_tool_calls(work: Work, ledger: Ledger, in_force: EffectiveLimits) -> limits.Denial | None:
+def _check_tool_calls(work: Work, ledger: Ledger, in_force: EffectiveLimits | None = None) -> limits.Denial | None:
+    in_force = in_force or sessions.limits_in_force(work.conn, ledger.session_uid)
     kept = child_levels.read_kept(work.conn, ledger.session_uid)
     return limits.check_tool_calls(ledger.usage.tool_calls + kept.max_tool_calls, in_force)
 
@@ -321,10 +322,8 @@ def settle(
     _journal_answer(work, ledger, row, answer)
     if row["k"] == 0:
         _complete_unpinned(work, ledger, {**row, **values})
-    if answer.tools:
-        denial = _check_tool_calls(work, ledger, sessions.limits_in_force(work.conn, pod.session_uid))
-        if denial is not None:
-            return Settled(answer.relayed, _refuse(ledger, denial))
+    if answer.tools and (denial := _check_tool_calls(work, ledger)) is not None:
+        return Settled(answer.relayed, _refuse(ledger, denial))
     ledger.save()
     return Settled(answer.relayed)
 

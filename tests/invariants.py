@@ -18,7 +18,7 @@ from agentsessions.lifecycle.phases import TERMINAL, TRANSITIONS
 
 Json = dict[str, Any]
 
-HOLDS_NO_POD: Final = {Phase.PAUSED, Phase.IDLE, Phase.QUEUED, *TERMINAL} - {Phase.COMPLETED}
+HOLDS_NO_POD: Final = {Phase.PAUSED, Phase.IDLE, Phase.QUEUED, Phase.WAITING, *TERMINAL} - {Phase.COMPLETED}
 """Of a completed session the pod ends by itself, in a little while."""
 LIVE_PODS: Final = frozenset({"Pending", "Running"})
 HOLDS_A_POD: Final = frozenset({Phase.RUNNING})

@@ -3,7 +3,8 @@
 import inspect
 import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from enum import EnumType
+from typing import Any, Final, get_args
 
 from agentsessions.cli.identity import ACCOUNT, commands
 from agentsessions.cli.main import load, shared_params
@@ -36,7 +37,8 @@ namespace, or what `-o name` prints. Verbs that read the journal (`logs`, `steps
 
   It may then do at the gateway what its role says. `kubectl agentsession doctor` checks this and all else.
 - **Output.** `-o json`, `-o yaml`, `-o name`, `-o wide` where they make sense. Colours on a terminal alone (`NO_COLOR`
-  turns them off); nothing is cut when the output is no terminal. What models say cannot move the cursor.
+  turns them off). A terminal is shown the columns that it has room for, `-o wide` all; nothing is cut in what a program
+  reads. What models say cannot move the cursor.
 - **Exit codes.** 0 done; 1 it failed; 2 the command makes no sense; 124 not within `--timeout`; 130 after Ctrl-C.
   Errors are one sentence on standard error; `AGENTSESSIONS_DEBUG=1` shows where an unexpected one came from.
 - **Completion.** kubectl completes verbs, options and names of sessions, once its own completion is set up:
@@ -94,12 +96,21 @@ def _table(params: list[Any]) -> Iterator[str]:
         yield ""
 
 
+def _words(param: Any) -> list[str]:
+    """Return the words that an option takes, where it takes no other."""
+    found = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+    found = next(iter(get_args(found)), found)  # list[Word]
+    return [str(one.value) for one in found] if isinstance(found, EnumType) else []
+
+
 def _row(param: Any) -> str:
     if param.param_type_name == "argument":
         shown = f"`{param.metavar or param.name.upper()}`"
     else:
         shown = ", ".join(f"`{name}`" for name in sorted(param.opts, key=len))
     notes = [param.help or ""]
+    if words := _words(param):
+        notes[0] += f" One of {', '.join(words)}."
     default = param.default
     if isinstance(default, str | int | float) and not isinstance(default, bool):
         notes.append(f"Default `{default}`.")

@@ -23,6 +23,13 @@ NAMESPACE: Final = "pictures"
 ACCOUNT: Final = "agentsessions-cli"
 MOST_BYTES: Final = 150_000
 SIZE: Final = {"width": 1040, "height": 720}
+PHONE: Final = {"width": 390, "height": 720}
+PHASES: Final = {
+    "sales-analysis": "Completed",
+    "nightly-report": "Paused",
+    "on-call": "Idle",
+    "release-notes": "Waiting",
+}
 SAID: Final = ("Which pods were restarted?", "What do they need?")
 
 
@@ -82,7 +89,7 @@ def play(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", str(STORIES))
     for text in SAID:
         cluster.run("send", "on-call", text, "--wait")
-    for name, phase in (("sales-analysis", "Completed"), ("nightly-report", "Paused"), ("on-call", "Idle")):
+    for name, phase in PHASES.items():
         cluster.run("wait", name, "--for", phase, "--timeout", "3m")
 
 
@@ -114,11 +121,21 @@ def take_all(context: BrowserContext, begin: str, scheme: str) -> None:
     page.locator(".replaying").wait_for()
     take(page, f"replay-{scheme}")
     page.goto(sessions)
+    page.get_by_role("link", name="release-notes").first.click()
+    page.get_by_label("Calls that wait for a person").wait_for()
+    take(page, f"approval-{scheme}")
+    page.locator(".timeline").scroll_into_view_if_needed()
+    page.locator(".views").evaluate("views => views.scrollIntoView()")
+    take(page, f"agents-{scheme}")
+    page.goto(sessions)
     page.get_by_role("link", name="on-call").first.click()
     page.get_by_role("link", name="Conversation").click()
     page.locator(".answer").last.scroll_into_view_if_needed()
     page.evaluate("scrollTo({top: document.body.scrollHeight})")
     take(page, f"conversation-{scheme}")
+    page.set_viewport_size(PHONE)
+    page.goto(sessions)
+    take(page, f"phone-{scheme}")
     page.close()
 
 

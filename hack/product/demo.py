@@ -85,9 +85,9 @@ def report(kubectl: Kubectl, session: dict) -> None:
         f"\n  export PATH={kubectl.path}:$PATH KUBECONFIG={kubectl.kubeconfig}"
     )
     print(
-        f"\nthe page (python3 -m pip install '.[cli]' brings the command; Ctrl-C ends it):\n"
+        f"\nthe page (README, The command line, has the lines that install the command; Ctrl-C ends it):\n"
         f"  kubectl agentsession ui {SESSION} -n {NAMESPACE}\n"
-        f"or, without the command, https://localhost:8443/ui after\n"
+        f"or, without the command, https://localhost:8443/ui/sessions/{NAMESPACE}/{SESSION} after\n"
         f"  kubectl port-forward -n {SYSTEM} service/agentsessions-gateway 8443:443 &\n"
         f"with the token of\n"
         f"  kubectl create token {ACCOUNT} -n {NAMESPACE}"

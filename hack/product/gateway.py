@@ -61,7 +61,8 @@ def _trust(kubectl: Kubectl, system: str) -> ssl.SSLContext:
 
 
 def _line(step: dict) -> str:
-    said = " ".join(str(step.get("output") or step.get("input") or "").split())
+    asked = step.get("input") or {}
+    said = " ".join(str(step.get("output") or f"{asked.get('name', '')} {asked.get('arguments', '')}").split())
     milliseconds, tokens = (
         step.get("durationMilliseconds"),
         (step.get("inputTokens") or 0) + (step.get("outputTokens") or 0),

@@ -8,7 +8,7 @@ options=(
   --quiet --python-version 3.11 --generate-hashes
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 )
-uv pip compile pyproject.toml "${options[@]}" "$@" --output-file requirements/runtime.txt
+uv pip compile pyproject.toml --extra server "${options[@]}" "$@" --output-file requirements/runtime.txt
 # What tests run on is what ships: shared dependencies keep the versions of runtime.txt.
-uv pip compile pyproject.toml --group dev --extra cli "${options[@]}" "$@" \
+uv pip compile pyproject.toml --group dev --extra cli --extra server "${options[@]}" "$@" \
   --constraint requirements/runtime.txt --output-file requirements/dev.txt

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commandline import ACCOUNT, CommandLine, a_place, let_speak
-from tests.e2e.product import ROOT, Product
+from tests.e2e.faults import until
+from tests.e2e.product import ROOT, Json, Product
+from tests.e2e.test_history import journal, lose
 
 pytestmark = [pytest.mark.e2e, pytest.mark.requirement("OPS-5")]
 
@@ -171,6 +173,37 @@ def test_session_is_paused_resumed_and_ended(cli: CommandLine, done: str) -> Non
         assert f"there is no session '{NOBODY}'" in cli.refused(verb, NOBODY)
 
 
+def test_calls_that_wait_are_listed_and_decided(cli: CommandLine, product: Product) -> None:
+    rule = {"name": "careful", "tools": ["shell"], "action": "Ask", "message": "a person looks at it first"}
+    selector = {"matchLabels": {"asks": "first"}}
+    spec = {"rules": [rule], "selector": selector}
+    product.apply(cli.namespace, an_object("AgentPolicy", "careful", spec))
+    for name in ("granted", "refused"):
+        session = an_object("AgentSession", name, {"goal": "List the files."}, labels={"asks": "first"})
+        cli("create", "-f", "-", stdin=json.dumps(session))
+    for name in ("granted", "refused"):
+        cli("wait", name, "--for", "Waiting", "--timeout", "2m")
+        assert "kubectl agentsession approvals" in cli("get", name).stdout
+    listed = cli("approvals")
+    assert "echo a-file" in listed.stdout
+    assert "a person looks at it first" in listed.stderr
+    assert "is of kind Approval" in cli.refused("settle", "granted", "--run-again")
+    assert "says Approve" in cli("approve", "granted").stdout
+    assert "says Deny" in cli("deny", "refused", "--reason", "not today").stdout
+    for name, told in (("granted", "gets   a-file"), ("refused", "not today")):
+        cli("wait", name, "--timeout", "2m")
+        assert told in cli("logs", name).stdout
+        assert "no approval and no waiting session" in cli.refused("approve", name)
+        assert "no approval and no waiting session" in cli.refused("deny", name)
+    assert "Approved" in cli("approvals", "--all").stdout
+
+
+def an_object(kind: str, name: str, spec: Json, **metadata: object) -> Json:
+    """Return an object of ours."""
+    about = {"name": name, **metadata}
+    return {"apiVersion": "agentsessions.dev/v1alpha1", "kind": kind, "metadata": about, "spec": spec}
+
+
 def test_raised_limit_lets_a_session_go_on(cli: CommandLine) -> None:
     manifest = cli(
         "create", "limited", "--goal", "List the files.", "--max-steps", "1", "--dry-run", "-o", "json"
@@ -186,6 +219,11 @@ def test_raised_limit_lets_a_session_go_on(cli: CommandLine) -> None:
     assert "nothing to set" in cli.refused("limits", "set", "limited", code=2)
 
 
+def test_limits_of_nobody_and_of_what_is_over_are_refused(cli: CommandLine, done: str) -> None:
+    assert NOBODY in cli.refused("limits", "show", NOBODY)
+    assert "is Completed, which is final" in cli.refused("limits", "set", done, "--max-steps", "5")
+
+
 def test_namespace_is_held_and_released(product: Product, namespace: str) -> None:
     let_speak(product, namespace)
     cli = CommandLine(product, namespace)
@@ -196,16 +234,20 @@ def test_namespace_is_held_and_released(product: Product, namespace: str) -> Non
     cli("wait", "held", "--timeout", "3m")
 
 
-def test_stop_is_refused_to_who_may_not(cli: CommandLine, product: Product, tmp_path: Path) -> None:
-    config = product.kubectl("config", "view", "--raw", "-o", "json").stdout
-    token = product.token_of(cli.namespace, "agentsessions-cli")
-    changed = json.loads(config)
-    for user in changed["users"]:
-        user["user"] = {"token": token}
-    path = tmp_path / "config"
-    path.write_text(json.dumps(changed))
-    assert "cannot create resource" in cli.refused("emergency-stop", "--kubeconfig", str(path))
-    assert cli("list", "--kubeconfig", str(path)).returncode == 0
+def test_stop_is_refused_to_who_may_not(cli: CommandLine, tmp_path: Path) -> None:
+    config = kubeconfig_of(cli, ACCOUNT, tmp_path)
+    assert "cannot create resource" in cli.refused("emergency-stop", "--kubeconfig", config)
+    assert cli("list", "--kubeconfig", config).returncode == 0
+
+
+def kubeconfig_of(cli: CommandLine, account: str, folder: Path) -> str:
+    """Write a kubeconfig with which one is a service account."""
+    found = json.loads(cli.product.kubectl("config", "view", "--raw", "-o", "json").stdout)
+    for user in found["users"]:
+        user["user"] = {"token": cli.product.token_of(cli.namespace, account)}
+    path = folder / "config"
+    path.write_text(json.dumps(found))
+    return str(path)
 
 
 def test_watch_prints_each_change(cli: CommandLine) -> None:
@@ -244,14 +286,23 @@ def test_sessions_are_compared(cli: CommandLine, done: str) -> None:
     assert NOBODY in cli.refused("diff", done, NOBODY)
 
 
-def test_session_is_exported_and_imported(cli: CommandLine, done: str, tmp_path: Path) -> None:
-    written = cli("export", done, cwd=tmp_path)
-    path = tmp_path / written.stdout.strip()
+def test_session_is_exported_lost_and_imported(cli: CommandLine, product: Product, tmp_path: Path) -> None:
+    cli("run", "Say yes.", "--follow", "--name", "carried")
+    uid = json.loads(cli("get", "carried", "-o", "json").stdout)["metadata"]["uid"]
+    path = tmp_path / cli("export", "carried", cwd=tmp_path).stdout.strip()
     assert path.stat().st_size > 0
-    assert "is there already" in cli.refused("export", done, "-f", str(path))
+    assert "is there already" in cli.refused("export", "carried", "-f", str(path))
     assert "may not create agentsessions/import" in cli.refused("import", str(path))
     let_import(cli)
     assert "is not overwritten" in cli.refused("import", str(path))
+    product.kubectl("delete", "agentsession", "carried", "-n", cli.namespace)
+    with product.gateway() as gateway:
+        until(lambda: "deletedAt" in gateway.get(f"/{uid}", namespace=cli.namespace), "its end is known")
+    with journal(product) as database:
+        lose(database, uid)
+    assert uid in cli.refused("logs", uid)
+    assert "carried: " in cli("import", str(path)).stdout
+    assert "says   You said: Say yes." in cli("logs", uid).stdout
     path.write_bytes(b"nonsense")
     assert "Export the session again" in cli.refused("import", str(path))
 
@@ -284,10 +335,14 @@ def test_doctor_says_what_is_well_and_what_to_do(cli: CommandLine, product: Prod
     assert {one["level"] for one in found} <= {"ok", "look"}
 
 
-def test_account_without_rights_is_refused_in_one_sentence(cli: CommandLine, product: Product, done: str) -> None:
-    product.apply(cli.namespace, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "stranger"}})
-    sentence = cli.refused("steps", done, "--as-account", "stranger")
-    assert "may not get agentsessions" in sentence
+def test_account_without_rights_is_refused_in_one_sentence(cli: CommandLine, done: str, tmp_path: Path) -> None:
+    cli.product.apply(cli.namespace, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "stranger"}})
+    assert "may not get agentsessions" in cli.refused("steps", done, "--as-account", "stranger")
+    config = kubeconfig_of(cli, "stranger", tmp_path)
+    for verb in ("list", "watch", "approvals"):
+        assert "cannot list resource" in cli.refused(verb, "--kubeconfig", config)
+    for verb in ("top", "stats"):
+        assert "may not list agentsessions" in cli.refused(verb, "--as-account", "stranger")
 
 
 def test_kubectl_finds_the_plugin(cli: CommandLine, done: str, tmp_path: Path) -> None:

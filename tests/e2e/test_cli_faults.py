@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,12 +10,14 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.e2e.commandline import CommandLine, Running, a_place
-from tests.e2e.faults import crash, kill_containers, scale
+from tests.e2e.faults import crash, frozen, kill_containers, scale
 from tests.e2e.product import SYSTEM, Product
+from tests.integration.crds_cluster import an_approval
 
 pytestmark = [pytest.mark.e2e, pytest.mark.requirement("OPS-5")]
 
 GATEWAY = "agentsessions-gateway"
+OPERATOR = "agentsessions-operator"
 WORK = {
     "when": {"step": 1, "text": "work"},
     "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": "sleep 20; echo worked"}}]},
@@ -122,6 +125,17 @@ def test_chat_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Prod
     assert "At last." in running.text
 
 
+def test_chat_goes_on_when_the_pod_is_killed(cli: CommandLine, product: Product) -> None:
+    with cli.running("chat", "--name", "chat-pod", "--timeout", PATIENT) as running:
+        running.type("slow")
+        session = product.wait_phase(cli.namespace, "chat-pod", "Running")
+        (pod,) = product.session_pods(cli.namespace, session["metadata"]["uid"])
+        kill_containers(product, cli.namespace, pod.metadata.name)
+        running.type("/close")
+        assert running.end() == 0, running.text
+    assert "At last." in running.text
+
+
 def test_chat_ends_when_the_session_is_deleted(cli: CommandLine, product: Product) -> None:
     with cli.running("chat", "--name", "chat-deleted", "--timeout", PATIENT) as running:
         running.type("slow")
@@ -129,3 +143,20 @@ def test_chat_ends_when_the_session_is_deleted(cli: CommandLine, product: Produc
         product.kubectl("delete", "agentsession", "chat-deleted", "-n", cli.namespace, "--wait=false")
         assert running.end(90) == 1, running.text
     assert "does not answer any more" in running.text or "no session" in running.text
+
+
+@pytest.mark.alone
+def test_call_in_doubt_is_settled(cli: CommandLine, product: Product) -> None:
+    cli("create", "doubtful", "--open")
+    uid = json.loads(cli("get", "doubtful", "-o", "json").stdout)["metadata"]["uid"]
+    asked = an_approval("did-it", kind="Doubt", tool="pay")
+    owner = {"apiVersion": "agentsessions.dev/v1alpha1", "kind": "AgentSession", "name": "doubtful", "uid": uid}
+    asked["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    asked["spec"]["session"] = "doubtful"
+    operator = f"system:serviceaccount:{SYSTEM}:{OPERATOR}"
+    with frozen(product, SYSTEM, OPERATOR):  # it would withdraw what no agent asked
+        product.kubectl("create", "-f", "-", "-n", cli.namespace, "--as", operator, stdin=json.dumps(asked))
+        assert "settle did-it" in cli("approvals").stderr
+        assert "is of kind Doubt" in cli.refused("approve", "did-it")
+        assert "says Happened" in cli("settle", "did-it", "--happened", "it was paid").stdout
+    cli("cancel", "doubtful")

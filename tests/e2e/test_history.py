@@ -47,6 +47,15 @@ def journal(product: Product) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def lose(database: sqlite3.Connection, uid: str) -> None:
+    """Take a session out of the journal."""
+    for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        if any(column[1] == "session_uid" for column in database.execute(f"PRAGMA table_info({table})")):
+            database.execute(f"DELETE FROM {table} WHERE session_uid = ?", (uid,))  # noqa: S608 - names of tables
+    database.execute("DELETE FROM sessions WHERE uid = ?", (uid,))
+    database.commit()
+
+
 @pytest.mark.requirement("STEP-3")
 @pytest.mark.requirement("STEP-4")
 @pytest.mark.requirement("STEP-5")

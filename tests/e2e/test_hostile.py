@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.e2e.agents import LivePod, build_foreign_image, create_held_script, follow_log, held_session
+from tests.e2e.agents import LivePod, build_foreign_image, create_held_script, follow_log, held_session, live_pod
+from tests.e2e.faults import processes_of
 from tests.e2e.product import PATIENCE, SYSTEM, Json, Product
 from tests.e2e.provider import say
 from tests.e2e.upstream import INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Upstream, serve_upstream
@@ -59,6 +60,19 @@ def test_agent_that_ignores_refusals_is_ended_at_max_steps(product: Product, nam
     product.kubectl("wait", "--for=delete", f"pod/{pod}", "-n", namespace, PATIENCE)
 
 
+@pytest.mark.requirement("LIFE-5")
+def test_no_process_is_left_of_a_cancel_by_force_that_says_so(product: Product, namespace: str, host: str) -> None:
+    with serve_upstream(host, say("Ask again.")) as upstream:
+        run_foreign(product, namespace, upstream, "wait", shutdown={"gracePeriodSeconds": 0})
+        pod = live_pod(product, namespace, "wait").manifest()
+        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        assert processes_of(container) != []
+        product.patch_session(namespace, "wait", operatingMode="Cancelled")
+        status = product.wait_phase(namespace, "wait", "Cancelled")["status"]
+        assert processes_of(container) == [], "it ignores SIGTERM: who calls it gone must have killed it"
+    assert (status["stopReason"], status["podsRemaining"]) == ("ForceTerminated", 0)
+
+
 @pytest.mark.requirement("LIM-1")
 def test_agent_that_ignores_refusals_is_ended_at_max_tokens(product: Product, namespace: str, host: str) -> None:
     limit = 3 * ANSWER_TOKENS + 20  # room for the beginning of a fourth question, and not for what it would need
@@ -95,13 +109,16 @@ def test_foreign_image_that_makes_one_call_completes(product: Product, namespace
 
 
 @pytest.mark.requirement("ID-5")
+@pytest.mark.requirement("LIM-5")
 def test_agent_pod_runs_restricted(product: Product, namespace: str) -> None:
     port = client.V1ServiceSpec(ports=[client.V1ServicePort(port=80)])
     product.core.create_namespaced_service(
         namespace, client.V1Service(metadata=client.V1ObjectMeta(name="decoy"), spec=port)
     )
-    with held_session(product, namespace, "jailed", create_held_script(product, namespace)) as pod:
+    resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "192Mi"}}
+    with held_session(product, namespace, "jailed", create_held_script(product, namespace), resources=resources) as pod:
         check_spec(pod.manifest()["spec"])
+        check_cgroup(pod)
         check_process(pod)
         assert SERVICE_LINK not in pod.run("env").stdout
         assert pod.run("ls", "/var/run/secrets", check=False).returncode != 0
@@ -130,6 +147,14 @@ def check_spec(spec: Json) -> None:
     assert {volume["name"] for volume in spec["volumes"]} == {"workspace", "tmp", "token", "ca"}
     [token] = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", ())]
     assert token["serviceAccountToken"]["audience"] == "agentsessions-gateway"
+
+
+def check_cgroup(pod: LivePod) -> None:
+    """Check that the kernel holds the agent to what its session allows: cgroup v2, or v1."""
+    files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    assert pod.run("sh", "-c", f"cat {files} 2>/dev/null", check=False).stdout.split() == [str(192 * 1024**2)]
+    files = "/sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us"
+    assert pod.run("sh", "-c", f"cat {files} 2>/dev/null", check=False).stdout.split()[0] == "50000"
 
 
 def check_process(pod: LivePod) -> None:

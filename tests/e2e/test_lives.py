@@ -15,8 +15,12 @@ from tests.e2e.product import PATIENCE, SAMPLES, Forward, Json, Product
 pytestmark = pytest.mark.e2e
 
 LIVES = SAMPLES / "lives"
-PAUSE_GRACE_SECONDS, CANCEL_GRACE_SECONDS = 20, 5
-"""As the samples say."""
+CANCEL_GRACE_SECONDS = 5
+"""As the sample says."""
+ONE_TURN_SECONDS = 1
+"""An answer of 200 ms and a line of shell, by its sample."""
+SLACK_SECONDS = 5
+"""What the product may need on top, until status says so."""
 
 
 def apply(product: Product, namespace: str, name: str) -> None:
@@ -48,7 +52,9 @@ def test_paused_counter_goes_on_at_the_next_step_and_counts_each_number_once(pro
     asked_at = time.monotonic()
     product.patch_session(namespace, "counter", operatingMode="Paused")
     paused = product.wait_phase(namespace, "counter", "Paused")
-    assert time.monotonic() - asked_at < PAUSE_GRACE_SECONDS, "the runner ended by itself, at the step's end"
+    took = time.monotonic() - asked_at
+    print(f"paused after {took:.1f} s")  # noqa: T201  # pytest shows it with the figures
+    assert took < ONE_TURN_SECONDS + SLACK_SECONDS
     assert live_pods(product, namespace, paused) == []
     before = steps_of(product, namespace, "counter")
     assert before == list(range(1, len(before) + 1))
@@ -85,7 +91,9 @@ def test_cancel_in_the_middle_of_an_answer_ends_all_spending(product: Product, n
     asked_at = time.monotonic()
     product.patch_session(namespace, "endless", operatingMode="Cancelled")
     cancelled = product.wait_phase(namespace, "endless", "Cancelled")
-    assert time.monotonic() - asked_at < CANCEL_GRACE_SECONDS + 20, "the answer alone takes a minute"
+    took = time.monotonic() - asked_at
+    print(f"cancelled after {took:.1f} s")  # noqa: T201  # pytest shows it with the figures
+    assert took < CANCEL_GRACE_SECONDS + SLACK_SECONDS, "the answer alone takes a minute"
     status = cancelled["status"]
     assert (status["stopReason"], status["podsRemaining"]) == ("UserCancelled", 0)
     assert status["stoppedAt"]

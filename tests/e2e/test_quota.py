@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import pytest
 
-from tests.e2e.product import GROUP, PATIENCE, VERSION, Json, Product
+from tests.e2e.product import GROUP, PATIENCE, SAMPLES, VERSION, Json, Product
 
 pytestmark = pytest.mark.e2e
 
@@ -63,23 +64,25 @@ def test_twelve_sessions_with_quota_three_never_have_more_than_three_pods(produc
 
 
 @pytest.mark.requirement("LIFE-7")
+@pytest.mark.requirement("LIM-4")
 def test_a_held_namespace_stops_says_so_and_goes_on_when_released(product: Product, namespace: str) -> None:
-    slow = {"when": {"step": 1}, "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": "sleep 30"}}]}}
-    product.create_script(namespace, "slow", slow, {"answer": {"text": "Rested."}})
-    agents = [{"name": "agent", "model": {"providerRef": {"name": "slow"}}}]
-    set_quota(product, namespace, maxConcurrentSessions=1)
-    product.create_session(namespace, "runs", goal="Rest.", agents=agents)
-    product.wait_phase(namespace, "runs", "Running")
-    product.create_session(namespace, "waits", goal="Rest.", agents=agents)
-    product.wait_phase(namespace, "waits", "Queued")
-    set_quota(product, namespace, maxConcurrentSessions=1, hold=True, holdReason="the bill is too high")
-    words = "SessionQuota team holds this namespace: the bill is too high; set its spec.hold to false to go on"
-    held = product.wait_phase(namespace, "runs", "Paused")
+    product.kubectl("apply", "-n", namespace, "-f", str(SAMPLES / "lives" / "hold.yaml"))
+    product.wait_phase(namespace, "urgent", "Running")
+    product.wait_phase(namespace, "patient", "Queued")
+    product.wait_for(namespace, "patient", lambda s: ready_message(s).startswith("place 1 in the queue"), "its place")
+    hold(product, namespace, on=True)
+    words = "SessionQuota one-at-a-time holds this namespace: the bill is too high; set its spec.hold to false to go on"
+    held = product.wait_phase(namespace, "urgent", "Paused")
     assert held["status"]["stopReason"] == "Emergency"
     assert ready_message(held).startswith(words)
     assert [p for p in product.session_pods(namespace, held["metadata"]["uid"]) if p.status.phase == "Running"] == []
-    product.wait_for(namespace, "waits", lambda s: ready_message(s) == words, "told of the hold")
-    set_quota(product, namespace, maxConcurrentSessions=1)
-    for name in ("runs", "waits"):
+    product.wait_for(namespace, "patient", lambda s: ready_message(s) == words, "told of the hold")
+    hold(product, namespace, on=False)
+    for name in ("urgent", "patient"):
         done = product.wait_phase(namespace, name, "Completed")
         assert done["status"]["result"] == "Rested."
+
+
+def hold(product: Product, namespace: str, *, on: bool) -> None:
+    patch = json.dumps({"spec": {"hold": on, "holdReason": "the bill is too high"}})
+    product.kubectl("patch", "sq", "one-at-a-time", "-n", namespace, "--type=merge", "-p", patch)

@@ -122,6 +122,14 @@ class Kubelet:
         ended = {"exitCode": exit_code, "startedAt": _now(), "finishedAt": _now(), "reason": "Completed"}
         await self._report(pod, "Succeeded" if exit_code == 0 else "Failed", {"terminated": ended})
 
+    async def refuse(self, pod: Json, reason: str, message: str) -> None:
+        """Say why the pod's container does not run."""
+        await self._report(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+
+    async def remove(self, pod: Json) -> None:
+        """Say that the pod's container has ended, and the pod with it."""
+        await self._remove(pod["metadata"])
+
     async def _report(self, pod: Json, phase: str, state: Json) -> None:
         meta = pod["metadata"]
         container = {"name": "agent", "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": state}

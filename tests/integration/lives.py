@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from agentsessions.api.reasons import ErrorCode, ExitCode, Phase
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1.approval import ApprovalKind
 from agentsessions.api.v1alpha1.session import OperatingMode
-from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS
+from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_APPROVALS
 from agentsessions.controller.views import to_pod, to_session
 from agentsessions.engine.errors import ApiError, Conflict, Invalid, NotFound
 from agentsessions.engine.informer import Informer
@@ -54,7 +55,7 @@ YOUNG: Final = 5
 """Events of a life before which nothing ends it for good."""
 MOMENT_SECONDS: Final = 0.3
 """Time that the operator is given when a life says that time passes, and between two steps of pods."""
-SETTLED: Final = frozenset({Phase.PAUSED, Phase.IDLE, *TERMINAL})
+SETTLED: Final = frozenset({Phase.PAUSED, Phase.IDLE, Phase.WAITING, *TERMINAL})
 
 
 @dataclass
@@ -136,6 +137,16 @@ class Life:
         self.gateway.now = datetime.now(UTC)
         if not self.is_deleted and self.gateway.send():
             self.tell_level()
+
+    async def ask_people(self) -> None:
+        """Let the next turn have a call that people must decide, and pods go on to it."""
+        self.gateway.asks.append((self.random.choice([*ApprovalKind]), None, None))
+        await self.go_on(self.random.randint(2, 4))
+
+    async def decide(self) -> None:
+        """Let people decide the call that waits."""
+        self.gateway.decide()
+        self.tell_level()
 
     async def delete(self) -> None:
         """Delete the session."""
@@ -219,6 +230,8 @@ EVENTS: Final[dict[str, tuple[int, Event]]] = {
     "a person pauses": (3, lambda life: life.ask(OperatingMode.PAUSED)),
     "a person resumes": (5, lambda life: life.ask(OperatingMode.RUNNING)),
     "a person sends a message": (3, lambda life: life.send()),
+    "a call needs a person": (2, lambda life: life.ask_people()),
+    "people decide": (2, lambda life: life.decide()),
     "a person changes the limit": (2, lambda life: life.change(limits={"maxSteps": life.random.choice([2, 6, 20])})),
     "a person renames it": (1, lambda life: life.change(title=f"title {life.random.randint(1, 9)}")),
     "pods go on and fail": (
@@ -315,9 +328,22 @@ async def _unrest(life: Life) -> list[str]:
         f"pods {[raw['metadata']['name'] for raw in pods]}": bool(pods),
         "nobody wants it to pause": status.phase is Phase.PAUSED and not is_wanted,
         "the limit is raised": status.phase is Phase.PAUSED and mode is OperatingMode.RUNNING and _is_free(life),
+        "the wrong questions are asked": await _open_questions(life) != _waiting(life),
+        "nobody is asked": status.phase is Phase.WAITING and not life.gateway.level().approval_pending,
         "messages wait": status.phase is Phase.IDLE and bool(life.gateway.inbox),
     }
     return [word for word, holds in found.items() if holds]
+
+
+async def _open_questions(life: Life) -> int:
+    """Return how many objects ask people for a decision."""
+    asked = await life.stage.namespace.list(SESSION_APPROVALS)
+    return sum("outcome" not in raw.get("status", {}) for raw in asked)
+
+
+def _waiting(life: Life) -> int:
+    """Return how many calls wait for people: of a session that is over none."""
+    return 0 if life.is_over else len(life.gateway.level().approval_pending)
 
 
 def _is_free(life: Life) -> bool:

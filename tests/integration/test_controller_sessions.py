@@ -35,6 +35,7 @@ from tests.unit.controller.level_server import LevelServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
+OPERATOR = "agentsessions-operator"
 RESOURCE_QUOTA = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
 
@@ -66,13 +67,15 @@ def kubeconfig() -> Iterator[str]:
 
 
 @pytest.fixture
-async def world(kubeconfig: str, tmp_path: Path) -> AsyncIterator[World]:
+async def world(kubeconfig: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """Start an operator; a test's parameter is its settings."""
     async with (
         open_client(kubeconfig) as client,
         LevelServer().serve() as gateway,
         fresh_namespace(client) as namespace,
     ):
-        kubelet, operator = Kubelet(client), OperatorProcess(kubeconfig, gateway.url, tmp_path)
+        settings: dict[str, str] = getattr(request, "param", {})
+        kubelet, operator = Kubelet(client), OperatorProcess(kubeconfig, gateway.url, tmp_path, **settings)
         await kubelet.join()
         node = asyncio.create_task(kubelet.run())
         gateway.say(synced=True)
@@ -114,7 +117,7 @@ async def test_an_ordinary_session_costs_four_writes_and_four_events_at_most(wor
     await complete(world, await world.namespace.create_session())
     last = await world.namespace.wait(EVENT, lambda raw: bool(raw["reason"] == "Completed"))
     lines = await await_audit_lines(world.namespace.name, last["metadata"]["name"])
-    ours = [line for line in lines if line["userAgent"] == "agentsessions-operator"]
+    ours = [line for line in lines if line["userAgent"] == OPERATOR]
     writes = Counter(
         (line["verb"], line["objectRef"]["resource"], line["objectRef"].get("subresource", ""))
         for line in ours
@@ -267,6 +270,12 @@ def accepted(raw: dict[str, Any]) -> tuple[str, str]:
     return found["status"], found["reason"]
 
 
+def ready(raw: dict[str, Any]) -> tuple[str, str]:
+    conditions = {c["type"]: c for c in raw.get("status", {}).get("conditions", [])}
+    found = conditions.get("Ready", {"status": "", "reason": ""})
+    return found["status"], found["reason"]
+
+
 async def test_a_pod_name_that_somebody_else_has_costs_an_epoch(world: World) -> None:
     agents = [{"name": "agent", "model": {"providerRef": {"name": "later"}}}]
     session = await world.namespace.create_session(agents=agents)
@@ -302,6 +311,44 @@ async def test_pause_before_the_start_makes_no_pod_and_resume_does(world: World)
     await world.namespace.patch_session(operatingMode="Running")
     await world.namespace.wait_pod()
     await world.namespace.wait_phase("Starting")
+
+
+@pytest.mark.requirement("LIFE-12")
+@pytest.mark.parametrize("world", [{"AGENTSESSIONS_DEADLINE_STARTING_SECONDS": "4"}], indirect=True)
+async def test_a_pod_that_never_runs_says_why_fails_at_the_deadline_and_costs_few_writes(world: World) -> None:
+    await world.namespace.create_session(agents=[{"name": "agent", "image": "registry.example/none:1"}])
+    pod = await world.namespace.wait_pod()
+    await world.kubelet.refuse(pod, "ImagePullBackOff", "no such image")
+    waiting = await world.namespace.wait(AGENT_SESSIONS, lambda raw: ready(raw) == ("False", "ImagePullBackOff"))
+    assert waiting["status"]["phase"] == "Starting"
+    failed = await world.namespace.wait_phase("Failed")
+    assert failed["status"]["stopReason"] == "StartFailed"
+    assert "no pod ran within 4 s: ImagePullBackOff" in failed["status"]["error"]["message"]
+    await world.namespace.wait_gone(POD)
+    last = await world.namespace.wait(EVENT, lambda raw: bool(raw["reason"] == "StartFailed"))
+    lines = await await_audit_lines(world.namespace.name, last["metadata"]["name"])
+    calls = [(line["verb"], line["objectRef"]["resource"]) for line in lines if line["userAgent"] == OPERATOR]
+    assert calls.count(("patch", "agentsessions")) <= 4
+    assert (calls.count(("create", "pods")), calls.count(("delete", "pods"))) == (1, 1)
+
+
+@pytest.mark.requirement("LIFE-5")
+@pytest.mark.parametrize("world", [{"AGENTSESSIONS_DEADLINE_ENDING_SECONDS": "2"}], indirect=True)
+async def test_a_pod_that_nobody_saw_end_counts_as_left_after_the_cancel_until_it_is_gone(world: World) -> None:
+    session = await world.namespace.create_session(shutdown={"gracePeriodSeconds": 1})
+    pod = await world.namespace.wait_pod()
+    await world.namespace.wait_phase("Starting")
+    await world.kubelet.start(pod)
+    await world.namespace.wait_phase("Running")
+    world.gateway.say(world.level(session))
+    world.kubelet.is_dead = True
+    await world.namespace.patch_session(operatingMode="Cancelled")
+    status = (await world.namespace.wait_phase("Cancelled"))["status"]
+    assert (status["stopReason"], status["podsRemaining"]) == ("ForceTerminated", 1)
+    (left,) = await world.namespace.list(POD)
+    assert left["metadata"]["deletionGracePeriodSeconds"] == 1, "killed, and not forgotten"
+    await world.kubelet.remove(left)
+    await world.namespace.wait(AGENT_SESSIONS, lambda raw: raw["status"]["podsRemaining"] == 0)
 
 
 async def test_deleting_a_session_writes_nothing_more(world: World) -> None:

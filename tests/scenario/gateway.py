@@ -72,14 +72,15 @@ def a_question(
     seconds: int | None = None,
     then: OnExpiry | None = None,
     agent: str = "agent",
+    step: int = 1,
 ) -> ApprovalRequest:
     """Return a question about a call."""
     return ApprovalRequest(
         kind=kind,
         agent=agent,
         round=1,
-        step=1,
-        call_id="call_1",
+        step=step,
+        call_id=f"call_{step}",
         tool="shell",
         arguments="{}",
         arguments_digest="0" * 64,
@@ -162,9 +163,9 @@ class Gateway:
         self.acknowledged.append(len(self.acknowledged) + 1)
         return True
 
-    def decide(self) -> None:
+    def decide(self, most: int = 1) -> None:
         """Take a decision in, for the call that waits for one."""
-        if self.turn is not None:
+        if self.turn is not None and most:
             self.turn.decide()
 
     def expire(self) -> None:
@@ -216,7 +217,7 @@ class Gateway:
         """Tell whether a call of the turn waits for people."""
         assert self.turn is not None
         if self.turn.question is None and self.asks:
-            self.turn.question = a_question(self.now, *self.asks.pop(0))
+            self.turn.question = a_question(self.now, *self.asks.pop(0), step=self.committed + 1)
         return self.turn.waits_for is not None
 
     def _wait(self, pod: PodView) -> ExitCode | None:

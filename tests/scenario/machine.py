@@ -49,6 +49,18 @@ TEAMS: dict[str, dict[str, Any]] = {
     "agents in a row": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Sequential"}},
     "agents beside each other": {"goal": "count", "agents": AFTER, "coordination": {"strategy": "Parallel"}},
     "agents that hand over": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Handoff"}},
+    "agents that hand over a conversation": {
+        "conversation": {"open": True, "idleSeconds": 5},
+        "agents": AGENTS,
+        "coordination": {"strategy": "Handoff"},
+        "expireAfterSeconds": 300,
+    },
+    "a director that people talk to": {
+        "goal": "count",
+        "conversation": {"open": True, "idleSeconds": 10},
+        "agents": AGENTS,
+        "coordination": {"strategy": "Director"},
+    },
     "a director": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Director"}},
 }
 SPECS |= TEAMS
@@ -60,6 +72,7 @@ MOVES_OF_THE_YOUNG = 2
 FAULTS: dict[str, Callable[[World], object]] = {
     "the gateway goes": lambda world: world.set_gateway(up=False),
     "the node is cut off": lambda world: world.set_node(up=False),
+    "pods hang": lambda world: world.set_hanging(hang=True),
     "the operator goes": lambda world: world.set_operator(up=False),
     "news of the journal is late": lambda world: world.set_news(late=True),
     "news of pods is late": lambda world: world.set_pod_watch(late=True),
@@ -136,9 +149,9 @@ class Life(RuleBasedStateMachine):
     def agent_asks_for_a_call_that_people_decide(self, kind: ApprovalKind, seconds: int | None, then: OnExpiry) -> None:
         self.world.ask_people(kind, seconds, then if seconds is not None else None)
 
-    @rule()
-    def people_decide(self) -> None:
-        self.world.decide()
+    @rule(most=st.sampled_from([1, 100]))
+    def people_decide(self, most: int) -> None:
+        self.world.decide(most)
 
     @precondition(lambda self: "conversation" in self.world.spec)
     @rule()

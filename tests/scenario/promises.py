@@ -188,8 +188,14 @@ def check_rest(world: World) -> None:
     assert max(left.values(), default=0) <= 1, f"pods {list(world.pods)} are left"
     if phase is Phase.IDLE:
         assert world.journal.inbox == []
+        talk = world.read_spec().conversation
+        assert talk is None or talk.open, "the conversation was closed, and nothing is left to do"
     if phase is Phase.WAITING:
-        assert world.journal.level().approval_pending, "it waits for people, and nobody is asked"
+        level = world.journal.level()
+        asked = {one.agent for one in level.approval_pending}
+        assert asked, "it waits for people, and nobody is asked"
+        idle = [one.name for one in level.agents if one.is_due and one.name not in asked]
+        assert idle == [], f"{idle} could go on, and wait for nobody"
     if phase is Phase.COMPLETED and world.journal.committed:
         assert world.status.usage is not None
         assert world.status.usage.steps == world.journal.steps

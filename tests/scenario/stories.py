@@ -92,6 +92,14 @@ def waiting(**spec: Any) -> World:
     return go_on(world, 5)
 
 
+def hanging(**spec: Any) -> World:
+    """Return a session with a call that nobody decided yet, and a pod that does not end."""
+    world = running(**spec)
+    world.ask_people()
+    world.set_hanging(hang=True)
+    return go_on(world, 5)
+
+
 def then(world: World, *acts: Callable[[World], object]) -> World:
     """Let things happen one after the other, and the operator look at the end."""
     for act in acts:
@@ -156,6 +164,7 @@ STORIES: Final[Mapping[tuple[Phase, Phase], Callable[[], World]]] = {
     (P.PENDING, P.CANCELLED): lambda: then(new(), cancel),
     (P.PENDING, P.EXPIRED): lambda: then(not_accepted(expireAfterSeconds=60), wait(61)),
     (P.QUEUED, P.STARTING): lambda: then(queued(), make_room),
+    (P.QUEUED, P.WAITING): lambda: then(waiting(), fill_quota, World.decide, World.operate, World.forget_decision),
     (P.QUEUED, P.PAUSED): lambda: then(queued(), pause),
     (P.QUEUED, P.CANCELLED): lambda: then(queued(), cancel),
     (P.QUEUED, P.EXPIRED): lambda: then(queued(expireAfterSeconds=60), wait(60)),
@@ -184,6 +193,7 @@ STORIES: Final[Mapping[tuple[Phase, Phase], Callable[[], World]]] = {
     (P.IDLE, P.EXPIRED): lambda: then(answered(expireAfterSeconds=60), wait(60)),
     (P.PAUSING, P.PAUSED): paused,
     (P.PAUSING, P.STARTING): lambda: then(pausing(), resume, World.lose_pods),
+    (P.PAUSING, P.WAITING): lambda: then(hanging(), pause, World.operate, resume, World.lose_pods),
     (P.PAUSING, P.CANCELLING): lambda: then(pausing(), cancel),
     (P.PAUSING, P.CANCELLED): lambda: then(pausing(), World.lose_pods, cancel),
     (P.PAUSING, P.COMPLETED): lambda: then(go_on(running(), 5), pause, World.operate, unseen(3)),
@@ -201,20 +211,15 @@ STORIES: Final[Mapping[tuple[Phase, Phase], Callable[[], World]]] = {
     (P.WAITING, P.STARTING): lambda: then(waiting(), World.decide),
     (P.WAITING, P.PAUSED): lambda: then(waiting(), pause),
     (P.WAITING, P.CANCELLED): lambda: then(waiting(), cancel),
+    (P.WAITING, P.PAUSING): lambda: then(hanging(), pause),
+    (P.WAITING, P.CANCELLING): lambda: then(hanging(), cancel),
+    (P.WAITING, P.COMPLETED): lambda: then(
+        waiting(limits={"onLimit": {"timeout": "Complete"}}),
+        limit(timeoutSeconds=1, onLimit={"timeout": "Complete"}),
+    ),
     (P.WAITING, P.FAILED): lambda: then(waiting(), limit(timeoutSeconds=1)),
     (P.WAITING, P.EXPIRED): lambda: then(waiting(expireAfterSeconds=60), wait(60)),
     (P.PAUSED, P.WAITING): lambda: then(waiting(), pause, World.operate, resume),
     (P.CANCELLING, P.CANCELLED): lambda: go_on(then(running(), cancel), 2),
 }
 """A life for each move of the table; it ends with that move."""
-
-NOT_YET: Final[Mapping[tuple[Phase, Phase], str]] = {
-    (P.PENDING, P.FAILED): "what is not accepted waits, however long: nothing fails before it starts",
-    (P.QUEUED, P.FAILED): "a queue has no end but expireAfterSeconds",
-    (P.PAUSED, P.FAILED): "what stands still goes beyond no limit",
-    (P.WAITING, P.RUNNING): "a decision starts another pod: what waits holds none",
-    (P.WAITING, P.IDLE): "a turn is open while a call of it waits",
-    (P.WAITING, P.PAUSING): "what waits has no pod that must end",
-    (P.WAITING, P.CANCELLING): "likewise",
-}
-"""Moves that no life takes, and why."""

@@ -7,7 +7,7 @@ once and answered once, and only the last answer closes the session.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agentsessions.api.levels import AgentLevel, Closing, Level
 from agentsessions.api.reasons import ErrorCode, ExitCode, LimitName
@@ -19,10 +19,10 @@ from agentsessions.lifecycle.facts import PodView
 from agentsessions.lifecycle.phases import TERMINAL
 from agentsessions.lifecycle.teams import Progress, Team, find_due, find_listener, team_of
 from tests.builders import SESSION_UID
-from tests.scenario.gateway import EXIT_OF, Ask, Turn, a_question
+from tests.scenario.gateway import EXIT_OF, IDLE_SECONDS, Ask, Turn, a_question
 
-PASSED_ON = 3
-"""How often work changes hands."""
+PASSED_ON = 4
+"""How often work changes hands: it does not end where it began."""
 EXITS = {**EXIT_OF, Outcome.HANDOFF: ExitCode.DONE}
 
 
@@ -64,12 +64,14 @@ class TeamGateway:
     taken: list[int] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     """Questions that the next turns have for people."""
+    idle_since: datetime | None = None
+    idle_seconds: int = 0
 
     def __post_init__(self) -> None:
         team = team_of(self.spec)
         assert team is not None
         self.team = team
-        self.hands = {member.name: Hand(self.turns) for member in team.members}
+        self.hands = {member.name: Hand(self.turns if self.spec.goal else 0) for member in team.members}
 
     @property
     def inbox(self) -> list[int]:
@@ -113,14 +115,14 @@ class TeamGateway:
     # --- people
     def send(self) -> bool:
         """Take a message in; say whether it was acknowledged."""
-        if self.is_over or self.status.phase in TERMINAL or self._is_cancelled:
+        if self.is_over or self.status.phase in TERMINAL or self._is_cancelled or self._is_talked_out:
             return False
         self.acknowledged.append(len(self.acknowledged) + 1)
         return True
 
-    def decide(self) -> None:
-        """Take decisions in, for all calls that wait for one."""
-        for turn in self._open_turns():
+    def decide(self, most: int = 100) -> None:
+        """Take decisions in, for so many of the calls that wait for one."""
+        for turn in [turn for turn in self._open_turns() if turn.waits_for][:most]:
             turn.decide()
 
     def expire(self) -> None:
@@ -149,7 +151,8 @@ class TeamGateway:
         if not turn.is_bought:
             return self._buy(pod, hand, turn)
         if turn.question is None and self.asks:
-            turn.question = a_question(self.now, *self.asks.pop(0), agent=pod.agent)
+            step = len(hand.commits) + 1
+            turn.question = a_question(self.now, *self.asks.pop(0), agent=pod.agent, step=step)
         if turn.waits_for is not None:
             return self._wait(pod, turn)
         if pod.agent == self.team.first and self.tasked:  # its call waits for the other's answer
@@ -194,13 +197,18 @@ class TeamGateway:
         hand.epoch_turns += 1
         hand.left -= 1
         hand.turn = None
-        if hand.left > 0:
+        if hand.left > 0 or (self.inbox and self._listens(pod)):
             return self._go_on(pod, hand)
-        if self.inbox and find_listener(self.team, self._progress()) == pod.agent:
-            hand.left = 1
-            return self._go_on(pod, hand)
+        if self._is_open and not self._passes_on(pod.agent):
+            return self._wait_for_message(pod)
         self._end_part(pod.agent)
         return self._close(pod, Outcome.FINAL if self.is_over else Outcome.HANDOFF)
+
+    def _passes_on(self, agent: str) -> bool:
+        """Tell whether the end of an agent's part is not that of the work."""
+        if self.team.strategy is Strategy.HANDOFF:
+            return len(self.given) < PASSED_ON
+        return agent != self.team.first
 
     def _end_part(self, agent: str) -> None:
         match self.team.strategy:
@@ -222,12 +230,38 @@ class TeamGateway:
         """Pin the next turn, or close the epoch."""
         if pod.agent not in self.due():
             return self._close(pod, Outcome.HANDOFF)
-        if self.inbox and find_listener(self.team, self._progress()) == pod.agent:
+        if self.inbox and self._listens(pod):
             self.taken += self.inbox
+            hand.left = max(hand.left, 1)
+        if hand.left == 0:
+            return self._wait_for_message(pod)
+        self._end_gap()
         hand.turn = Turn()
         return self._give(pod, hand.turn)
 
+    def _listens(self, pod: PodView) -> bool:
+        return find_listener(self.team, self._progress()) == pod.agent
+
+    def _wait_for_message(self, pod: PodView) -> ExitCode | None:
+        if not self._is_open:
+            self.is_over = True
+            return self._close(pod, Outcome.FINAL)
+        self.idle_since = self.idle_since or self.now
+        if self._is_paused:
+            self._end_gap()
+            return ExitCode.PAUSED
+        talk = self.spec.conversation
+        seconds = talk.idle_seconds if talk and talk.idle_seconds is not None else IDLE_SECONDS
+        is_long = self.now - self.idle_since >= timedelta(seconds=seconds)
+        return self._close(pod, Outcome.IDLE) if is_long else None
+
+    def _end_gap(self) -> None:
+        if self.idle_since is not None:
+            self.idle_seconds += int((self.now - self.idle_since).total_seconds())
+            self.idle_since = None
+
     def _close(self, pod: PodView, outcome: Outcome, code: ErrorCode | None = None) -> ExitCode:
+        self._end_gap()
         self.hands[pod.agent].closing = Closing(
             agent=pod.agent,
             epoch=pod.epoch,
@@ -241,6 +275,18 @@ class TeamGateway:
     @property
     def _is_paused(self) -> bool:
         return self.spec.operating_mode is OperatingMode.PAUSED
+
+    @property
+    def _is_open(self) -> bool:
+        return bool(self.spec.conversation and self.spec.conversation.open)
+
+    @property
+    def _is_talked_out(self) -> bool:
+        """Whether a person closed the conversation while nothing was to be done: it is about to be completed."""
+        if self.spec.conversation is None or self._is_open or self.inbox:
+            return False
+        closing = self.hands[find_listener(self.team, self._progress())].closing
+        return closing.outcome is Outcome.IDLE if closing else not (self.spec.goal or self.steps)
 
     @property
     def _is_cancelled(self) -> bool:
@@ -278,5 +324,7 @@ class TeamGateway:
             agents=agents,
             approval_pending=[turn.waits_for for turn in self._open_turns() if turn.waits_for is not None],
             inbox_pending=len(self.inbox),
+            idle_since=self.idle_since,
+            idle_seconds=self.idle_seconds,
             result="done" if self.committed else None,
         )

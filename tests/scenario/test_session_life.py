@@ -133,8 +133,13 @@ def test_cancel_on_a_node_that_is_cut_off_ends_at_its_deadline_without_being_ask
     world.live(59)
     assert world.phase is Phase.CANCELLING
     world.live(2)
-    assert world.phase is Phase.CANCELLED
-    assert world.status.stop_reason in {StopReason.FORCE_TERMINATED, StopReason.USER_CANCELLED}
+    assert (world.phase, world.status.stop_reason) == (Phase.CANCELLED, StopReason.FORCE_TERMINATED)
+    assert world.status.pods_remaining == 1, "nobody saw its containers end"
+    world.live(3600)
+    assert world.status.pods_remaining == 1
+    world.set_node(up=True)
+    world.operate()
+    assert world.status.pods_remaining == 0
 
 
 @pytest.mark.requirement("POL-2")

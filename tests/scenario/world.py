@@ -22,6 +22,7 @@ from agentsessions.lifecycle.decide import decide
 from agentsessions.lifecycle.decision import Decision, PodUnwanted, PodWanted
 from agentsessions.lifecycle.facts import Acceptance, Admission, Facts, JournalView, PodView, SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.queueing import is_waiting
 from tests.builders import SESSION_UID, T0
 from tests.scenario.gateway import TURNS, Gateway
 from tests.scenario.team_gateway import TeamGateway
@@ -69,6 +70,8 @@ class World:
     is_operator_up: bool = True
     ends_at: dict[str, datetime] = field(default_factory=dict)
     """When the kubelet ends a pod by force that was asked to end, by uid."""
+    do_pods_hang: bool = False
+    """Whether pods do not end by themselves, and use all the time that they are given."""
     refusal: str = ""
     """Why the API server takes no pods now."""
     has_room: bool = True
@@ -306,11 +309,18 @@ class World:
         """Let the next turn have a call that people must decide."""
         self.journal.asks.append((kind, seconds, then))
 
-    def decide(self) -> None:
-        """Let people decide the call that waits, if the gateway is there to take it."""
+    def decide(self, most: int = 100) -> None:
+        """Let people decide so many of the calls that wait, if the gateway is there to take it."""
         if self.is_gateway_up:
-            self.journal.decide()
-            self.is_dirty = True
+            self.journal.decide(most)
+            self.is_dirty |= not self.is_news_late
+
+    def forget_decision(self) -> None:
+        """Restore the journal as it was before people decided."""
+        assert isinstance(self.journal, Gateway)
+        assert self.journal.turn is not None
+        self.journal.turn.is_decided = False
+        self.is_dirty = True
 
     def delete(self) -> None:
         """Delete the session; the collector ends its pods."""
@@ -323,8 +333,9 @@ class World:
         self.hold, self.disturbed_at, self.is_dirty = words, self.now, True
 
     def set_room(self, *, has_room: bool) -> None:
-        """Fill the namespace's quota, or make room."""
-        self.has_room, self.is_dirty = has_room, True
+        """Fill the namespace's quota, or make room; that is told only to those who are in its queue."""
+        self.has_room = has_room
+        self.is_dirty |= is_waiting(self.facts().session)
 
     # --- the cluster
     def pass_time(self, seconds: float) -> None:
@@ -341,7 +352,8 @@ class World:
             if pod.is_ended or not self.is_node_up:
                 continue
             if pod.is_deleting:
-                self._forget(pod)
+                if not self.do_pods_hang:
+                    self._forget(pod)
             elif pod.phase == "Pending":
                 self._show(replace(pod, phase="Running", started_at=self.now))
             else:
@@ -358,7 +370,7 @@ class World:
             return
         self.is_dirty |= not self.is_news_late
         code = self.journal.play(pod)
-        if code is not None:
+        if code is not None and not self.do_pods_hang:
             self._end(pod, code)
 
     def fail_pods(self, code: ErrorCode | None = ErrorCode.OVERLOADED) -> None:
@@ -382,15 +394,16 @@ class World:
             self._forget(pod)
 
     def end_pod(self, uid: str, *, grace_seconds: int = 30) -> None:
-        """Delete a pod: one that ended, or is ended by force, goes at once; one that runs gets a deletionTimestamp."""
+        """Delete a pod: one that ended goes at once; one that runs has a time to, which may be made shorter."""
         pod = self.pods.get(uid)
         if pod is None:
             return
-        if pod.is_ended or grace_seconds == 0:
+        if pod.is_ended:
             self._forget(pod)
         else:
             self._show(replace(pod, is_deleting=True))
-            self.ends_at.setdefault(uid, self.now + timedelta(seconds=grace_seconds))
+            ends_at = self.now + timedelta(seconds=grace_seconds)
+            self.ends_at[uid] = min(self.ends_at.get(uid, ends_at), ends_at)
 
     def _end(self, pod: PodView, exit_code: int) -> None:
         phase = "Succeeded" if exit_code == 0 else "Failed"
@@ -425,6 +438,10 @@ class World:
         self.is_node_up, self.disturbed_at = up, self.now
         self.end_pods_by_force()
 
+    def set_hanging(self, *, hang: bool) -> None:
+        """Let pods hang once they are through, or end."""
+        self.do_pods_hang = hang
+
     def set_news(self, *, late: bool) -> None:
         """Hold back what the gateway tells the operator by itself, or let it through."""
         self._heard()
@@ -443,6 +460,7 @@ class World:
         """Let everything work again."""
         self.set_gateway(up=True)
         self.set_node(up=True)
+        self.set_hanging(hang=False)
         self.set_operator(up=True)
         self.refuse_pods("")
         self.set_hold("")

@@ -32,6 +32,7 @@ def test_left_names_what_a_deleted_session_still_owns() -> None:
         pytest.param(in_phase("Paused"), [a_pod("Succeeded")], 0, id="a pod that has ended is none"),
         pytest.param(in_phase("Paused"), [a_pod(deleted_at=NOW)], 0, id="a pod on its way out is none"),
         pytest.param(in_phase("Idle"), [a_pod()], 1, id="an idle session holds no pod"),
+        pytest.param(in_phase("Waiting"), [a_pod()], 1, id="one that waits for a person holds none"),
         pytest.param(in_phase("Running"), [], 1, id="a running session has a pod"),
         pytest.param(in_phase("Completed", seen=1), [], 1, id="a change of spec that nobody saw"),
     ],

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from . import commits, conversation, idle, latency, lists, many, page, proxy, scale, viewers, writes
+from . import commits, conversation, idle, latency, lists, many, page, proxy, scale, startup, viewers, writes
 from .machine import describe_machine
 
 BENCHES = {
@@ -16,6 +16,7 @@ BENCHES = {
     "list": lists,
     "page": page,
     "proxy": proxy,
+    "startup": startup,
     "viewers": viewers,
     "writes": writes,
 }

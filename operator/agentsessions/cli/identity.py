@@ -49,17 +49,20 @@ class AccountToken:
         try:
             token: str = self._kube.request("POST", path, body=body)["status"]["token"]
         except KubeError as error:
-            raise Failure(explain(self.namespace, self.name, error)) from error
+            is_nowhere = error.reason == "NotFound" and self._kube.lacks_namespace(self.namespace)
+            raise Failure(explain(self.namespace, self.name, error, is_nowhere=is_nowhere)) from error
         return token
 
 
-def explain(namespace: str, name: str, error: KubeError) -> str:
+def explain(namespace: str, name: str, error: KubeError, *, is_nowhere: bool = False) -> str:
     """Return what to do about an account that gives no token."""
     if error.reason != "NotFound":
         return (
             f"you may not have a token of service account {namespace}/{name} ({error}): ask for `create` on "
             "serviceaccounts/token, name another account with --as-account, or use a kubeconfig with a token"
         )
+    if is_nowhere:
+        return f"there is no namespace {namespace}: choose another with -n"
     return (
         "your kubeconfig has a client certificate, which the gateway cannot check, and there is no service account "
         f"{namespace}/{name} to speak for you: {'; '.join(commands(namespace, name))}"

@@ -1,6 +1,7 @@
 """The API server, spoken to in plain REST with the user's own credentials."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ AWAY_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 1.0
 NOT_FOUND: Final = 404
 GONE: Final = 410
+_UNKNOWN_FIELD: Final = re.compile(r'unknown field "(spec[.\w]*)\.\w+"')
 
 
 class KubeError(Failure):
@@ -62,6 +64,7 @@ APPROVALS: Final = Kind(_OWN, "sessionapprovals", "SessionApproval")
 QUOTAS: Final = Kind(_OWN, "sessionquotas", "SessionQuota")
 CONFIG_MAPS: Final = Kind("/api/v1", "configmaps", "ConfigMap")
 ACCOUNTS: Final = Kind("/api/v1", "serviceaccounts", "ServiceAccount")
+NAMESPACES: Final = Kind("/api/v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Kind("/apis/apps/v1", "deployments", "Deployment")
 
 
@@ -107,6 +110,13 @@ class Kube:
     def patch(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
         """Change an object by a merge patch."""
         return self.request("PATCH", kind.path(namespace, name), body=body, params=WRITE, media=MERGE_PATCH)
+
+    def lacks_namespace(self, namespace: str) -> bool:
+        """Return whether there is no such namespace, as far as the user may know."""
+        try:
+            return self.find(NAMESPACES, None, namespace) is None
+        except KubeError:
+            return False
 
     # --- watching
     def watch(self, kind: Kind, namespace: str | None, version: str, **params: Any) -> Iterator[tuple[str, Json]]:
@@ -193,7 +203,7 @@ class Kube:
         while True:
             asked = {**params, "limit": PAGE, **({"continue": position} if position else {})}
             page = self.request("GET", kind.path(namespace), params=asked, accept=accept)
-            items += page["items"]
+            items += page["items"] or ()  # null where a list of metadata is empty
             position = page["metadata"].get("continue", "")
             if not position:
                 return items, page["metadata"]["resourceVersion"]
@@ -227,6 +237,8 @@ def _to_error(answer: httpx2.Response) -> KubeError:
             "this cluster does not know agentsessions: install the product (README, Install on your cluster), "
             "or choose another cluster with --context"
         )
+    if field := _UNKNOWN_FIELD.search(message):
+        message += f": see `kubectl explain agentsession.{field[1]}`"
     if answer.status_code == httpx2.codes.UNAUTHORIZED:
         message = "the API server does not know you (401): log in again, or choose another user with --context"
     return KubeError(answer.status_code, reason, message or f"the API server answered {answer.status_code}")

@@ -5,20 +5,24 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from agentsessions.cli.failures import FAILED, INTERRUPTED, TIMED_OUT, USAGE, Failure
+from agentsessions.cli.failures import FAILED, INTERRUPTED, TIMED_OUT, USAGE, Failure, UsageFailure
 from agentsessions.cli.options import shared
 from agentsessions.cli.table import SECTIONS, VERBS, Verb
 
 DEBUG: Final = "AGENTSESSIONS_DEBUG"
 SHORT_HELP: Final = {"help_option_names": ["-h", "--help"]}
 BROKEN_PIPE: Final = 141
+UNINSTALLED: Final = "unreleased"
+"""Version of a checkout that nobody installed."""
 _PLUGIN: Final = "kubectl-"
+_NOISE: Final = "Value error, "
+"""What typer puts in front of its own sentence about a value."""
 
 
 class Verbs(TyperGroup):
@@ -33,6 +37,20 @@ class Verbs(TyperGroup):
         del ctx  # its parent needs it
         verb = VERBS.get(cmd_name)
         return None if verb is None else load(verb)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the verb that the words begin with.
+
+        Raises:
+            UsageFailure: There is none; it names one that is spelled alike.
+        """
+        if args and args[0] not in VERBS:
+            from difflib import get_close_matches  # noqa: PLC0415  # only for who mistyped
+
+            alike = " or ".join(f"`{word}`" for word in get_close_matches(args[0], VERBS, n=2))
+            meant = f"did you mean {alike}? " if alike else ""
+            raise UsageFailure(f"there is no verb {args[0]!r}: {meant}`{program_name()} --help` lists all")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of verbs, without loading one."""
@@ -76,7 +94,11 @@ def program() -> Any:
     )
 
     @app.callback()
-    def root() -> None:
+    def root(
+        is_version: Annotated[
+            bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=show_version)
+        ] = False,
+    ) -> None:
         """Sessions of AI agents in Kubernetes.
 
         A SESSION is a name, or @latest for the newest one of the namespace.
@@ -85,6 +107,19 @@ def program() -> Any:
     command = get_command(app)
     command.params = shared_params() + command.params
     return command
+
+
+def show_version(is_wanted: bool) -> None:
+    """Print the version and end, if that is wanted (a typer callback)."""
+    if is_wanted:
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # most commands do not ask
+
+        try:
+            found = version("agentsessions")
+        except PackageNotFoundError:
+            found = UNINSTALLED
+        sys.stdout.write(f"{found}\n")
+        raise typer.Exit
 
 
 def main(words: list[str] | None = None) -> None:
@@ -135,7 +170,7 @@ def to_sentence(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # typer's usage errors
         asked = getattr(error, "ctx", None)
         path = asked.command_path if asked is not None else program_name()
-        return USAGE, f"{error.format_message()} See `{path} --help`."
+        return USAGE, f"{error.format_message().replace(_NOISE, '')} See `{path} --help`."
     if not type(error).__module__.startswith("agentsessions.client"):
         return FAILED, f"unexpected {type(error).__name__}: {error} (a bug; {DEBUG}=1 shows where)"
     return (TIMED_OUT if isinstance(error, TimeoutError) else FAILED), _of_client(error)

@@ -28,7 +28,7 @@ ContextOption = Annotated[
     str | None, typer.Option("--context-text", help="Text for the agent besides the goal; @FILE reads it.")
 ]
 StepsOption = Annotated[int | None, typer.Option("--max-steps", min=1, help="Model answers at most.")]
-TokensOption = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens at most.")]
+TokensOption = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Input plus output tokens at most.")]
 SecondsOption = Annotated[int | None, typer.Option("--max-seconds", min=1, help="Seconds of work at most.")]
 
 
@@ -82,7 +82,9 @@ def read_text(text: str | None) -> str | None:
 
 def name_from(text: str) -> str:
     """Return a name that begins like a text, and is new."""
-    slug = _OTHER.sub("-", text.lower()).strip("-")[:SLUG].rstrip("-") or "session"
+    words = _OTHER.sub("-", text.lower()).strip("-")
+    slug = words if len(words) <= SLUG else words[: SLUG + 1].rpartition("-")[0] or words[:SLUG]
+    slug = slug or "session"
     return f"{slug}-{secrets.token_hex(SUFFIX_BYTES)}"[:MAX_SESSION_NAME]
 
 

@@ -97,5 +97,5 @@ RecordArgument = Annotated[
 ]
 OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="Form of the output.")]
 DataOption = Annotated[DataOutput | None, typer.Option("-o", "--output", help="Form of the output.")]
-EverywhereOption = Annotated[bool, typer.Option("-A", "--all-namespaces", help="Sessions of all namespaces.")]
+EverywhereOption = Annotated[bool, typer.Option("-A", "--all-namespaces", help="All namespaces.")]
 TimeoutOption = Annotated[str, typer.Option("--timeout", help="How long at most: 90s, 5m; 0 is without limit.")]

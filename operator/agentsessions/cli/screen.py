@@ -19,25 +19,30 @@ PHASE_COLUMN = 1
 class Top(App[None]):
     """Looks again and again, and shows what it saw."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "quit", "Leave"), Binding("space", "hold", "Hold")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Leave"),
+        Binding("ctrl+c", "quit", "Leave", show=False, priority=True),
+        Binding("space", "hold", "Hold"),
+    ]
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, look: Callable[[], Frame], seconds: float) -> None:
+    def __init__(self, look: Callable[[], Frame], seconds: float, first: Frame) -> None:
         super().__init__()
         self._look = look
         self._seconds = seconds
+        self._first = first
         self._is_held = False
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
-        yield Static("looking …", id="headline", markup=False)
+        yield Static(id="headline", markup=False)
         yield DataTable(id="sessions", cursor_type="row", zebra_stripes=True)
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to look."""
         self.query_one(DataTable).add_columns(*HEADERS)
-        self.look_again()
+        self.show(self._first)
         self.set_interval(self._seconds, self.look_again)
 
     def action_hold(self) -> None:

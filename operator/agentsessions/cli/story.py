@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from agentsessions.api.reasons import Phase
-from agentsessions.cli.terminal import PHASE_STYLES, clean, money, one_line
+from agentsessions.cli.terminal import PHASE_STYLES, clean, count, money, one_line
 from agentsessions.client.values import Event
 
 Print = Callable[[str, str | None], None]
@@ -61,7 +61,7 @@ class Story:
         """It was made from another session."""
         name, steps = one_line(str(event.body.get("name", ""))), event.body.get("steps") or 0
         what = "does again what" if "replay" in event.body else "begins with what"
-        self._line(f"{what} {name} did in {steps} steps" if steps else f"made from {name}", "dim", event.at)
+        self._line(f"{what} {name} did in {count(steps, 'step')}" if steps else f"made from {name}", "dim", event.at)
 
     def message(self, event: Event) -> None:
         """Somebody said something."""
@@ -163,10 +163,8 @@ class Story:
         """The session is over."""
         usage = event.body.get("usage") or {}
         cost = money(usage.get("costMicroUSD"))
-        self._line(
-            f"in all {usage.get('steps', 0)} steps, {usage.get('totalTokens', 0)} tokens{f', {cost}' if cost else ''}",
-            "dim",
-        )
+        spent = f"{count(usage.get('steps', 0), 'step')}, {usage.get('totalTokens', 0)} tokens"
+        self._line(f"in all {spent}{f', {cost}' if cost else ''}", "dim")
 
 
 TELLERS: Final[dict[str, Callable[[Story, Event], None]]] = {

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentsessions.api.reasons import Phase
+from agentsessions.cli.columns import GAP, fit
 
 WIDE_ENOUGH: Final = 100_000
 """Columns of what is no terminal: nothing is cut for a program that reads it."""
@@ -77,18 +79,21 @@ def note(text: str) -> None:
     errors().print(Text(text, style="dim"))
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], *, is_wide: bool = False) -> None:
     """Print rows in columns."""
-    screen().print(to_table(headers, rows))
+    screen().print(to_table(headers, rows, is_wide=is_wide), width=WIDE_ENOUGH, crop=False)
 
 
-def to_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Return rows in columns, as kubectl has them."""
-    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(header, no_wrap=True)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row))
+def to_table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]], *, is_wide: bool = False) -> Table:
+    """Return rows in columns, as kubectl has them; a terminal gets those that it has room for, all where `is_wide`."""
+    lines = [[cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row] for row in rows]
+    widths = [max([cell_len(name), *(line[place].cell_len for line in lines)]) for place, name in enumerate(headers)]
+    columns = fit(headers, widths, WIDE_ENOUGH if is_wide else screen().width)
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(headers[column.place], no_wrap=True, min_width=column.width, max_width=column.width)
+    for line in lines:
+        table.add_row(*(line[column.place] for column in columns))
     return table
 
 
@@ -135,6 +140,11 @@ def short(span: timedelta) -> str:
             fine = rest // {"h": 3600, "m": 60, "s": 1}[finer]
             return f"{whole}{unit}{fine}{finer}" if whole < limit and fine else f"{whole}{unit}"
     return f"{seconds}s"
+
+
+def count(number: int, noun: str) -> str:
+    """Return how many there are, in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def money(micro_usd: int | None) -> str:

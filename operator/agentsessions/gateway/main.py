@@ -32,7 +32,7 @@ from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import Changes
 from agentsessions.gateway.tls import Certificates
 from agentsessions.gateway.watch import SessionWatch
-from agentsessions.journal.refusals import StoreUnavailable
+from agentsessions.journal.refusals import ForeignJournal, StoreUnavailable
 from agentsessions.journal.store import Store, utc_now
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ def main() -> None:
     configure_logs(settings.log_level)
     try:
         asyncio.run(run(settings))
-    except (CredentialsError, ApiError, StoreUnavailable) as error:
+    except (CredentialsError, ApiError, StoreUnavailable, ForeignJournal) as error:
         log.error("gateway cannot start", error=str(error), cause=str(error.__cause__))  # noqa: TRY400 - it says all
         sys.exit(1)
     except BaseExceptionGroup as group:

@@ -12,13 +12,17 @@ from typing import Final
 import orjson
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from agentsessions.journal import postgresql
+from agentsessions.journal.builds import check_tables
 from agentsessions.journal.columns import to_text
+from agentsessions.journal.refusals import ForeignJournal
 
 MIGRATIONS_DIR: Final = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT: Final = timedelta(seconds=10)
@@ -99,9 +103,20 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to the newest revision, in one transaction that holds the journal's write lock.
 
     Whoever comes first does it; another process waits for the lock, and finds nothing left to do.
+
+    Raises:
+        ForeignJournal: The journal is of a build that has other tables, or a newer revision.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS_DIR).replace("%", "%%"))
     with _ALEMBIC, engine.execution_options(**{postgresql.MIGRATES: True}).begin() as connection:
         config.attributes["connection"] = connection
+        _check_revision(connection, ScriptDirectory.from_config(config))
         command.upgrade(config, "head")
+        check_tables(connection)
+
+
+def _check_revision(connection: Connection, known: ScriptDirectory) -> None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is not None and revision not in {script.revision for script in known.walk_revisions()}:
+        raise ForeignJournal(f"its revision {revision} is not one of this build")

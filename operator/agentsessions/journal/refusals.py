@@ -15,6 +15,17 @@ class StoreUnavailable(Refusal):
     """The database is away. Passes: ask again for the same, as what was asked for may have been kept."""
 
 
+class ForeignJournal(Refusal):
+    """The journal that was found is of another build, which this one cannot write. Final: it does not start."""
+
+    def __init__(self, differences: str) -> None:
+        super().__init__(
+            f"the journal was made by another build of the gateway ({differences}): start the build that made it, "
+            "or give this one an empty database; what to keep of the old one is exported by the old build "
+            "(docs/operations-journal.md)"
+        )
+
+
 class UnknownSession(Refusal):
     """No such session in the read model yet."""
 

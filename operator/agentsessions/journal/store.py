@@ -97,6 +97,7 @@ class Store:
 
         Raises:
             StoreUnavailable: The database cannot be reached.
+            ForeignJournal: The journal is of another build, which this one cannot write.
             ValueError: The URL is of another database.
         """
         writer_engine = create_writer_engine(url)

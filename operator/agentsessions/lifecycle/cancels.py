@@ -9,7 +9,7 @@ from typing import Final
 from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.lifecycle import epochs, several
-from agentsessions.lifecycle.decision import unwanted
+from agentsessions.lifecycle.decision import KILL_SECONDS, unwanted
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import can_move
 from agentsessions.lifecycle.situation import Situation
@@ -82,10 +82,10 @@ def _end_pods(case: Situation) -> Outcome:
             message,
             stop_reason=StopReason.FORCE_TERMINATED,
             pods_remaining=len(pods),
-            delete=unwanted(pods, grace_seconds=0, again=True),
+            delete=unwanted(pods, grace_seconds=KILL_SECONDS, again=True),
         )
     is_forced = case.phase is Phase.CANCELLING and _ending(case) >= grace
-    seconds = 0 if is_forced else int(grace.total_seconds())
+    seconds = KILL_SECONDS if is_forced else int(grace.total_seconds())
     ended_now = pods if is_forced else several.end_first(case, pods)
     return _cancelling(
         case,

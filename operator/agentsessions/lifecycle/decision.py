@@ -10,6 +10,9 @@ from agentsessions.lifecycle.facts import PodView
 
 GRACE_SECONDS: Final = 30
 """Time that a pod gets between SIGTERM and SIGKILL."""
+KILL_SECONDS: Final = 1
+"""The shortest. With 0 the pod's object goes at once, while the kubelet gives its containers all of `GRACE_SECONDS`,
+and on a node that is cut off they run on: with 1 an object that is gone proves that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +64,5 @@ def unwanted(
     pods: Iterable[PodView], *, grace_seconds: int = GRACE_SECONDS, again: bool = False
 ) -> tuple[PodUnwanted, ...]:
     """Return orders to delete `pods`; those already being deleted only `again`, to shorten their grace."""
-    return tuple(PodUnwanted(pod.name, pod.uid, grace_seconds) for pod in pods if again or not pod.is_deleting)
+    seconds = max(grace_seconds, KILL_SECONDS)
+    return tuple(PodUnwanted(pod.name, pod.uid, seconds) for pod in pods if again or not pod.is_deleting)

@@ -1,6 +1,7 @@
 """The state machine: which phase may follow which. Everything else about phases is drawn from this table.
 
-An edge exists wherever its middle states may go unobserved (the operator was away). The CRD's CEL rule, the diagram
+An edge exists wherever its middle states may go unobserved (the operator was away), and nowhere else: a test takes
+each of them. The CRD's CEL rule, the diagram
 in docs/states.md and `decide` all read `TRANSITIONS`.
 """
 
@@ -17,11 +18,18 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
             Phase.IDLE,  # a conversation that nobody has begun needs no pod
             Phase.PAUSED,
             Phase.CANCELLED,
-            Phase.FAILED,
             Phase.EXPIRED,
         }
     ),
-    Phase.QUEUED: frozenset({Phase.STARTING, Phase.PAUSED, Phase.CANCELLED, Phase.FAILED, Phase.EXPIRED}),
+    Phase.QUEUED: frozenset(
+        {
+            Phase.STARTING,
+            Phase.WAITING,  # its journal was restored, from before a call was decided
+            Phase.PAUSED,
+            Phase.CANCELLED,
+            Phase.EXPIRED,
+        }
+    ),
     Phase.STARTING: frozenset(
         {
             Phase.RUNNING,
@@ -63,18 +71,25 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
         {
             Phase.QUEUED,
             Phase.STARTING,
-            Phase.RUNNING,
-            Phase.IDLE,
-            Phase.PAUSING,
+            Phase.PAUSING,  # its pod was still on its way out
             Phase.PAUSED,
             Phase.CANCELLING,
             Phase.CANCELLED,
+            Phase.COMPLETED,
             Phase.FAILED,
             Phase.EXPIRED,
         }
     ),
     Phase.PAUSING: frozenset(
-        {Phase.PAUSED, Phase.STARTING, Phase.CANCELLING, Phase.CANCELLED, Phase.COMPLETED, Phase.FAILED}
+        {
+            Phase.PAUSED,
+            Phase.STARTING,
+            Phase.WAITING,  # resumed, and a call of the turn that was ended waits for a person
+            Phase.CANCELLING,
+            Phase.CANCELLED,
+            Phase.COMPLETED,
+            Phase.FAILED,
+        }
     ),
     Phase.PAUSED: frozenset(
         {
@@ -83,7 +98,6 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
             Phase.IDLE,
             Phase.WAITING,  # paused while a call waited for a person, who has not decided yet
             Phase.CANCELLED,
-            Phase.FAILED,
             Phase.EXPIRED,
         }
     ),

@@ -15,8 +15,11 @@ from agentsessions.lifecycle.people import is_waiting_for_person
 from agentsessions.lifecycle.situation import EpochState, Situation
 from agentsessions.lifecycle.teams import shutdown_rank
 
-LEADING: Final = (Phase.FAILED, Phase.RUNNING, Phase.STARTING, Phase.WAITING, Phase.QUEUED, Phase.IDLE)
-"""Where the session is, when its agents are at different places: the first of these that one of them says."""
+LEADING: Final = (Phase.FAILED, Phase.RUNNING, Phase.STARTING, Phase.QUEUED, Phase.WAITING, Phase.IDLE)
+"""Where the session is, when its agents are at different places: the first of these that one of them says.
+
+Queued before Waiting: a queue serves only who says to be in it.
+"""
 
 
 def conclude(case: Situation) -> Outcome:

@@ -252,6 +252,8 @@ class Situation:
     @property
     def has_work(self) -> bool:
         """Whether there is anything for an agent to do: a goal, a turn begun, a message, a round that is due."""
+        if self.team is not None and not self.focus:
+            return any(self.of(name).has_work for name in self.due)
         level, closing = self.level, self.closing
         if level is not None and level.inbox_pending > 0:
             return True

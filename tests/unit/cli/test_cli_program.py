@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agentsessions.cli.main import UNINSTALLED
 from tests.unit.cli.conftest import ROOT, Run, listed, resource
 from tests.unit.client.script_server import Answer, Asked, ScriptServer
 
@@ -116,6 +117,17 @@ def test_usage_errors_have_exit_code_2(run: Run, words: tuple[str, ...]) -> None
     assert "Traceback" not in done.stderr
 
 
+def test_mistyped_verb_is_answered_with_one_that_is_alike(run: Run) -> None:
+    done = run("lsit")
+    assert (done.returncode, "there is no verb 'lsit': did you mean `list`" in done.stderr) == (2, True)
+    assert "did you mean" not in run("xyzzy").stderr
+
+
+def test_version_is_printed_also_where_nothing_is_installed(run: Run) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"{UNINSTALLED}\n")
+
+
 def test_wait_ends_once_the_phase_is_reached(server: ScriptServer, run: Run) -> None:
     server.answer = play(resource(), then=(("MODIFIED", resource(phase="Completed")),))  # type: ignore[assignment]
     done = run("wait", "hello")
@@ -218,10 +230,12 @@ def test_certificate_user_is_told_which_account_to_make(server: ScriptServer, ru
     missing = Answer(
         404, {"kind": "Status", "reason": "NotFound", "message": 'serviceaccounts "agentsessions-cli" not found'}
     )
-    server.script = [missing]
+    server.answer = lambda asked: missing if asked.path.endswith("/token") else Answer(body={"kind": "Namespace"})
     done = run("steps", "hello", "--gateway", "https://127.0.0.1:1")
     assert done.returncode == 1
     assert "kubectl create serviceaccount agentsessions-cli -n demo" in done.stderr
+    server.answer = lambda _: missing
+    assert "there is no namespace demo" in run("steps", "hello", "--gateway", "https://127.0.0.1:1").stderr
 
 
 @pytest.mark.usefixtures("run")

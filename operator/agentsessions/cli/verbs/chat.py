@@ -18,7 +18,7 @@ from agentsessions.cli.verbs.create import create_object
 
 Json = dict[str, Any]
 PROMPT = "> "
-COMMANDS = "/quit leaves, /close ends the session, Ctrl-C breaks an answer off"
+COMMANDS = "/quit or Ctrl-D leaves, /close ends the session, Ctrl-C breaks an answer off"
 
 
 def chat(  # typer passes them by name

@@ -12,7 +12,7 @@ from agentsessions.cli.forms import print_object
 from agentsessions.cli.newsession import InstructionsOption, ModelOption, ProviderOption, StepsOption, TitleOption
 from agentsessions.cli.options import Output, OutputOption, RecordArgument, connect
 from agentsessions.cli.terminal import note
-from agentsessions.cli.verbs.create import create_object
+from agentsessions.cli.verbs.create import create_object, how_to_go_on
 from agentsessions.client.values import Session
 
 Json = dict[str, Any]
@@ -119,5 +119,4 @@ def _send(connection: Connection, manifest: Json, *, is_dry: bool, output: Outpu
     made = create_object(connection, manifest)
     print_object(made, output)
     if output is None:
-        where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"
-        note(f"follow it: kubectl agentsession logs -f {where}")
+        note(how_to_go_on(made))

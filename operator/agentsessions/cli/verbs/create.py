@@ -76,8 +76,15 @@ def _send(ctx: typer.Context, manifest: Json, output: Output | None, *, is_dry: 
     made = create_object(connect(ctx), manifest)
     print_object(made, output)
     if output is None:
-        where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"
-        note(f"follow it: kubectl agentsession logs -f {where}")
+        note(how_to_go_on(made))
+
+
+def how_to_go_on(made: Json) -> str:
+    """Return the command that one wants next for a new session."""
+    where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"
+    if (made["spec"].get("conversation") or {}).get("open"):
+        return f"talk with it: kubectl agentsession chat {where}"
+    return f"follow it: kubectl agentsession logs -f {where}"
 
 
 def create_object(connection: Connection, manifest: Json) -> Json:

@@ -6,7 +6,7 @@ import typer
 
 from agentsessions.cli.forms import print_data
 from agentsessions.cli.options import DataOption, RecordArgument, connect
-from agentsessions.cli.terminal import one_line, say, short
+from agentsessions.cli.terminal import count, one_line, say, short
 from agentsessions.client.figures import Compared, Comparison, Place, Side
 
 SAME = "same"
@@ -43,7 +43,7 @@ def _print(found: Comparison) -> None:
 
 def _about(one: Compared) -> str:
     took = "" if one.duration_milliseconds is None else f", {short(timedelta(milliseconds=one.duration_milliseconds))}"
-    spent = f"{one.usage.steps} steps, {one.usage.total_tokens} tokens"
+    spent = f"{count(one.usage.steps, 'step')}, {one.usage.total_tokens} tokens"
     return f"{one.namespace}/{one.name}: {one.phase}, {spent}{took}"
 
 

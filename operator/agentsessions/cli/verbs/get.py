@@ -9,7 +9,7 @@ from agentsessions.cli import sessions
 from agentsessions.cli.forms import print_object
 from agentsessions.cli.options import Output, OutputOption, SessionArgument, connect
 from agentsessions.cli.sessions import Json, status_of
-from agentsessions.cli.terminal import age, clean, money, say
+from agentsessions.cli.terminal import age, clean, count, money, say
 
 LIMITS = (
     ("steps", "maxSteps", "steps"),
@@ -27,7 +27,8 @@ def get(ctx: typer.Context, session: SessionArgument, output: OutputOption = Non
         print_object(found, output)
         return
     for label, value, style in describe(found, is_wide=output is Output.WIDE):
-        say(f"{label + ':' if label.strip() else '':<12}{value}" if label else value, style)
+        mark = f"{label}:" if label.strip() else ""
+        say(f"{mark}{value}" if value.startswith("\n") else f"{mark:<12}{value}", style)
 
 
 def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None]]:
@@ -45,11 +46,11 @@ def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None
         ("Goal", clean(str(spec.get("goal") or "")), None),
         ("Age", f"{age(meta['creationTimestamp'])}{_span(status)}", None),
         ("Spent", _spent(status), None),
-        *_agents(status.get("agents") or []),
+        *_agents(status.get("agents") or [], is_gone=status.get("podsRemaining") == 0),
     ]
     if is_wide:
         lines += [("Uid", meta["uid"], None), ("Type", f"{spec.get('type')}, {spec.get('mode')}", None)]
-        lines += [("Owner", str(spec.get("owner", "")), None), ("Spec digest", str(status.get("specDigest", "")), None)]
+        lines += [("Owner", str(spec.get("owner", "")), None), ("Digest", str(status.get("specDigest", "")), None)]
     if status.get("error"):
         lines.append(("Error", clean(f"{status['error'].get('code')}: {status['error'].get('message')}"), "red"))
     if status.get("result"):
@@ -58,18 +59,21 @@ def describe(session: Json, *, is_wide: bool) -> list[tuple[str, str, str | None
     return [line for line in lines if line[1]]
 
 
-def _agents(rows: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
+def _agents(rows: list[dict[str, Any]], *, is_gone: bool) -> list[tuple[str, str, str | None]]:
     """Return the pod of the one agent, or a line for each of several."""
     if len(rows) < 2:  # noqa: PLR2004  # one agent
-        return [("Pods", ", ".join(f"{one.get('podName')} (epoch {one.get('epoch')})" for one in rows), None)]
+        return [("Pod", ", ".join(_pod(one, is_gone=is_gone) for one in rows), None)]
     lines: list[tuple[str, str, str | None]] = []
     for one in rows:
-        spent = f"{one.get('steps', 0)} steps, {one.get('tokens', 0)} tokens"
-        again = f", {one['retries']} retries" if one.get("retries") else ""
-        pod = f"pod {one.get('podName')} (epoch {one.get('epoch')})"
-        words = f"{one.get('name')}: {one.get('state')}, {spent}{again}, {pod}"
+        spent = f"{count(one.get('steps', 0), 'step')}, {one.get('tokens', 0)} tokens"
+        again = f", retried {count(one['retries'], 'time')}" if one.get("retries") else ""
+        words = f"{one.get('name')}: {one.get('state')}, {spent}{again}, pod {_pod(one, is_gone=is_gone)}"
         lines.append(("Agents" if not lines else " ", words, None))
     return lines
+
+
+def _pod(row: dict[str, Any], *, is_gone: bool) -> str:
+    return f"{row.get('podName')} (epoch {row.get('epoch')}{', gone' if is_gone else ''})"
 
 
 def _span(status: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ TEXT_CHARS = 90
 def messages(
     ctx: typer.Context,
     session: RecordArgument,
-    recent: Annotated[int | None, typer.Option("--recent", min=1, help="Only so many of the newest.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only so many of the newest messages.")] = None,
     output: OutputOption = None,
 ) -> None:
     """List what was said to a session, and by it.
@@ -25,7 +25,7 @@ def messages(
     """
     connection = connect(ctx)
     found = connection.gateway.messages(connection.name_of(session))
-    chosen = found if recent is None else found[-recent:]
+    chosen = found if tail is None else found[max(0, len(found) - tail) :]
     if print_data(chosen, output):
         return
     if output is Output.NAME:
@@ -34,12 +34,13 @@ def messages(
     elif not chosen:
         note("nothing was said yet")
     else:
-        print_table(HEADERS, [to_row(message, is_wide=output is Output.WIDE) for message in chosen])
+        is_wide = output is Output.WIDE
+        print_table(HEADERS, [to_row(message, is_wide=is_wide) for message in chosen], is_wide=is_wide)
 
 
 def to_row(message: Message, *, is_wide: bool) -> list[str]:
     """Return a message as a line."""
-    text = one_line(message.content or "")
+    text = one_line(f"{message.tool_name or ''} {message.content or ''}")
     return [
         age(message.created_at),
         message.role,

@@ -22,7 +22,7 @@ from agentsessions.cli.newsession import (
 from agentsessions.cli.options import TimeoutOption, connect
 from agentsessions.cli.outcomes import await_phase, leave_by_outcome
 from agentsessions.cli.terminal import note, say
-from agentsessions.cli.verbs.create import create_object
+from agentsessions.cli.verbs.create import create_object, how_to_go_on
 from agentsessions.client.errors import AgentSessionsError
 from agentsessions.client.values import FINAL_PHASES
 
@@ -33,7 +33,7 @@ def run(  # noqa: PLR0913, PLR0917  # the flags of a session; typer passes them 
     ctx: typer.Context,
     goal: Annotated[str, typer.Argument(help="What the agent is to reach; @FILE reads it.")],
     is_followed: Annotated[
-        bool, typer.Option("--follow", help="See it through: exit code 0 when it completed, 1 when not.")
+        bool, typer.Option("-f", "--follow", help="See it through: exit code 0 when it completed, 1 when not.")
     ] = False,
     timeout: TimeoutOption = "0",
     name: NameOption = None,
@@ -70,7 +70,7 @@ def _begin(connection: Connection, manifest: Json, *, is_followed: bool) -> None
     where = f"{made['metadata']['name']} -n {made['metadata']['namespace']}"
     say(f"agentsession/{made['metadata']['name']}")
     if not is_followed:
-        note(f"follow it: kubectl agentsession logs -f {where}")
+        note(how_to_go_on(made))
         return
     try:
         see_through(connection, made)

@@ -1,5 +1,6 @@
 """`steps`."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,16 +13,30 @@ from agentsessions.client.values import Step
 
 HEADERS = ("STEP", "AGENT", "WHAT", "TIME", "TOKENS", "TEXT")
 TEXT_CHARS = 80
-STYLES = {"error": "red", "tool_call": "yellow", "output": "bold", "thinking": "dim"}
+
+
+class StepType(StrEnum):
+    """What a step is."""
+
+    THINKING = "thinking"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    OUTPUT = "output"
+    ERROR = "error"
+
+
+STYLES: dict[str, str] = {
+    StepType.ERROR: "red",
+    StepType.TOOL_CALL: "yellow",
+    StepType.OUTPUT: "bold",
+    StepType.THINKING: "dim",
+}
 
 
 def steps(
     ctx: typer.Context,
     session: RecordArgument,
-    type_: Annotated[
-        list[str] | None,
-        typer.Option("--type", help="Only thinking, tool_call, tool_result, output, error; repeatable."),
-    ] = None,
+    type_: Annotated[list[StepType] | None, typer.Option("--type", help="Only of this type; repeatable.")] = None,
     output: OutputOption = None,
 ) -> None:
     """List a session's steps with durations and tokens."""
@@ -31,7 +46,8 @@ def steps(
     if print_data(chosen, output):
         return
     if chosen:
-        print_table(HEADERS, [to_row(step, is_wide=output is Output.WIDE) for step in chosen])
+        is_wide = output is Output.WIDE
+        print_table(HEADERS, [to_row(step, is_wide=is_wide) for step in chosen], is_wide=is_wide)
     else:
         note("no steps yet")
 

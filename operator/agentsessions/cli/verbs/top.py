@@ -37,9 +37,11 @@ def top(
     if is_once or not sys.stdout.isatty():
         print_frame(look(connection, namespace, meter))
         return
+    seconds = max(0.5, to_seconds(interval))
+    first = look(connection, namespace, meter)  # what stands in the way is told before the screen is taken
     from agentsessions.cli.screen import Top  # noqa: PLC0415  # half a second that a frame alone saves
 
-    Top(lambda: look(connection, namespace, meter), max(0.5, to_seconds(interval))).run()
+    Top(lambda: look(connection, namespace, meter), seconds, first).run()
 
 
 def look(connection: Connection, namespace: str, meter: Meter) -> Frame:

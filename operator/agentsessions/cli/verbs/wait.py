@@ -6,17 +6,12 @@ import typer
 
 from agentsessions.api.reasons import Phase
 from agentsessions.cli.deadlines import deadline, to_seconds
-from agentsessions.cli.failures import UsageFailure
 from agentsessions.cli.forms import print_object
 from agentsessions.cli.options import OutputOption, SessionArgument, TimeoutOption, connect
 from agentsessions.cli.outcomes import await_phase
+from agentsessions.cli.phases import complete_phase, to_phase
 from agentsessions.cli.sessions import phase_of
 from agentsessions.cli.terminal import say
-
-
-def complete_phase(incomplete: str) -> list[str]:
-    """Return phases that begin so (for shell completion)."""
-    return [phase.value for phase in Phase if phase.value.lower().startswith(incomplete.lower())]
 
 
 def wait(
@@ -46,15 +41,3 @@ def wait(
         say(f"agentsession/{found['metadata']['name']} is {phase_of(found)}")
     else:
         print_object(found, output)
-
-
-def to_phase(word: str) -> Phase:
-    """Return the phase of that name, in whatever case.
-
-    Raises:
-        UsageFailure: There is none.
-    """
-    found = next((phase for phase in Phase if phase.lower() == word.lower()), None)
-    if found is None:
-        raise UsageFailure(f"{word!r} is no phase: wait for {', '.join(Phase)}")
-    return found

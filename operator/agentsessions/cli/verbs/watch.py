@@ -12,7 +12,7 @@ from agentsessions.cli.deadlines import deadline, to_seconds
 from agentsessions.cli.failures import QuietExit
 from agentsessions.cli.kube import GONE, SESSIONS, KubeAway, KubeError
 from agentsessions.cli.options import EverywhereOption, TimeoutOption, connect
-from agentsessions.cli.terminal import note, say, screen, to_table
+from agentsessions.cli.terminal import count, note, say, screen, to_table
 
 Json = dict[str, Any]
 REFRESH_PER_SECOND: Final = 2
@@ -110,5 +110,5 @@ def _line(session: Json, *, is_gone: bool, with_namespace: bool) -> str:
     meta, usage = session["metadata"], sessions.usage_of(session)
     name = f"{meta['namespace']}/{meta['name']}" if with_namespace else meta["name"]
     phase = "Deleted" if is_gone else sessions.phase_of(session)
-    spent = f"{usage.get('steps', 0)} steps  {usage.get('totalTokens', 0)} tokens"
+    spent = f"{count(usage.get('steps', 0), 'step')}  {usage.get('totalTokens', 0)} tokens"
     return f"{name}  {phase}  {sessions.reason_of(session)}  {spent}"

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.session import SessionType
+from agentsessions.gateway.auth import User
 from agentsessions.gateway.lookup import DEFAULT_NAMESPACE, NAMESPACES_PATTERN, TheGateway, TheUser
 from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.render import PART, answer_page
@@ -34,6 +35,11 @@ class Filters:
     is_with_deleted: bool
     offset: int
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it leaves out sessions that are there."""
+        return bool(self.phase or self.type or self.text)
+
     def url(self, **changes: Any) -> str:
         """Return the query of the same list with something changed."""
         values = {"namespace": self.namespace, "phase": self.phase, "type": self.type, "text": self.text}
@@ -53,7 +59,8 @@ class Filters:
 
 
 def filters_of(
-    namespace: Annotated[str, Query(pattern=f"{NAMESPACES_PATTERN}|^$")] = DEFAULT_NAMESPACE,
+    user: TheUser,
+    namespace: Annotated[str, Query(pattern=f"{NAMESPACES_PATTERN}|^$")] = ANY,
     phase: Annotated[str, Query(pattern=f"^({'|'.join(Phase)})?$")] = ANY,
     type: Annotated[str, Query(pattern=f"^({'|'.join(SessionType)})?$")] = ANY,  # noqa: A002 - its name in the address
     text: Annotated[str, Query(max_length=256, pattern=WORD)] = ANY,
@@ -61,7 +68,13 @@ def filters_of(
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
 ) -> Filters:
     """Return what the address asks for (a FastAPI dependency); forms send what was left empty, too."""
-    return Filters(namespace or DEFAULT_NAMESPACE, phase, type, text, bool(deleted), offset)
+    return Filters(namespace or home_of(user), phase, type, text, bool(deleted), offset)
+
+
+def home_of(user: User) -> str:
+    """Return the namespace to begin with: a service account's own, which is often the only one that it may look at."""
+    is_account = user.name.startswith(summary.ACCOUNT_PREFIX)
+    return summary.to_person(user.name).partition("/")[0] if is_account else DEFAULT_NAMESPACE
 
 
 async def show_list(

@@ -44,6 +44,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.filters |= {"markdown": to_html, "money": summary.to_money, "span": summary.to_span}
+        self._environment.filters["person"] = summary.to_person
         self._environment.globals |= {
             "asset": lambda name: self.assets[name].url,
             "to_age": summary.to_age,

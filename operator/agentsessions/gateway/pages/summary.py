@@ -15,6 +15,7 @@ from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.tail import Standing
 from agentsessions.lifecycle.phases import TERMINAL
 
+ACCOUNT_PREFIX: Final = "system:serviceaccount:"
 MICRO: Final = 1_000_000
 THOUSAND: Final = 1000
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -142,6 +143,11 @@ def to_money(micro_usd: int) -> str:
 def to_span(milliseconds: int) -> str:
     """Return how long something took."""
     return f"{milliseconds} ms" if milliseconds < THOUSAND else f"{milliseconds / THOUSAND:.1f} s"
+
+
+def to_person(name: str) -> str:
+    """Return a user's name as people say it: a service account is namespace/name."""
+    return name.removeprefix(ACCOUNT_PREFIX).replace(":", "/", 1) if name.startswith(ACCOUNT_PREFIX) else name
 
 
 def to_age(since: datetime, now: datetime) -> str:

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 MODEL_PROVIDER: Final = Resource(GROUP, VERSION, "modelproviders", "ModelProvider")
 KEY_SECONDS: Final = 10.0
+KEY_ROLE: Final = "agentsessions-provider-keys"
+"""ClusterRole of the chart that lets the gateway read keys, where a namespace binds it."""
 """A rotated key is used that soon."""
 
 
@@ -110,7 +112,10 @@ class KeyReader:
                 message = f"The API server cannot be asked for Secret {namespace}/{ref.name}: {error}."
                 raise ModelFault(ErrorCode.OVERLOADED, message, is_retried=True) from error
             # Invalid as well: a name that would lead to another path never leaves this process.
-            remedy = f"the gateway may not read it ({error.reason}); bind its service account to a Role that may"
+            remedy = (
+                f"the gateway may not read it ({error.reason}); bind ClusterRole {KEY_ROLE} to its service account, in "
+                "that namespace"
+            )
             raise self._fault(namespace, ref, remedy) from error
         return self._decode(secret.get("data") or {}, namespace, ref)
 

@@ -4,7 +4,6 @@ Providers differ in what they leave out: ids, indexes, `arguments` in the first 
 chunk of its own or in the last one. All of them end a choice with `finish_reason`; an answer without one was cut.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
@@ -12,16 +11,12 @@ from typing import Any, Final
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.gateway.proxy.faults import ModelFault
+from agentsessions.gateway.proxy.written import to_readable
 
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 """Text, names and arguments of one answer; no model writes that much, a broken server may."""
 MAX_CALLS: Final = 1000
 """Tool calls of one answer; likewise."""
-_ESCAPE: Final = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-"""An escape of JSON: a pair that makes one character, half of one, or any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +153,7 @@ class Accumulator:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": _whole(_mended(call.arguments.getvalue()))},
+                "function": {"name": call.name, "arguments": to_readable(_mended(call.arguments.getvalue()))},
             }
             for _, call in sorted(self._calls.items())
         )
@@ -180,11 +175,6 @@ def malformed(detail: str) -> ModelFault:
 def _mended(text: str) -> str:
     # A character outside the basic plane may come as two escapes in two chunks: joined here, or replaced when half.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _whole(written: str) -> str:
-    """Return JSON without escapes for half of a pair: programs that read these cannot write them again, and fail."""
-    return _ESCAPE.sub(lambda found: r"\ufffd" if found["half"] else found.group(), written)
 
 
 def _string(value: Any) -> str:

@@ -133,3 +133,20 @@ def test_answer_of_endless_calls_is_refused() -> None:
 def test_arguments_hold_no_half_of_a_character(written: str, whole: str) -> None:
     answer = collect(delta("tool_calls", tool_calls=[call(0, name="shell", arguments=written)]))
     assert answer.calls[0]["function"]["arguments"] == whole
+
+
+@pytest.mark.parametrize(
+    ("written", "is_kept"),
+    [
+        pytest.param("[" * 2000, False, id="brackets that never end"),
+        pytest.param('{"a":' * 101 + "1" + "}" * 101, False, id="one level too many"),
+        pytest.param('{"a":' * 100 + "1" + "}" * 100, True, id="as many as may be"),
+        pytest.param('{"a": "' + "[" * 2000 + '"}', True, id="brackets in a text"),
+        pytest.param("[" + "{}," * 2000 + "{}]", True, id="many beside each other"),
+    ],
+)
+def test_arguments_are_no_deeper_than_engines_go(written: str, *, is_kept: bool) -> None:
+    answer = collect(delta("tool_calls", tool_calls=[call(0, name="shell", arguments=written)]))
+    found = answer.calls[0]["function"]["arguments"]
+    assert (found == written) is is_kept
+    assert is_kept or found.startswith("nested more than 100 levels deep, and left out; it began: ")

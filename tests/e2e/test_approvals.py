@@ -12,6 +12,9 @@ from tests.e2e.test_lives import apply, live_pods, workspace_of
 
 pytestmark = pytest.mark.e2e
 
+OPERATORS = "clusterrole=agentsessions-session-operator"
+"""Who may decide."""
+
 
 def approval_of(product: Product, namespace: str) -> Json:
     found = json.loads(product.kubectl("get", "sap", "-n", namespace, "-o", "json").stdout)["items"]
@@ -32,8 +35,11 @@ def answer(product: Product, namespace: str, name: str, *, user: str, under: str
 def test_an_asked_call_waits_without_a_pod_and_once_approved_runs_exactly_once(
     product: Product, namespace: str
 ) -> None:
-    for user, role in (("erin", "agentsessions-user"), ("sam", "agentsessions-session-operator")):
-        product.kubectl("create", "rolebinding", user, "-n", namespace, f"--clusterrole={role}", f"--user={user}")
+    patch = ("create", "role", "patch-only", "-n", namespace, "--resource=sessionapprovals.agentsessions.dev")
+    product.kubectl(*patch, "--verb=get,patch")
+    roles = {"erin": "clusterrole=agentsessions-user", "dana": "role=patch-only", "sam": OPERATORS}
+    for user, role in roles.items():
+        product.kubectl("create", "rolebinding", user, "-n", namespace, f"--{role}", f"--user={user}")
     apply(product, namespace, "approval.yaml")
     waiting = product.wait_phase(namespace, "press-release", "Waiting")
     assert waiting["status"]["agents"][0]["epoch"] == 1
@@ -49,8 +55,10 @@ def test_an_asked_call_waits_without_a_pod_and_once_approved_runs_exactly_once(
         page = gateway.http.get(f"/ui/sessions/{namespace}/press-release").text
     assert "echo published" in page
     assert f"/approvals/{name}/approve" in page
+    assert "may not approve sessionapprovals" in page, "who reads may not decide, and is told"
 
     assert "cannot patch" in answer(product, namespace, name, user="erin", under="erin")
+    assert "ask for the verb approve" in answer(product, namespace, name, user="dana", under="dana")
     assert "answer in your own name" in answer(product, namespace, name, user="sam", under="erin")
     assert answer(product, namespace, name, user="sam", under="sam") == ""
     twice = answer(product, namespace, name, user="sam", under="sam", word="Deny")
@@ -70,9 +78,7 @@ def test_an_asked_call_waits_without_a_pod_and_once_approved_runs_exactly_once(
 
 @pytest.mark.requirement("POL-2")
 def test_what_nobody_decides_in_time_ends_by_the_rule(product: Product, namespace: str) -> None:
-    product.kubectl(
-        "create", "rolebinding", "sam", "-n", namespace, "--clusterrole=agentsessions-session-operator", "--user=sam"
-    )
+    product.kubectl("create", "rolebinding", "sam", "-n", namespace, f"--{OPERATORS}", "--user=sam")
     rules = [
         {
             "name": rule.lower(),

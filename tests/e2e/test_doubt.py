@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.commandline import CommandLine
 from tests.e2e.faults import replace, until
 from tests.e2e.product import SYSTEM, Json, Product
-from tests.e2e.test_lives import live_pods, message_of
+from tests.e2e.test_kinds import condition
+from tests.e2e.test_lives import live_pods
 from tests.e2e.test_tool_servers import ask_for, calls_of, provide, serve_shelf
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone]
@@ -53,8 +54,9 @@ def test_a_call_in_doubt_waits_for_a_person_and_happens_as_often_as_they_say(
         waiting = {name: product.wait_phase(namespace, name, "Waiting") for name in ("done", "undone")}
         let_go(url)
         for session in waiting.values():
-            assert session["status"]["stopReason"] == "InDoubt"
-            assert "may have happened; say what became of it" in message_of(session)
+            ready = condition(session, "Ready")
+            assert ready["reason"] == "InDoubt"
+            assert "nobody saw its end: it may have happened; say what became of it" in ready["message"]
             until(lambda session=session: live_pods(product, namespace, session) == [], "its pod is released")
         asked = doubts(product, namespace)
         assert "nobody knows whether it happened" in asked["done"]["spec"]["request"]["message"]

@@ -24,6 +24,7 @@ OWN_KINDS: Final = (
     "toolservers",
     "agentpolicies",
     "sessionapprovals",
+    "sessionwebhooks",
 )
 RIGHTS: Final = (
     ("create", "agentsessions", ""),

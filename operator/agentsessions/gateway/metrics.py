@@ -113,7 +113,7 @@ MODEL_COST_USD: Final = Counter(
 WEBHOOK_REQUESTS: Final = Counter(
     "agentsession_webhook_requests_total", "Requests that told receivers of transitions.", ["result"]
 )
-WEBHOOK_WAITING: Final = Gauge("agentsession_webhook_waiting", "Transitions that are still to be delivered.")
+WEBHOOK_WAITING: Final = Gauge("agentsession_webhook_waiting_deliveries", "Transitions that are still to be delivered.")
 WEBHOOK_OLDEST_SECONDS: Final = Gauge(
     "agentsession_webhook_oldest_seconds", "Age of the oldest transition that is still to be delivered; 0 for none."
 )

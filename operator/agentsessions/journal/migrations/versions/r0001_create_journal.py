@@ -464,6 +464,4 @@ def _create_webhooks() -> None:
         sa.ForeignKeyConstraint(["webhook_uid"], ["webhooks.uid"], name=op.f("fk_webhook_deliveries_webhook_uid")),
         sa.PrimaryKeyConstraint("webhook_uid", "session_uid", "seq", name=op.f("pk_webhook_deliveries")),
     )
-    op.create_index(
-        op.f("ix_webhook_deliveries_webhook_uid_next_at"), "webhook_deliveries", ["webhook_uid", "next_at"]
-    )
+    op.create_index(op.f("ix_webhook_deliveries_webhook_uid_next_at"), "webhook_deliveries", ["webhook_uid", "next_at"])

@@ -31,7 +31,7 @@ DONE: Final = frozenset({
 
 PARTIAL: Final = {
     "AG-1": "agents that share a pod",
-    "ID-5": "egress: the network policy is rendered, a cluster that enforces it is not tested",
+    "ID-5": "egress: the policy is tried on real pods, on a cluster that does not enforce it",
     "OPS-7": "kustomize, upgrade",
 }
 """What is missing of requirements that are begun."""

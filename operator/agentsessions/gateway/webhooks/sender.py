@@ -107,6 +107,9 @@ class Sender:
         except StoreUnavailable as error:
             log.warning("webhooks wait for the journal", error=str(error))
             return LOOK_SECONDS
+        except Exception:  # what goes wrong here must not take the gateway, and its sessions, with it
+            log.exception("webhooks not looked at", next_try_seconds=LOOK_SECONDS)
+            return LOOK_SECONDS
         for one in claimed:
             self._under_way[one.webhook_uid] += 1
             tasks.create_task(self._deliver(one))

@@ -74,7 +74,7 @@ def _judge(work: Work, pod: PodIdentity, call: RowMapping, asked: ToolBegin, rul
     if call["begun_epoch"] is None:
         return _begin_first(work, pod, call, asked, ruling)
     if call["begun_epoch"] != pod.epoch and SideEffect.EXTERNAL in {call["side_effect"], asked.side_effect}:
-        return _doubt(work, pod, call, asked, question, by=f"epoch {call['begun_epoch']}")
+        return _doubt(work, pod, call, asked, question, by=f"the pod of epoch {call['begun_epoch']}")
     return _run(work, pod, call, asked)
 
 

@@ -23,6 +23,7 @@ OWN_KINDS: Final = (
     "toolservers",
     "agentpolicies",
     "sessionapprovals",
+    "sessionwebhooks",
 )
 RIGHTS: Final = (
     ("create", "agentsessions", ""),

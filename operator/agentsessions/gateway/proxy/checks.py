@@ -50,6 +50,11 @@ class ModelRequest:
     wants_usage: bool
     asked_output_tokens: int | None
 
+    @property
+    def names_calls(self) -> bool:
+        """Whether its messages name tool calls, of answers before."""
+        return any("tool_calls" in message or "tool_call_id" in message for message in self.messages)
+
 
 def read_request(raw: bytes) -> ModelRequest:
     """Return the request, checked as far as it can be without knowing the session.

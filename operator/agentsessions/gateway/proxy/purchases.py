@@ -250,7 +250,9 @@ class Purchases:
 
     async def _order(self, wanted: Wanted, reserved: Reserved) -> Order:
         pod = wanted.pod
-        ids = await until_journaled(lambda: self._store.original_call_ids(pod.session_uid))
+        ids: dict[str, str] = {}
+        if wanted.request.names_calls:
+            ids = await until_journaled(lambda: self._store.original_call_ids(pod.session_uid))
         return Order(
             provider=wanted.provider,
             model=wanted.model,

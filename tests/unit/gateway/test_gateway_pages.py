@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.v1alpha1.approval import OnExpiry, SessionApprovalStatus
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Outcome
@@ -30,6 +31,7 @@ from agentsessions.journal.store import Store
 from agentsessions.journal.tail import Look, look
 from tests.hostile_text import HOSTILE
 from tests.unit.journal.builders import T0, Player, a_player, a_session, an_answer, call_ids
+from tests.unit.lifecycle.test_approvals import a_request, a_view
 
 pytestmark = pytest.mark.requirement("OPS-6")
 
@@ -269,6 +271,20 @@ def test_who_was_stopped_by_a_limit_is_offered_a_higher_one() -> None:
     assert summary.advice(a_session(phase=Phase.RUNNING)) == ""
 
 
+@pytest.mark.requirement("POL-2")
+def test_a_call_tells_how_it_is_decided() -> None:
+    assert summary.to_terms(a_view(a_request())) == []
+    rule = {"policy": "press", "rule": "publishing", "quorum": 2, "barred": "system:serviceaccount:demo:amy"}
+    asked = a_request(**rule, expires_at=T0, on_expiry=OnExpiry.DENY)
+    view = replace(a_view(asked), status=SessionApprovalStatus(approvals=1))
+    assert summary.to_terms(view) == [
+        "rule publishing of AgentPolicy press",
+        "1 of 2 people approved",
+        "not by its owner, demo/amy",
+        f"until {T0:%Y-%m-%d} 12:00:00 UTC, then Deny",
+    ]
+
+
 def test_gauges_are_near_at_nine_tenths() -> None:
     spent = summary.Standing(steps=(), tool_calls=9)
     (gauge,) = [one for one in summary.to_gauges(spent, EffectiveLimits(max_tool_calls=10)) if one.used]
@@ -295,9 +311,9 @@ def asked(**headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/ui/x", "headers": raw, "query_string": b""})
 
 
-def test_a_change_is_wanted_by_a_page_of_ours() -> None:
-    require_own_page(asked(sec_fetch_site="same-origin", host="a"))
-    require_own_page(asked(origin="https://a:1", host="a:1"))
+async def test_a_change_is_wanted_by_a_page_of_ours() -> None:
+    await require_own_page(asked(sec_fetch_site="same-origin", host="a"))
+    await require_own_page(asked(origin="https://a:1", host="a:1"))
     for headers in (
         {"sec_fetch_site": "cross-site", "origin": "https://a", "host": "a"},
         {"sec_fetch_site": "none", "host": "a"},
@@ -307,7 +323,7 @@ def test_a_change_is_wanted_by_a_page_of_ours() -> None:
         {},
     ):
         with pytest.raises(ProblemError, match="another page than ours"):
-            require_own_page(asked(**headers))
+            await require_own_page(asked(**headers))
 
 
 @pytest.mark.parametrize(

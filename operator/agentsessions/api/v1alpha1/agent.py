@@ -195,7 +195,8 @@ EnvVars = Annotated[
 
 
 class Agent(ApiModel):
-    """One agent of the session; it runs in a pod of its own."""
+    """One agent of the session. It runs in a pod of its own, or with the strategy Handoff in one that it shares with
+    the others that have no image, resources or env of their own."""
 
     name: Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]
     """Name, unique in the session."""

@@ -28,14 +28,14 @@ def transfer(agent: str, step: int, receiver: str) -> Json:
     return {"when": {"agent": agent, "step": step}, "answer": {"toolCalls": [call]}}
 
 
-RULES: tuple[Json, ...] = (
+RULES: tuple[Json, ...] = (  # steps are those of the conversation, which all of them go on with
     shell(DESK, 1, "echo 'disk full' > note; echo noted"),
     transfer(DESK, 2, ENGINEER),
-    shell(ENGINEER, 1, "cat note"),
-    shell(ENGINEER, 2, WAIT_FOR_GO),
-    transfer(ENGINEER, 3, EXPERT),
-    shell(EXPERT, 1, "cat note || echo no note here"),
-    transfer(EXPERT, 2, DESK),
+    shell(ENGINEER, 3, "cat note"),
+    shell(ENGINEER, 4, WAIT_FOR_GO),
+    transfer(ENGINEER, 5, EXPERT),
+    shell(EXPERT, 6, "cat note || echo no note here"),
+    transfer(EXPERT, 7, DESK),
     {"when": {"agent": DESK}, "answer": {"text": "made room, said ${result[-1]}"}},
 )
 

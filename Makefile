@@ -33,7 +33,7 @@ FAST_TESTS := tests/unit tests/golden
 LIFE_TESTS := tests/scenario tests/process
 # Those that speak to the journal itself; all others run on SQLite alone.
 EITHER_JOURNAL_TESTS := tests/unit/journal tests/process/proxy/test_proxy_purchase.py \
-	tests/process/proxy/test_proxy_conversation.py
+	tests/process/proxy/test_proxy_conversation.py tests/process/webhooks
 
 .PHONY: help
 help: ## Show this list

@@ -31,7 +31,8 @@ class Databases:
     def create(self, template: str = TEMPLATE) -> Iterator[str]:
         """Create a database and return its name; it is dropped at the end."""
         name = f"test{next(self._numbers)}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # A quarter of the time that the default way takes, which writes each page to its log.
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         try:
             yield name
         finally:

@@ -12,6 +12,7 @@ from agentsessions.api.v1alpha1.placement import MigrationState
 from agentsessions.controller.metrics import Metrics
 from agentsessions.gateway.metrics import CallOutcome, Direction, Review, ReviewResult, Stream
 from agentsessions.journal.measures import JobResult
+from agentsessions.journal.outbox import Result
 from hack.generated import REPAIR, ROOT, write_or_check
 
 TARGET: Final = ROOT / "docs" / "metrics.md"
@@ -39,6 +40,7 @@ LABELS: Final[dict[tuple[str, str], Values]] = {
     ("agentsession_model_call_failures", "code"): ErrorCode,
     ("agentsession_model_tokens", "direction"): Direction,
     ("agentsession_journal_jobs", "result"): JobResult,
+    ("agentsession_webhook_requests", "result"): Result,
 }
 """What each label may say: a closed set, never the name of an object."""
 

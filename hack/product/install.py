@@ -12,8 +12,8 @@ CLUSTER = [sys.executable, str(ROOT / "hack" / "cluster")]
 MANIFEST = ROOT / "manifests" / "install.yaml"
 DEFAULT_PROVIDER = ROOT / "manifests" / "default-provider.yaml"
 RELEASED_IMAGE = "ghcr.io/agentsessions/agentsessions:0.1.0"
-ALLOWED_NETWORKS = re.compile(r'(name: AGENTSESSIONS_ALLOWED_(?:PROVIDER|TOOL|HTTP)_NETWORKS\n +value: )""')
-PLACES = 3
+ALLOWED_NETWORKS = re.compile(r'(name: AGENTSESSIONS_ALLOWED_(?:PROVIDER|TOOL|WEBHOOK|HTTP)_NETWORKS\n +value: )""')
+PLACES = 4
 SYSTEM = "agentsessions-system"
 
 
@@ -31,8 +31,8 @@ def install(kubectl: Kubectl, allowed_networks: Sequence[str] = ()) -> None:
 
     Args:
         kubectl: The cluster's.
-        allowed_networks: Networks (CIDR) that model providers, tool servers and web servers may be in although they are
-            private.
+        allowed_networks: Networks (CIDR) that model providers, tool servers, receivers of webhooks and web servers may
+            be in although they are private.
     """
     with stage("2/5", "the product's image"):
         image = run([*CLUSTER, "image"], "the image was not built", capture=True).strip()

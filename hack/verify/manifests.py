@@ -41,6 +41,7 @@ HEALTH_CHECKS: Final = {
     "AgentSession": "agentsession.lua",
     "ModelProvider": "modelprovider.lua",
     "ToolServer": "toolserver.lua",
+    "SessionWebhook": "sessionwebhook.lua",
 }
 ARGO_CD_HEADER: Final = f"""\
 # Generated from the .lua files in this folder by hack/verify/manifests.py. Do not edit: run `{REPAIR}`.

@@ -46,6 +46,7 @@ EXPECTED = {
     "teams/handoff.yaml": Expected("handoff", "it says disk full; I made room.", frozenset({"tool_result"})),
     "teams/parallel.yaml": Expected("parallel", "The market is made of:", frozenset({"tool_result"})),
     "teams/sequential.yaml": Expected("sequential", "Edited. Draft: A week has 7 days.", frozenset({"tool_result"})),
+    "webhook.yaml": Expected("announced", "Your goal was: Say hello."),
     "with-context.yaml": Expected("with-context", "input/changes.csv", frozenset({"tool_result"})),
     "with-workspace.yaml": Expected("with-workspace", "The disk is mine.", frozenset({"tool_result"})),
 }

@@ -109,6 +109,17 @@ def a_tool_server(name: str = "refused", **spec: Any) -> Manifest:
     }
 
 
+def a_webhook(name: str = "refused", **spec: Any) -> Manifest:
+    """Return a webhook with one signing key, and what is given."""
+    keys = [{"name": "key", "key": "signing"}]
+    return {
+        "apiVersion": "agentsessions.dev/v1alpha1",
+        "kind": "SessionWebhook",
+        "metadata": {"name": name},
+        "spec": {"url": "https://hooks.example.com/in", "secretKeyRefs": keys, **spec},
+    }
+
+
 def a_provider(name: str = "refused", **spec: Any) -> Manifest:
     """Return a provider with one model, and what is given."""
     return {

@@ -13,6 +13,7 @@ from tests.integration.crds_cluster import (
     a_session,
     a_template,
     a_tool_server,
+    a_webhook,
     an_agent,
     an_approval,
 )
@@ -565,6 +566,15 @@ ROWS: Final[dict[str, Row]] = {
         "it is decided: what comes later does not count",
         "spec",
         {"spec": {"decisions": {"amy": {"answer": "Deny"}}}},
+    ),
+    "a webhook in the clear": Row(
+        Rule(
+            "SessionWebhook",
+            ".spec.url",
+            "url must begin with https://; http:// is for services of the cluster: http://name.namespace.svc",
+        ),
+        "spec.url",
+        a_webhook(url="http://hooks.example.com/in"),
     ),
     "another outcome": _decided(
         "status.outcome cannot change once it is set", "status", {"status": {"outcome": "Denied"}}

@@ -20,6 +20,7 @@ from tests.integration.crds_cluster import (
     a_session,
     a_template,
     a_tool_server,
+    a_webhook,
     an_agent,
     an_approval,
     fresh_namespace,
@@ -99,9 +100,17 @@ def member(kubectl: Kubectl) -> Kubectl:
         "--resource-name=of-mia",
     )
     kubectl("create", "role", "reader", "--verb=get", "--resource=configmaps", "--resource-name=mine")
-    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers")
+    kubectl("create", "role", "maker", "--verb=create,patch", "--resource=toolservers,sessionwebhooks")
     keyed = ("--resource-name=keyed", "--resource-name=denied")  # kubectl reads what it patches and applies
-    kubectl("create", "role", "caller", "--verb=get", "--resource=toolservers", "--resource-name=mine", *keyed)
+    kubectl(
+        "create",
+        "role",
+        "caller",
+        "--verb=get",
+        "--resource=toolservers,sessionwebhooks",
+        "--resource-name=mine",
+        *keyed,
+    )
     for role in ("member", "reader", "writer", "user", "maker", "caller", "approver"):
         kubectl("create", "rolebinding", f"mia-{role}", f"--role={role}", "--user=mia")
     return replace(kubectl, user="mia")
@@ -375,6 +384,12 @@ DENIALS = {
         a_tool_server("denied", headers=[{"name": "X-Key", "secretKeyRef": {"name": "key", "key": "header"}}]),
         "spec.headers names Secrets that mia may not read: name one that you may get, or ask for the right to get all "
         "Secrets of namespace {namespace}",
+    ),
+    "a Secret of others to sign with": Denial(
+        "agentsessions-webhook-keys",
+        a_webhook("denied"),
+        "spec.secretKeyRefs names Secrets that mia may not read: name one that you may get, or ask for the right to "
+        "get all Secrets of namespace {namespace}",
     ),
     "a ToolServer of others": Denial(
         "agentsessions-tool-servers",

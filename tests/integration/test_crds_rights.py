@@ -62,6 +62,7 @@ def may(kubectl: Kubectl, user: str, question: str, where: str = "") -> bool:
 
 SESSIONS, PROVIDERS = "agentsessions.agentsessions.dev", "modelproviders.agentsessions.dev"
 SERVERS = "toolservers.agentsessions.dev"
+WEBHOOKS = "sessionwebhooks.agentsessions.dev"
 QUOTAS = "sessionquotas.agentsessions.dev"
 TEMPLATES, REVISIONS = "agentsessiontemplates.agentsessions.dev", "controllerrevisions.apps"
 POLICIES, APPROVALS = "agentpolicies.agentsessions.dev", "sessionapprovals.agentsessions.dev"
@@ -110,6 +111,10 @@ GATEWAY = {
     f"patch {SERVERS}/status": True,
     f"patch {SERVERS}": False,
     f"watch {POLICIES}": True,
+    f"watch {WEBHOOKS}": True,
+    f"patch {WEBHOOKS}": False,
+    f"patch {WEBHOOKS}/status": True,
+    "create events.events.k8s.io": True,
     f"watch {APPROVALS}": True,
     f"create {APPROVALS}": False,
     f"patch {APPROVALS}": False,
@@ -141,6 +146,8 @@ VIEW = {
     f"patch {PROVIDERS}": False,
     f"get {SERVERS}": True,
     f"patch {SERVERS}": False,
+    f"get {WEBHOOKS}": True,
+    f"patch {WEBHOOKS}": False,
     f"get {QUOTAS}": True,
     f"patch {QUOTAS}": False,
     f"get {TEMPLATES}": True,
@@ -168,6 +175,8 @@ USER = VIEW | {
     f"patch {TEMPLATES}": True,
     f"patch {SERVERS}": True,
     f"patch {SERVERS}/status": False,
+    f"patch {WEBHOOKS}": True,
+    f"patch {WEBHOOKS}/status": False,
     f"patch {SESSIONS}/status": False,
     "create pods": False,
     "get secrets": False,
@@ -179,6 +188,7 @@ SESSION_OPERATOR = USER | {
     f"patch {PROVIDERS}": False,
     f"patch {TEMPLATES}": False,
     f"patch {SERVERS}": False,
+    f"patch {WEBHOOKS}": False,
     f"patch {APPROVALS}": True,
     f"approve {APPROVALS}": True,
     f"create {APPROVALS}": False,

@@ -23,6 +23,7 @@ PLURALS = {
     "ToolServer": "toolservers",
     "AgentPolicy": "agentpolicies",
     "SessionApproval": "sessionapprovals",
+    "SessionWebhook": "sessionwebhooks",
 }
 
 

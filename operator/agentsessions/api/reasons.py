@@ -108,6 +108,10 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"
     RESIZED = "Resized"
     RESIZE_REFUSED = "ResizeRefused"
+    SUSPENDED = "Suspended"
+    SECRET_NOT_READABLE = "SecretNotReadable"  # noqa: S105  # a word, not a secret
+    DELIVERY_FAILING = "DeliveryFailing"
+    DELIVERY_GIVEN_UP = "DeliveryGivenUp"
 
 
 class LimitName(StrEnum):

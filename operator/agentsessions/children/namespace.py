@@ -5,11 +5,8 @@ from typing import Any, Final
 from agentsessions.api import names
 
 GATEWAY_PORT: Final = 8443
-DNS_PORT: Final = 53
 GATEWAY_LABELS: Final = {"app.kubernetes.io/name": "agentsessions", "app.kubernetes.io/component": "gateway"}
 NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
-NODE_LOCAL_DNS: Final = "169.254.20.10/32"
-"""Address of NodeLocal DNSCache. Source: Kubernetes documentation, "Using NodeLocal DNSCache"."""
 
 
 def build_service_account(namespace: str) -> dict[str, Any]:
@@ -33,15 +30,11 @@ def build_ca(namespace: str, certificate: str) -> dict[str, Any]:
 
 
 def build_network_policy(namespace: str, install_namespace: str) -> dict[str, Any]:
-    """Return the policy of agent pods: nobody reaches them, and they reach the gateway and the cluster's DNS alone."""
+    """Return the policy of agent pods: nobody reaches them, and they reach the gateway alone."""
     gateway = {
         "namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: install_namespace}},
         "podSelector": {"matchLabels": GATEWAY_LABELS},
     }
-    dns = [
-        {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: "kube-system"}}},
-        {"ipBlock": {"cidr": NODE_LOCAL_DNS}},
-    ]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -49,10 +42,7 @@ def build_network_policy(namespace: str, install_namespace: str) -> dict[str, An
         "spec": {
             "podSelector": {"matchLabels": {names.LABEL_MANAGED_BY: names.MANAGER}},
             "policyTypes": ["Ingress", "Egress"],
-            "egress": [
-                {"to": [gateway], "ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]},
-                {"to": dns, "ports": [{"protocol": kind, "port": DNS_PORT} for kind in ("UDP", "TCP")]},
-            ],
+            "egress": [{"to": [gateway], "ports": [{"protocol": "TCP", "port": GATEWAY_PORT}]}],
         },
     }
 

@@ -5,6 +5,7 @@ volume type, a service account or a host setting.
 """
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from agentsessions.api import names
 from agentsessions.api.v1alpha1.agent import Agent, AgentResources
@@ -29,6 +30,11 @@ NODE_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreac
 TOKEN_SECONDS: Final = 3600
 DEFAULT_REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
 DEFAULT_LIMITS: Final = {"memory": "1Gi"}
+NO_DNS: Final = {
+    "nameservers": ["127.0.0.1"],
+    "options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}],
+}
+"""One name server must be named: nobody answers there, and who asks is told so at once."""
 TMP_SIZE: Final = "256Mi"
 WORKSPACE_SIZE: Final = "1Gi"
 """Of a workspace without a claim: the kubelet evicts a pod that fills more of its node's disk."""
@@ -96,15 +102,29 @@ def _build_pod(session: SessionView, agent: Agent, epoch: int, settings: PodSett
                 "fsGroup": names.RUNNER_UID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "tolerations": [
-                {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
-                for taint in NODE_TAINTS
-            ]
-            + build_tolerations(site.place),
+            "tolerations": [*_leave_lost_nodes(), *build_tolerations(site.place)],
             **build_place(session, site.place),
+            **_build_names(settings),
             "containers": [_build_container(session, agent, epoch, settings)],
             "volumes": _build_volumes(session, agent, site.volume),
         },
+    }
+
+
+def _leave_lost_nodes() -> list[dict[str, Any]]:
+    leave = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_SECONDS}
+    return [{"key": taint, **leave} for taint in NODE_TAINTS]
+
+
+def _build_names(settings: PodSettings) -> dict[str, Any]:
+    """Return how the pod finds the gateway: in its hosts file. It has no DNS: through it, data leaves unseen."""
+    if not settings.gateway_addresses:
+        return {}
+    host = urlsplit(settings.gateway_url).hostname
+    return {
+        "hostAliases": [{"ip": address, "hostnames": [host]} for address in settings.gateway_addresses],
+        "dnsPolicy": "None",
+        "dnsConfig": NO_DNS,
     }
 
 

@@ -10,3 +10,5 @@ class PodSettings:
     gateway_url: str
     runner_image: str
     pull_policy: str = "IfNotPresent"
+    gateway_addresses: tuple[str, ...] = ()
+    """Addresses behind the name in `gateway_url`; none: it is no name, or one that only DNS knows."""

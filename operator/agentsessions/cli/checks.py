@@ -2,20 +2,19 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from agentsessions.api.names import DEFAULT_PROVIDER, GROUP
 from agentsessions.cli.connection import Connection
+from agentsessions.cli.egress import check_network_policies, probe_network_policies
 from agentsessions.cli.failures import Failure
+from agentsessions.cli.findings import Finding, Level
 from agentsessions.cli.identity import ACCOUNT, AccountToken, commands
 from agentsessions.cli.kube import DEPLOYMENTS, PROVIDERS, Kind, KubeError
 
 OLDEST_MINOR: Final = 32
 CRDS: Final = Kind("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
 CLAIMS: Final = Kind("/api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-DAEMONS: Final = Kind("/apis/apps/v1", "daemonsets", "DaemonSet")
 OWN_KINDS: Final = (
     "agentsessions",
     "agentsessiontemplates",
@@ -24,6 +23,7 @@ OWN_KINDS: Final = (
     "toolservers",
     "agentpolicies",
     "sessionapprovals",
+    "sessionwebhooks",
 )
 RIGHTS: Final = (
     ("create", "agentsessions", ""),
@@ -32,39 +32,7 @@ RIGHTS: Final = (
     ("send", "agentsessions", ""),
     ("get", "agentsessions", "events"),
 )
-ENFORCERS: Final = (
-    "calico",
-    "cilium",
-    "canal",
-    "antrea",
-    "kube-router",
-    "weave",
-    "ovn",
-    "kindnet",
-    "aws-node",
-    "azure-npm",
-)
-"""Names of node agents that enforce NetworkPolicy, where it is not switched off."""
 INSTALL: Final = "helm install agentsessions helm/agentsessions --namespace agentsessions-system --create-namespace"
-
-
-class Level(StrEnum):
-    """How a check came out."""
-
-    GOOD = "ok"
-    WARNING = "look"
-    BAD = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found."""
-
-    level: Level
-    text: str
-    todo: tuple[str, ...] = ()
-    is_end: bool = False
-    """Whether the checks behind it make no sense."""
 
 
 def check_server(connection: Connection) -> Finding:
@@ -197,30 +165,23 @@ def check_gateway(connection: Connection) -> Finding:
     return Finding(Level.GOOD, f"answers through {way}: {found} sessions in namespace {connection.namespace}")
 
 
-def check_network_policies(connection: Connection) -> Finding:
-    """Something on the nodes enforces NetworkPolicy, as far as one can see from here."""
-    text = "cannot be seen from here; agents' egress is closed only where the network plugin enforces NetworkPolicy"
-    todo = "from an agent's pod, try to reach anything but the gateway: it must fail"
-    try:
-        daemons = connection.kube.list_objects(DAEMONS, None)[0]
-    except KubeError:
-        return Finding(Level.WARNING, text, (todo,))
-    names = [one["metadata"]["name"] for one in daemons]
-    found = [name for name in names if any(word in name for word in ENFORCERS)]
-    if not found:
-        return Finding(Level.WARNING, text, (todo,))
-    return Finding(Level.GOOD, f"{', '.join(found)} enforces NetworkPolicy, unless it is switched off there")
-
-
-CHECKS: Final[tuple[tuple[str, Callable[[Connection], Finding]], ...]] = (
+Check = Callable[[Connection], Finding]
+NETWORK_POLICIES: Final = "network policies"
+CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("API server", check_server),
     ("kinds", check_kinds),
     ("operator", check_deployment("agentsessions-operator")),
     ("gateway", check_deployment("agentsessions-gateway")),
     ("journal's storage", check_storage),
     ("default model", check_provider),
-    ("network policies", check_network_policies),
+    (NETWORK_POLICIES, check_network_policies),
     ("your rights", check_rights),
     ("who you are to the gateway", check_identity),
     ("way to the gateway", check_gateway),
 )
+
+
+def choose_checks(*, is_probing: bool) -> tuple[tuple[str, Check], ...]:
+    """Return what to look at; who probes makes pods."""
+    tried = {NETWORK_POLICIES: probe_network_policies} if is_probing else {}
+    return tuple((title, tried.get(title, check)) for title, check in CHECKS)

@@ -1,5 +1,6 @@
 """Making and ending a session's children. Names are deterministic, so each act may be done twice."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Final
 
@@ -10,6 +11,7 @@ from agentsessions.children.claim import build_claim
 from agentsessions.children.names import claim_name, pod_name
 from agentsessions.children.pod import build_pod
 from agentsessions.children.settings import PodSettings
+from agentsessions.controller.gateway_service import GatewayService
 from agentsessions.controller.metrics import Metrics
 from agentsessions.controller.namespaces import Namespaces
 from agentsessions.controller.views import to_pod
@@ -34,6 +36,7 @@ class Children:
         self._client = client
         self._namespaces = namespaces
         self._settings = settings
+        self._gateway = GatewayService(client, settings.gateway_url)
         self._metrics = metrics
 
     async def fetch_pod(self, namespace: str, name: str) -> PodView | None:
@@ -77,9 +80,10 @@ class Children:
         """Make the pod of an epoch. A name that somebody else's object has costs an epoch, nothing more."""
         await self._ensure_claims(session, wanted)
         agent = next(agent for agent in resolve(session.spec).agents if agent.name == wanted.agent)
+        settings = replace(self._settings, gateway_addresses=await self._gateway.addresses())
         for epoch in range(wanted.epoch, wanted.epoch + EPOCHS_TRIED):
             try:
-                pod = build_pod(session, agent, epoch, self._settings, wanted.site, wanted.copy_from)
+                pod = build_pod(session, agent, epoch, settings, wanted.site, wanted.copy_from)
                 raw = await self._client.create(POD, session.namespace, pod)
             except AlreadyExists:
                 name = pod_name(session.name, session.uid, agent.name, epoch)

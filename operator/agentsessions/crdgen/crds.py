@@ -14,6 +14,7 @@ from agentsessions.api.v1alpha1 import (
     ModelProvider,
     SessionApproval,
     SessionQuota,
+    SessionWebhook,
     ToolServer,
 )
 from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
@@ -256,6 +257,21 @@ KINDS: Final = (
             Column("Rule", ".spec.request.rule", is_wide=True),
             Column("Expires", ".spec.request.expiresAt", "date", is_wide=True),
             Column("Message", ".status.message", is_wide=True),
+        ),
+    ),
+    Kind(
+        model=SessionWebhook,
+        plural="sessionwebhooks",
+        short_name="swh",
+        refine=_refine_flat,
+        columns=(
+            Column("Ready", f"{READY}.status"),
+            Column("Reason", f"{READY}.reason"),
+            Column("Delivered", ".status.delivered", "integer"),
+            Column("Waiting", ".status.waiting", "integer"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Last delivery", ".status.lastDeliveryAt", "date", is_wide=True),
+            Column("URL", ".spec.url", is_wide=True),
         ),
     ),
 )

@@ -34,6 +34,7 @@ NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "
 PERSISTENT_VOLUME_CLAIM: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 POD: Final = Resource("", "v1", "pods", "Pod")
 SECRET: Final = Resource("", "v1", "secrets", "Secret")
+SERVICE: Final = Resource("", "v1", "services", "Service")
 SERVICE_ACCOUNT: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 
 

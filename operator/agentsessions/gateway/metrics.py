@@ -7,6 +7,8 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentsessions.journal.outbox import Result
+
 OTHER: Final = "other"
 INTERNAL_ERROR: Final = 500
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -108,6 +110,14 @@ MODEL_COST_USD: Final = Counter(
     "agentsession_model_cost_usd_total", "Cost of answers that were bought from models with prices, in US dollars."
 )
 
+WEBHOOK_REQUESTS: Final = Counter(
+    "agentsession_webhook_requests_total", "Requests that told receivers of transitions.", ["result"]
+)
+WEBHOOK_WAITING: Final = Gauge("agentsession_webhook_waiting_deliveries", "Transitions that are still to be delivered.")
+WEBHOOK_OLDEST_SECONDS: Final = Gauge(
+    "agentsession_webhook_oldest_seconds", "Age of the oldest transition that is still to be delivered; 0 for none."
+)
+
 
 class RequestMetrics:
     """Counts requests by route template, and times them to the first byte of the answer."""
@@ -150,5 +160,7 @@ def _route_of(scope: Scope) -> str:
 
 for _outcome in CallOutcome:
     MODEL_CALLS.labels(_outcome)  # there from the start: a rate needs a first value
+for _result in Result:
+    WEBHOOK_REQUESTS.labels(_result)
 for _direction in Direction:
     MODEL_TOKENS.labels(_direction)

@@ -31,6 +31,7 @@ from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import Changes
 from agentsessions.gateway.tls import Certificates
 from agentsessions.gateway.watch import SessionWatch
+from agentsessions.gateway.webhooks.service import Webhooks
 from agentsessions.journal.refusals import ForeignJournal, StoreUnavailable
 from agentsessions.journal.store import Store, utc_now
 
@@ -65,7 +66,8 @@ async def run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             watching = (gateway.changes.run(), gateway.watch.run(), gateway.proxy.watch())
             keeping = (certificates.keep(), Replicas(gateway.store).run(), keep_short(gateway))
-            endless = [tasks.create_task(part) for part in (*watching, *keeping)]
+            webhooks = Webhooks(gateway.client, gateway.store, settings.allowed_webhook_networks)
+            endless = [tasks.create_task(part) for part in (*watching, *keeping, webhooks.run())]
             tasks.create_task(health.serve())
             serving = tasks.create_task(api.serve())
             log.info("gateway started", port=settings.port, health_port=settings.health_port)

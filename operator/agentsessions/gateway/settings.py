@@ -40,6 +40,8 @@ class Settings:
     """Likewise for ToolServers."""
     allowed_http_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Likewise for the tool Http, whose hosts the authors of sessions choose."""
+    allowed_webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Likewise for SessionWebhooks."""
     http_hosts: tuple[str, ...] = (ANY_HOST,)
     """Hosts that sessions may allow their tool Http at most: `api.example.com`, `*.example.com`, or `*` for any."""
     kubeconfig: str | None = None
@@ -82,6 +84,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         allowed_provider_networks=_networks(env, "ALLOWED_PROVIDER_NETWORKS"),
         allowed_tool_networks=_networks(env, "ALLOWED_TOOL_NETWORKS"),
         allowed_http_networks=_networks(env, "ALLOWED_HTTP_NETWORKS"),
+        allowed_webhook_networks=_networks(env, "ALLOWED_WEBHOOK_NETWORKS"),
         http_hosts=_hosts(env, "HTTP_HOSTS"),
         kubeconfig=env.get("KUBECONFIG") or None,
         host=env.get(f"{PREFIX}HOST", ""),

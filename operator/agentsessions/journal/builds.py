@@ -11,13 +11,12 @@ from typing import Final
 from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
-from agentsessions.journal import audit_tables, tables
+from agentsessions.journal import audit_tables, tables, webhook_tables
 from agentsessions.journal.refusals import ForeignJournal
 
 SHOWN: Final = 5
-TABLES: Final = tuple(
-    one for one in chain(vars(tables).values(), vars(audit_tables).values()) if isinstance(one, Table)
-)
+_MODULES: Final = (tables, audit_tables, webhook_tables)
+TABLES: Final = tuple(one for one in chain(*(vars(module).values() for module in _MODULES)) if isinstance(one, Table))
 
 
 def check_tables(connection: Connection) -> None:

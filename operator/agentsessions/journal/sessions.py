@@ -14,7 +14,7 @@ from agentsessions.api.names import DEFAULT_AGENT
 from agentsessions.api.reasons import LimitName, Phase, StopReason
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import parts
+from agentsessions.journal import outbox, parts
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, to_usage
 from agentsessions.journal.refusals import UnknownSession
@@ -22,6 +22,7 @@ from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.tables import session_labels, sessions, usage
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.webhooks import Transition
 
 SEARCHED_CHARS: Final = 256
 """How much of name, own id, title, description and goal, one after the other, lists can find texts in."""
@@ -119,24 +120,36 @@ def _journal(ledger: Ledger, row: SessionRow, stored: SessionRow | None) -> None
         if row.phase is not Phase.RUNNING:
             ledger.end_idle(row.phase_started_at)  # the gap is one of the phase Running
         reason = row.stop_reason.value if row.stop_reason else row.reason
-        ledger.append(EntryType.STATE, {"phase": row.phase.value, "reason": reason, "message": row.message})
+        spent = _to_spent(ledger)
+        seq = ledger.append(EntryType.STATE, {"phase": row.phase.value, "reason": reason, "message": row.message})
         if row.phase in TERMINAL:
-            ledger.append(EntryType.DONE, _done(ledger, row))
+            ledger.append(EntryType.DONE, {"phase": row.phase, "stopReason": row.stop_reason, "usage": spent})
+        transition = Transition(
+            namespace=row.namespace,
+            name=row.name,
+            uid=row.uid,
+            generation=row.generation,
+            seq=seq,
+            head=ledger.head,
+            before=stored.phase if stored else None,
+            to=row.phase,
+            at=row.phase_started_at or ledger.work.now,
+            reason=reason,
+            message=row.message,
+            usage=spent,
+        )
+        outbox.note(ledger.work, transition, row.labels)
 
 
-def _done(ledger: Ledger, row: SessionRow) -> dict[str, Any]:
+def _to_spent(ledger: Ledger) -> dict[str, int]:
     spent = ledger.usage
     return {
-        "phase": row.phase,
-        "stopReason": row.stop_reason,
-        "usage": {
-            "steps": spent.steps,
-            "inputTokens": spent.input_tokens,
-            "outputTokens": spent.output_tokens,
-            "totalTokens": spent.input_tokens + spent.output_tokens,
-            "toolCalls": spent.tool_calls,
-            "costMicroUSD": spent.cost_micro_usd,
-        },
+        "steps": spent.steps,
+        "inputTokens": spent.input_tokens,
+        "outputTokens": spent.output_tokens,
+        "totalTokens": spent.input_tokens + spent.output_tokens,
+        "toolCalls": spent.tool_calls,
+        "costMicroUSD": spent.cost_micro_usd,
     }
 
 

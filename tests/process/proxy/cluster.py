@@ -17,7 +17,9 @@ from agentsessions.api.names import API_VERSION, TOKEN_AUDIENCE
 from agentsessions.engine.credentials import ClusterAccess
 
 GROUP_PATH = "/apis/agentsessions.dev/v1alpha1"
-KINDS = ("modelproviders", "toolservers", "agentsessions", "agentpolicies", "sessionapprovals")
+KINDS = ("modelproviders", "toolservers", "agentsessions", "agentpolicies", "sessionapprovals", "sessionwebhooks")
+WITH_STATUS = ("toolservers", "sessionwebhooks")
+"""Kinds whose status gateways write."""
 
 
 class Cluster:
@@ -34,12 +36,14 @@ class Cluster:
         self._secrets: dict[tuple[str, str], dict[str, str]] = {}
         self.revisions: dict[tuple[str, str], dict[str, Any]] = {}
         """ControllerRevisions by namespace and name."""
+        self.events: list[dict[str, Any]] = []
+        """Kubernetes Events that were sent."""
         self._watches: dict[str, set[asyncio.Queue[dict[str, Any] | None]]] = {kind: set() for kind in self._objects}
 
     def access(self) -> ClusterAccess:
         return ClusterAccess(server=self.url, ssl=False, token=lambda: "gateway")
 
-    def put(self, kind: str, namespace: str, name: str, *, owner: str = "", **parts: Any) -> None:
+    def put(self, kind: str, namespace: str, name: str, *, owner: str = "", generation: int = 1, **parts: Any) -> None:
         """Create or replace an object; one with an owner belongs to the session of that name."""
         self._version += 1
         known = self._objects[kind].get((namespace, name))
@@ -47,7 +51,7 @@ class Cluster:
             "namespace": namespace,
             "name": name,
             "uid": f"uid-{namespace}-{name}",
-            "generation": 1,
+            "generation": generation,
             "creationTimestamp": "2026-11-21T12:00:00Z",
             "resourceVersion": str(self._version),
         }
@@ -57,6 +61,11 @@ class Cluster:
             metadata["ownerReferences"] = [reference | {"controller": True}]
         self._objects[kind][namespace, name] = {"metadata": metadata, **parts}
         self._tell(kind, "MODIFIED" if known else "ADDED", self._objects[kind][namespace, name])
+
+    def find(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        """Return an object as it is now."""
+        found: dict[str, Any] = self._objects[kind][namespace, name]
+        return found
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """Delete an object."""
@@ -98,13 +107,18 @@ class Cluster:
         return response
 
     async def _patch_status(self, request: web.Request) -> web.Response:
+        kind = request.match_info["kind"]
         where = request.match_info["namespace"], request.match_info["name"]
-        body, found = await request.json(), self._objects["toolservers"][where]
+        body, found = await request.json(), self._objects[kind][where]
         if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
             return web.json_response({"reason": "Conflict", "message": "it has changed"}, status=409)
         status = {key: value for key, value in body["status"].items() if value is not None}
-        self.put("toolservers", *where, spec=found["spec"], status=status)
-        return web.json_response(self._objects["toolservers"][where])
+        self.put(kind, *where, generation=found["metadata"]["generation"], spec=found["spec"], status=status)
+        return web.json_response(self._objects[kind][where])
+
+    async def _event(self, request: web.Request) -> web.Response:
+        self.events.append(await request.json())
+        return web.json_response(self.events[-1], status=201)
 
     async def _secret(self, request: web.Request) -> web.Response:
         self.secret_reads += 1
@@ -148,9 +162,9 @@ class Cluster:
         app = web.Application()
         for kind in KINDS:
             app.router.add_get(f"{GROUP_PATH}/{kind}", self._list)
-        app.router.add_patch(
-            "/apis/agentsessions.dev/v1alpha1/namespaces/{namespace}/toolservers/{name}/status", self._patch_status
-        )
+        kinds = f"{{kind:{'|'.join(WITH_STATUS)}}}"
+        app.router.add_patch(f"{GROUP_PATH}/namespaces/{{namespace}}/{kinds}/{{name}}/status", self._patch_status)
+        app.router.add_post("/apis/events.k8s.io/v1/namespaces/{namespace}/events", self._event)
         app.router.add_get("/api/v1/namespaces", self._list)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
         app.router.add_get("/apis/apps/v1/namespaces/{namespace}/controllerrevisions/{name}", self._revision)

@@ -21,7 +21,7 @@ from tests.unit.children.sessions import a_view
 
 pytestmark = pytest.mark.requirement("ID-5")
 
-SETTINGS = PodSettings("https://gateway", "runner:1")
+SETTINGS = PodSettings("https://gateway.system.svc", "runner:1", gateway_addresses=("10.96.7.7",))
 SCHEMA = SessionSpec.model_json_schema(by_alias=True)
 ENV, VOLUME = "spec.containers[].env[]", "spec.volumes[]"
 SITE = "metadata.labels.agentsessions.dev/site"
@@ -86,7 +86,7 @@ APPEARS = {
 HELD = re.compile(
     r"spec\.(containers\[\]\.)?securityContext|spec\.host|spec\.serviceAccount|spec\.automount|privileged|hostPath"
     r"|spec\.shareProcess|spec\.runtimeClass|spec\.initContainers|spec\.ephemeralContainers|spec\.nodeName"
-    r"|\.ports\[\]|mountPropagation|subPath"
+    r"|\.ports\[\]|mountPropagation|subPath|spec\.dns"
 )
 """What contains the agent: it is the same in each pod."""
 EXAMPLES = (

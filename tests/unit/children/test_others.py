@@ -51,12 +51,15 @@ def test_wanted_content_lists_files_and_the_shown_context() -> None:
 
 
 @pytest.mark.requirement("ID-5")
-def test_network_policy_opens_gateway_and_dns_alone() -> None:
+def test_network_policy_opens_the_gateway_alone() -> None:
     spec = build_network_policy("team", "agentsessions-system")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in spec
-    assert sorted({port["port"] for rule in spec["egress"] for port in rule["ports"]}) == [53, 8443]
-    assert all(rule["to"] for rule in spec["egress"])
+    (rule,) = spec["egress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8443}]
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "agentsessions-system"}
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
 
 
 def test_service_account_mounts_no_token() -> None:

@@ -19,7 +19,8 @@ from tests.builders import SESSION_UID
 from tests.unit.children.sessions import a_view
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
-SETTINGS = PodSettings("https://agentsessions-gateway.agentsessions-system.svc", "agentsessions:0.1.0")
+GATEWAY = "agentsessions-gateway.agentsessions-system.svc"
+SETTINGS = PodSettings(f"https://{GATEWAY}", "agentsessions:0.1.0", gateway_addresses=("10.96.7.7",))
 FILES = [
     {"path": "sales.csv", "configMapKeyRef": {"name": "sales", "key": "sales.csv"}},
     {"path": "notes/read.me", "configMapKeyRef": {"name": "notes", "key": "readme"}},
@@ -99,6 +100,21 @@ def test_build_pod_lets_our_variables_win() -> None:
     (container,) = build(agents=[{"name": "agent", "env": env}])["spec"]["containers"]
     values = [entry["value"] for entry in container["env"] if entry["name"] == names.ENV_GATEWAY_URL]
     assert values == [SETTINGS.gateway_url]
+
+
+@pytest.mark.requirement("ID-5")
+def test_build_pod_knows_the_gateway_by_name_without_dns() -> None:
+    both = replace(SETTINGS, gateway_addresses=("10.96.7.7", "fd00::7"))
+    view = a_view()
+    spec = build_pod(view, resolve(view.spec).agents[0], 1, both)["spec"]
+    assert spec["hostAliases"] == [{"ip": ip, "hostnames": [GATEWAY]} for ip in ("10.96.7.7", "fd00::7")]
+    assert (spec["dnsPolicy"], spec["dnsConfig"]["nameservers"]) == ("None", ["127.0.0.1"])
+
+
+def test_build_pod_keeps_the_clusters_dns_for_a_gateway_that_is_no_service() -> None:
+    view = a_view()
+    spec = build_pod(view, resolve(view.spec).agents[0], 1, replace(SETTINGS, gateway_addresses=()))["spec"]
+    assert not {"hostAliases", "dnsPolicy", "dnsConfig"} & spec.keys()
 
 
 def test_build_pod_names_its_session_as_owner() -> None:

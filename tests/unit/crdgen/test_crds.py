@@ -10,7 +10,7 @@ from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
 from agentsessions.crdgen.__main__ import FOLDERS, main
 from agentsessions.crdgen.crds import KINDS, SESSION_DEFAULTS, build_crd
 
-SESSION, PROVIDER, TEMPLATE, QUOTA, SERVER, POLICY, APPROVAL = (build_crd(kind) for kind in KINDS)
+SESSION, PROVIDER, TEMPLATE, QUOTA, SERVER, POLICY, APPROVAL, WEBHOOK = (build_crd(kind) for kind in KINDS)
 
 
 def schema_of(crd: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_session_schema_defaults_four_fields_only() -> None:
 
 
 def test_status_is_never_defaulted() -> None:
-    found = [path for crd in (PROVIDER, QUOTA, SERVER, POLICY, APPROVAL) for path in defaults(schema_of(crd))]
+    found = [path for crd in (PROVIDER, QUOTA, SERVER, POLICY, APPROVAL, WEBHOOK) for path in defaults(schema_of(crd))]
     assert not [path for path in found if path.startswith(".status")]
 
 

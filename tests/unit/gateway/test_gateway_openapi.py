@@ -26,10 +26,17 @@ ELSEWHERE = {
 """Operations that pages of their own tell about."""
 
 
-def test_every_number_in_an_address_has_a_bound_that_databases_take() -> None:
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """What the API says of itself."""
+    found: dict[str, Any] = create_api().openapi()
+    return found
+
+
+def test_every_number_in_an_address_has_a_bound_that_databases_take(document: dict[str, Any]) -> None:
     parameters = [
         (f"{method} {path} {parameter['name']}", parameter["schema"])
-        for path, method, operation in operations(create_api().openapi())
+        for path, method, operation in operations(document)
         for parameter in operation.get("parameters", ())
         if parameter["schema"].get("type") == "integer"
     ]
@@ -38,8 +45,7 @@ def test_every_number_in_an_address_has_a_bound_that_databases_take() -> None:
 
 
 @pytest.mark.parametrize("operation_id", EXAMPLES)
-def test_examples_of_a_body_are_what_its_schema_allows(operation_id: str) -> None:
-    document = create_api().openapi()
+def test_examples_of_a_body_are_what_its_schema_allows(document: dict[str, Any], operation_id: str) -> None:
     found: dict[str, Any] = {one["operationId"]: one for _, _, one in operations(document)}
     body = found[operation_id]["requestBody"]["content"]["application/json"]
     assert list(body["examples"]) == list(EXAMPLES[operation_id])
@@ -63,9 +69,9 @@ def commands_of_the_page() -> set[tuple[str, str]]:
     return found
 
 
-def test_the_page_of_commands_has_one_for_each_thing_that_a_user_does() -> None:
+def test_the_page_of_commands_has_one_for_each_thing_that_a_user_does(document: dict[str, Any]) -> None:
     commands = commands_of_the_page()
-    for path, method, operation in operations(create_api().openapi()):
+    for path, method, operation in operations(document):
         if not path.startswith("/api/v1/"):
             continue
         short = path.removeprefix("/api/v1/")

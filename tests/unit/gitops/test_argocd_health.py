@@ -74,7 +74,7 @@ def test_a_change_that_the_operator_has_not_seen_is_progressing(case: str) -> No
     assert (status, message) == ("Progressing", "the operator has not seen the last change yet")
 
 
-@pytest.mark.parametrize("kind", ["AgentSession", "ModelProvider", "ToolServer"])
+@pytest.mark.parametrize("kind", ["AgentSession", "ModelProvider", "ToolServer", "SessionWebhook"])
 def test_a_new_resource_is_progressing(kind: str) -> None:
     assert health(kind, {"metadata": {"name": "new", "generation": 1}})[0] == "Progressing"
 

@@ -18,7 +18,10 @@ ALERTS = ROOT / "manifests" / "monitoring" / "alerts.yaml"
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 FREE_LABELS = {"status"}
 """Labels whose values alerts match by other rules than a list."""
-UNITS = ("_seconds", "_total", "_bytes", "_keys", "_jobs", "_streams", "_sessions", "_way", "_reachable", "_leading")
+UNITS = (
+    *("_seconds", "_total", "_bytes", "_keys", "_jobs", "_streams", "_sessions", "_way", "_reachable", "_leading"),
+    "_deliveries",
+)
 KINDS = {"counter": "_total", "histogram": "_seconds"}
 SUFFIXES = re.compile(r"_(bucket|sum|count|total)$")
 

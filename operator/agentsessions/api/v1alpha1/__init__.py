@@ -8,6 +8,7 @@ from agentsessions.api.v1alpha1.session import AgentSession, OperatingMode, Sess
 from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.api.v1alpha1.template import AgentSessionTemplate, AgentSessionTemplateSpec
 from agentsessions.api.v1alpha1.toolserver import ToolServer, ToolServerSpec, ToolServerStatus
+from agentsessions.api.v1alpha1.webhook import SessionWebhook, SessionWebhookSpec, SessionWebhookStatus
 
 __all__ = [
     "AgentPolicy",
@@ -29,6 +30,9 @@ __all__ = [
     "SessionQuotaStatus",
     "SessionSpec",
     "SessionStatus",
+    "SessionWebhook",
+    "SessionWebhookSpec",
+    "SessionWebhookStatus",
     "ToolServer",
     "ToolServerSpec",
     "ToolServerStatus",

@@ -429,3 +429,39 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_audit_pending_due_at"), "audit_pending", ["due_at"], unique=False)
     op.create_index(op.f("ix_audit_pending_session_uid"), "audit_pending", ["session_uid"], unique=False)
+    _create_webhooks()
+
+
+def _create_webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("uid", sa.String(length=64), nullable=False),
+        sa.Column("namespace", sa.String(length=63), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("match_labels", sa.JSON(), nullable=False),
+        sa.Column("phases", sa.JSON(), nullable=True),
+        sa.Column("delivered", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failures", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("lost", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failure", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("uid", name=op.f("pk_webhooks")),
+    )
+    op.create_index(op.f("ix_webhooks_namespace"), "webhooks", ["namespace"], unique=False)
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("webhook_uid", sa.String(length=64), nullable=False),
+        sa.Column("session_uid", sa.String(length=64), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_by", sa.String(length=253), nullable=True),
+        sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_webhook_deliveries_session_uid")),
+        sa.ForeignKeyConstraint(["webhook_uid"], ["webhooks.uid"], name=op.f("fk_webhook_deliveries_webhook_uid")),
+        sa.PrimaryKeyConstraint("webhook_uid", "session_uid", "seq", name=op.f("pk_webhook_deliveries")),
+    )
+    op.create_index(op.f("ix_webhook_deliveries_webhook_uid_next_at"), "webhook_deliveries", ["webhook_uid", "next_at"])

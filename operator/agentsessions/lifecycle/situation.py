@@ -88,7 +88,7 @@ class Situation:
 
     @property
     def row(self) -> AgentStatus | None:
-        """The agent's row in status. Of those that share a pod the one at work tells what it does, and of its epochs."""
+        """The agent's row in status. Of those that share a pod the one at work tells of it, and of its epochs."""
         rows = {row.name: row for row in self.status.agents or []}
         own = rows.get(self.agent.name)
         if self.team is None:

@@ -97,7 +97,7 @@ async def a_crew(house: House, folder: Path, sample: str, **own: dict[str, Any])
     provider, session = yaml.safe_load_all((SAMPLES / sample).read_text())
     await house.put_provider(provider["spec"], name=provider["metadata"]["name"])
     for agent in session["spec"]["agents"]:
-        agent |= own.get(agent["name"], {})
+        agent.update(own.get(agent["name"], {}))
     crew = Crew(house, folder, session["spec"])
     crew.show()
     await until(lambda: house.gateway.session(UID) is not None)

@@ -49,7 +49,9 @@ OWN_MIND: dict[str, Any] = {"instructions": "Be brief.", "model": {"name": "m"},
         pytest.param("Handoff", (OWN_ENV, {}, {}), "abb", id="one with an env has its own, the first too"),
         pytest.param("Handoff", ({}, {}, OWN_IMAGE), "aac", id="one with an image has its own"),
         pytest.param("Handoff", (OWN_ENV, OWN_ENV, {}), "abc", id="one alone shares with nobody"),
-        pytest.param("Handoff", (OWN_ENV, OWN_ENV, OWN_ENV), "aaa", id="what all have, as from a template, is nobody's own"),
+        pytest.param(
+            "Handoff", (OWN_ENV, OWN_ENV, OWN_ENV), "aaa", id="what all have, as from a template, is nobody's own"
+        ),
         pytest.param("Handoff", (OWN_ENV, OTHER_ENV, OWN_ENV), "abc", id="what not all have alike is"),
         pytest.param("Handoff", ({}, {"resources": {}}, {}), "aba", id="empty resources are a wish for a pod"),
         pytest.param("Sequential", ({}, {}, {}), "abc", id="who works in order shares nothing"),

@@ -195,8 +195,11 @@ EnvVars = Annotated[
 
 
 class Agent(ApiModel):
-    """One agent of the session. It runs in a pod of its own, or with the strategy Handoff in one that it shares with
-    the others that have no image, resources or env of their own."""
+    """One agent of the session.
+
+    It runs in a pod of its own; with the strategy Handoff agents without image, resources and env of their own share
+    one.
+    """
 
     name: Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]
     """Name, unique in the session."""

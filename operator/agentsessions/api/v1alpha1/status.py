@@ -102,8 +102,10 @@ class EffectiveLimits(ApiModel):
 
 
 class AgentStatus(ApiModel):
-    """One agent. This row alone tells the gateway which pod may speak for the agent; agents that share a pod have the
-    same epoch and pod."""
+    """One agent. This row alone tells the gateway which pod may speak for the agent.
+
+    Agents that share a pod have the same epoch and pod.
+    """
 
     name: Annotated[str, Field(max_length=20)]
     """Name of the agent."""

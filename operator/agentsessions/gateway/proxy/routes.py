@@ -1,5 +1,7 @@
-"""The routes of agent pods: turns, tools and models. A pod is known by its token alone, and says which of the agents
-that share it a request is for."""
+"""The routes of agent pods: turns, tools and models. A pod is known by its token alone.
+
+Which of the agents that share it a request is for, it says.
+"""
 
 from typing import Annotated, Any, Final
 

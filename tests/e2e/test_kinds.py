@@ -1,4 +1,4 @@
-"""Templates on real pods: what a session keeps to."""
+"""Templates on real pods: what a session keeps to, and what keeps it."""
 
 from __future__ import annotations
 
@@ -66,3 +66,45 @@ def test_a_session_waits_for_its_template_and_then_keeps_to_the_revision_it_got(
     )
     done = product.wait_phase(namespace, "early", "Completed")
     assert "in English, log level info" in done["status"]["result"]
+
+
+def a_policy(name: str, labels: dict[str, str], word: str) -> Json:
+    """Return a policy that denies commands with a word to the sessions with these labels."""
+    rule = {"name": word, "tools": ["shell"], "when": f"arguments.command.contains('{word}')", "action": "Deny"}
+    spec = {"selector": {"matchLabels": labels}, "rules": [rule]}
+    return {"apiVersion": "agentsessions.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.requirement("POL-1")
+@pytest.mark.requirement("AG-6")
+def test_policies_bind_sessions_of_a_template_by_its_reference_and_by_their_labels(
+    product: Product, namespace: str
+) -> None:
+    words = ("publish", "delete", "look")
+    asked = [{"name": "shell", "arguments": {"command": f"echo {word}"}} for word in words]
+    product.create_script(
+        namespace, "script", {"when": {"step": 1}, "answer": {"toolCalls": asked}}, {"answer": {"text": "Done."}}
+    )
+    agents = [{"name": "agent", "model": {"providerRef": {"name": "script"}}}]
+    kind = {"apiVersion": "agentsessions.dev/v1alpha1", "kind": "AgentSessionTemplate", "metadata": {"name": "press"}}
+    template = {**kind, "spec": {"session": {"agents": agents, "policyRef": {"name": "by-name"}}}}
+    policies = a_policy("by-name", {"team": "nobody"}, "publish"), a_policy("by-label", {"team": "press"}, "delete")
+    specs: dict[str, Json] = {"bound": {"templateRef": {"name": "press"}}, "free": {"agents": agents}}
+    sessions = [
+        {
+            "apiVersion": "agentsessions.dev/v1alpha1",
+            "kind": "AgentSession",
+            "metadata": {"name": name, "labels": {"team": "press" if name == "bound" else "other"}},
+            "spec": {"goal": "Publish it.", **spec},
+        }
+        for name, spec in specs.items()
+    ]
+    product.apply(namespace, *policies, template, *sessions)
+    failed, policies_of = {}, {}
+    for name in specs:
+        product.wait_phase(namespace, name, "Completed")
+        entries = product.entries(namespace, name)
+        failed[name] = [e["body"]["isError"] for e in entries if e["type"] == "tool_result"]
+        policies_of[name] = {e["body"]["policy"] for e in entries if e["type"] == "policy_decision"}
+    assert failed == {"bound": [True, True, False], "free": [False, False, False]}
+    assert policies_of == {"bound": {"by-name", "by-label"}, "free": set()}

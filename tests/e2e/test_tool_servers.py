@@ -42,7 +42,7 @@ def calls_of(url: str) -> list[Json]:
     return found
 
 
-def provide(product: Product, namespace: str, url: str, *allowed: str) -> None:
+def provide(product: Product, namespace: str, url: str, *allowed: str, side_effect: str = "None") -> None:
     """Create the ToolServer, its key, and the right of the gateway to read it, as the docs tell a tenant."""
     secret = {"metadata": {"name": "shelf"}, "stringData": {"header": f"Bearer {TOKEN}"}}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "agentsessions-provider-keys"}
@@ -56,7 +56,7 @@ def provide(product: Product, namespace: str, url: str, *allowed: str) -> None:
         "spec": {
             "url": f"{url}/mcp",
             "headers": [{"name": "Authorization", "secretKeyRef": {"name": "shelf", "key": "header"}}],
-            "allowedTools": [{"name": name, "sideEffect": "None"} for name in allowed],
+            "allowedTools": [{"name": name, "sideEffect": side_effect} for name in allowed],
         },
     }
     product.apply(

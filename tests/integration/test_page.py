@@ -216,12 +216,13 @@ def ask(home: Kubectl, session: str, name: str, **request: object) -> None:
 def test_a_call_that_waits_is_shown_and_answered(stage: Stage, alice: Visitor) -> None:
     path = stage.running("asked")
     ask(stage.home, "asked", "may-i", arguments='{"command": "rm <b>all</b>"}')
-    ask(stage.home, "asked", "did-i", kind="Doubt", callId="call_2", tool="pay")
+    ask(stage.home, "asked", "did-i", kind="Doubt", callId="call_2", tool="pay", argumentsTruncated=True)
     write_status(stage.home, "asked", "Waiting")
     page = alice.open(path)
     calls = page.get_by_label("Calls that wait for a person")
     expect(calls.locator("article")).to_have_count(2)
     expect(calls).to_contain_text("rm <b>all</b>")
+    expect(calls.get_by_text("This is only their beginning")).to_have_count(1)
     calls.get_by_label("Reason").fill("too dear")
     calls.get_by_role("button", name="Deny").click()
 
@@ -234,7 +235,9 @@ def test_a_call_that_waits_is_shown_and_answered(stage: Stage, alice: Visitor) -
     calls.get_by_role("button", name="It happened").click()
     eventually(lambda: said("did-i") == [{"answer": "Happened", "output": "paid 3"}], "the call is told of")
     with a_visitor(stage.browser, stage.url, stage.tokens["viewer"]) as viewer:
-        expect(viewer.open(path).get_by_role("button", name="Deny")).to_be_disabled()
+        told = viewer.open(path)
+        expect(told.get_by_role("button", name="Deny")).to_be_disabled()
+        expect(told.locator(".asked .why-not")).to_contain_text("may not approve sessionapprovals")
 
 
 def test_a_page_comes_back_after_the_gateway_did(stage: Stage, alice: Visitor) -> None:

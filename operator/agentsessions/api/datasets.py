@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, islice
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -31,9 +32,8 @@ MAX_DEPTH: Final = 32
 MAX_INTEGER: Final = 2**63 - 1
 
 Cell = str | int | float | None
-_STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-_INNERMOST: Final = re.compile(rb"\[\]|\{\}")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _HARD_ESCAPE: Final = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 """What JSON may write and text does not hold: NUL, and half of a surrogate pair."""
 _COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -98,24 +98,23 @@ def _decode(content: bytes) -> str:
         _refuse(DataProblem.NOT_TEXT, f"byte {error.start} is not UTF-8; give UTF-8 text")
 
 
-def _read_csv(text: str) -> tuple[Sequence[str], list[tuple[Cell, ...]]]:
+def _read_csv(text: str) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
     lines = _csv_lines(text)
     names = next(lines, [])
     _check_width(names)
     _check_names(names)
-    width, rows = len(names), list[tuple[Cell, ...]]()
-    has_long = '"' in text or max(map(len, text.split("\n"))) > MAX_CELL_CHARACTERS
-    for number, line in enumerate(lines, start=2):
-        if not line:
-            continue
-        if len(line) != width:
-            _refuse(DataProblem.NOT_A_TABLE, f"row {number} has {len(line)} cells, and the first line names {width}")
-        if len(rows) >= MAX_ROWS:
-            _refuse_rows()
-        if has_long and max(map(len, line)) > MAX_CELL_CHARACTERS:
-            place = next(place for place, cell in enumerate(line) if len(cell) > MAX_CELL_CHARACTERS)
-            _refuse_cell(names[place], number - 1, len(line[place]))
-        rows.append(tuple(line))
+    # What can be asked of all rows at once is: a loop over them takes twice as long.
+    rows = list(islice(filter(None, lines), MAX_ROWS + 1))
+    if len(rows) > MAX_ROWS:
+        _refuse_rows()
+    if set(map(len, rows)) - {len(names)}:
+        number, row = next((number, row) for number, row in enumerate(rows, start=2) if len(row) != len(names))
+        _refuse(DataProblem.NOT_A_TABLE, f"row {number} has {len(row)} cells, and the first line names {len(names)}")
+    if max(map(len, chain.from_iterable(rows)), default=0) > MAX_CELL_CHARACTERS:
+        for number, row in enumerate(rows, start=1):
+            for name, cell in zip(names, row, strict=True):
+                if len(cell) > MAX_CELL_CHARACTERS:
+                    _refuse_cell(name, number, len(cell))
     return names, rows
 
 
@@ -126,7 +125,7 @@ def _csv_lines(text: str) -> Iterator[list[str]]:
         _refuse(DataProblem.NOT_CSV, f"it is not CSV: {error}")
 
 
-def _read_json(text: str) -> tuple[Sequence[str], list[tuple[Cell, ...]]]:
+def _read_json(text: str) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
     opened = text.count("[") + text.count("{")
     if opened > MAX_CONTAINERS:
         _check_containers(text)
@@ -141,8 +140,9 @@ def _read_json(text: str) -> tuple[Sequence[str], list[tuple[Cell, ...]]]:
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
             _refuse(DataProblem.NOT_A_TABLE, f"item {number} is not an object")
-        names.update(dict.fromkeys(item))
-        _check_width(names)
+        if not names or not item.keys() <= names.keys():
+            names.update(dict.fromkeys(item))
+            _check_width(names)
     _check_names(list(names))
     if len(names) * len(items) > MAX_CELLS:
         _refuse(DataProblem.TOO_LARGE, f"{len(items):,} rows of {len(names)} columns; at most {MAX_CELLS:,} cells fit")
@@ -177,13 +177,17 @@ def _to_cell(value: Any) -> Cell:
 
 
 def _brackets(text: str) -> bytes:
-    """Return the brackets of JSON, without those in texts."""
-    return _STRINGS.sub(b"", text.encode()).translate(None, _NO_BRACKETS)
+    """Return the brackets of JSON without those in texts, and as if all were square.
+
+    What is no JSON may come out wrong: parsing ends before the first such place.
+    """
+    without_escapes = text.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(without_escapes.split(b'"')[::2]).translate(_ONE_KIND, _NO_BRACKETS)
 
 
 def _check_containers(text: str) -> None:
     brackets = _brackets(text)
-    opened = brackets.count(b"[") + brackets.count(b"{")
+    opened = brackets.count(b"[")
     if opened > MAX_CONTAINERS:
         _check_depth(brackets)
         _refuse(
@@ -195,7 +199,7 @@ def _check_containers(text: str) -> None:
 def _check_depth(brackets: bytes) -> None:
     """Refuse JSON with a value that is too deep: brackets that are still there when each level was taken off once."""
     for _ in range(MAX_DEPTH + 2):  # the list of rows, and a row
-        brackets = _INNERMOST.sub(b"", brackets)
+        brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return
     _refuse(DataProblem.TOO_DEEP, f"a value has more than {MAX_DEPTH} levels")
@@ -262,7 +266,7 @@ def _check_names(names: Sequence[str]) -> None:
         seen.add(folded)
 
 
-def _type(names: Sequence[str], rows: Sequence[tuple[Cell, ...]], *, is_text: bool) -> Table:
+def _type(names: Sequence[str], rows: Sequence[Sequence[Cell]], *, is_text: bool) -> Table:
     columns, cells = [], []
     for place, name in enumerate(names):
         values = [row[place] for row in rows]

@@ -150,7 +150,7 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
     if parts.listens(work.conn, pod, course.team):
         inbox.take(work, ledger, pod, begin.round, begin.k)
-    if course.team is None:
+    if begin.is_replayed:
         replays.say(work, ledger, pod, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)

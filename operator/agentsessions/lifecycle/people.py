@@ -38,7 +38,7 @@ def _wait(case: Situation, pending: Sequence[ApprovalRequest]) -> Outcome:
     is_doubt = first.kind is ApprovalKind.DOUBT
     more = f", and {len(pending) - 1} more" if len(pending) > 1 else ""
     if is_doubt:
-        what = f"call {first.call_id} of tool {first.tool} was begun by a pod that is gone, and may have happened"
+        what = f"call {first.call_id} of tool {first.tool} was begun and nobody saw its end: it may have happened"
         remedy = "say what became of it: `kubectl agentsession approvals` shows how"
     else:
         by = f" (rule {first.rule} of AgentPolicy {first.policy})" if first.policy else ""

@@ -65,6 +65,12 @@ def test_json_rows_may_lack_columns_and_hold_values_that_are_shown_as_json() -> 
             DataProblem.TOO_DEEP,
             id="a value that is too deep",
         ),
+        pytest.param(
+            b'[{"a":' + b'[{"b":' * (MAX_DEPTH // 2) + b"[]" + b"}]" * (MAX_DEPTH // 2) + b"}]",
+            "JSON",
+            DataProblem.TOO_DEEP,
+            id="lists and objects that are too deep together",
+        ),
         pytest.param(b",".join([b"c"] * (MAX_COLUMNS + 1)), "CSV", DataProblem.TOO_LARGE, id="too many columns"),
         pytest.param(b"a\n" + b"1\n" * (MAX_ROWS + 1), "CSV", DataProblem.TOO_LARGE, id="too many rows"),
         pytest.param(b"a\n" + b"x" * 70_000 + b"\n", "CSV", DataProblem.TOO_LARGE, id="a cell that is too long"),
@@ -92,6 +98,11 @@ def test_content_that_is_no_table_is_refused_with_what_is_wrong(
         ),
         pytest.param('[{"a":[{"b":"' + "[{" * 40 + '"}]}]', None, id="brackets in a text are none"),
         pytest.param('[{"a":"x\\\\"},{"a":"\\"[["}]', None, id="nor behind a quote in one"),
+        pytest.param(
+            '[{"a":' + '[{"b":' * (MAX_DEPTH // 2) + "1" + "}]" * (MAX_DEPTH // 2) + "}]",
+            None,
+            id="lists and objects as deep as they may be",
+        ),
     ],
 )
 def test_json_is_measured_by_what_it_stands_for(content: str, problem: DataProblem | None) -> None:

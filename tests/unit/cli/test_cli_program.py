@@ -172,7 +172,8 @@ def test_wait_for_what_is_not_there_fails(server: ScriptServer, run: Run) -> Non
 def test_wait_gives_up_in_time(server: ScriptServer, tmp_path: Path) -> None:
     server.answer = play(resource())  # type: ignore[assignment]
     done = start(PROGRAM, "wait", "hello", "--timeout", f"{WAIT_SECONDS}s", config=tmp_path / "config")
-    assert (done.returncode, done.stderr) == (124, "error: session 'hello' was not Completed within 1s\n")
+    said = "session 'hello' was not Completed within 1s: `kubectl agentsession get hello -n demo` says why"
+    assert (done.returncode, done.stderr) == (124, f"error: {said}\n")
 
 
 def test_pause_patches_the_very_session(server: ScriptServer, run: Run) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsessions.api.reasons import Phase, StopReason
+from agentsessions.api.v1alpha1.approval import OnExpiry, SessionApprovalStatus
 from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.api.wire import Outcome
@@ -30,6 +31,7 @@ from agentsessions.journal.store import Store
 from agentsessions.journal.tail import Look, look
 from tests.hostile_text import HOSTILE
 from tests.unit.journal.builders import T0, Player, a_player, a_session, an_answer, call_ids
+from tests.unit.lifecycle.test_approvals import a_request, a_view
 
 pytestmark = pytest.mark.requirement("OPS-6")
 
@@ -267,6 +269,20 @@ def test_who_was_stopped_by_a_limit_is_offered_a_higher_one() -> None:
     assert "kubectl get ags 'a b;rm' -n default -o yaml" in summary.to_commands(row)
     assert summary.to_raise(replace(row, stop_reason=StopReason.USER_PAUSED)) is None
     assert summary.advice(a_session(phase=Phase.RUNNING)) == ""
+
+
+@pytest.mark.requirement("POL-2")
+def test_a_call_tells_how_it_is_decided() -> None:
+    assert summary.to_terms(a_view(a_request())) == []
+    rule = {"policy": "press", "rule": "publishing", "quorum": 2, "barred": "system:serviceaccount:demo:amy"}
+    asked = a_request(**rule, expires_at=T0, on_expiry=OnExpiry.DENY)
+    view = replace(a_view(asked), status=SessionApprovalStatus(approvals=1))
+    assert summary.to_terms(view) == [
+        "rule publishing of AgentPolicy press",
+        "1 of 2 people approved",
+        "not by its owner, demo/amy",
+        f"until {T0:%Y-%m-%d} 12:00:00 UTC, then Deny",
+    ]
 
 
 def test_gauges_are_near_at_nine_tenths() -> None:

@@ -87,6 +87,7 @@ def decide(connection: Connection, given: str, said: Json) -> None:
     body = {"metadata": {"uid": found["metadata"]["uid"]}, "spec": {"decisions": {me: answer}}}
     connection.kube.patch(APPROVALS, connection.namespace, name, body)
     say(f"sessionapproval/{name}: {clean(me)} says {said['answer']}")
+    note(f"see what comes of it: kubectl agentsession logs -f {found['spec']['session']} -n {connection.namespace}")
 
 
 def find(connection: Connection, given: str) -> Json:

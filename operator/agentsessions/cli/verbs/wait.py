@@ -35,7 +35,8 @@ def wait(
     seconds = to_seconds(timeout)
     connection = connect(ctx)
     names = " or ".join(sorted(phases))
-    with deadline(seconds, f"session {session!r} was not {names} within {timeout}"):
+    remedy = f"`kubectl agentsession get {session} -n {connection.namespace}` says why"
+    with deadline(seconds, f"session {session!r} was not {names} within {timeout}: {remedy}"):
         found = await_phase(connection, connection.name_of(session), phases)
     if output is None:
         say(f"agentsession/{found['metadata']['name']} is {phase_of(found)}")

@@ -48,6 +48,7 @@ class Pages:
         self._environment.globals |= {
             "asset": lambda name: self.assets[name].url,
             "to_age": summary.to_age,
+            "to_terms": summary.to_terms,
         }
 
     def html(self, request: Request, template: str, **values: Any) -> str:

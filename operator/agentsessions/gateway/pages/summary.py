@@ -13,6 +13,7 @@ from agentsessions.journal.acts import Act
 from agentsessions.journal.lists import ListedSession
 from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.tail import Standing
+from agentsessions.lifecycle.approvals import ApprovalView
 from agentsessions.lifecycle.phases import TERMINAL
 
 ACCOUNT_PREFIX: Final = "system:serviceaccount:"
@@ -109,6 +110,20 @@ def to_raise(row: SessionRow) -> Raise | None:
 def needs_person(row: ListedSession) -> bool:
     """Return whether a session gets no further without a person: lists show it first. Who paused it knows."""
     return row.phase is Phase.WAITING or (row.phase is Phase.PAUSED and row.stop_reason != StopReason.USER_PAUSED)
+
+
+def to_terms(call: ApprovalView) -> list[str]:
+    """Return how a call that waits for a person is decided: by which rule, by how many, until when, and by whom not."""
+    asked, found = call.spec.request, list[str]()
+    if asked.policy:
+        found.append(f"rule {asked.rule} of AgentPolicy {asked.policy}")
+    if asked.quorum > 1:
+        found.append(f"{call.status.approvals or 0} of {asked.quorum} people approved")
+    if asked.barred:
+        found.append(f"not by its owner, {to_person(asked.barred)}")
+    if asked.expires_at is not None:
+        found.append(f"until {asked.expires_at:%Y-%m-%d %H:%M:%S} UTC, then {asked.on_expiry}")
+    return found
 
 
 def to_gauges(standing: Standing, limits: EffectiveLimits) -> list[Gauge]:

@@ -128,8 +128,9 @@ class ServerTools:
         try:
             return await self._mcp.call(endpoint, tool["name"], arguments, seconds=server.call_seconds)
         except ServerFault as fault:
-            told = f"[call_failed] ToolServer {name}: {fault}. Whether the call took effect is not known"
-            return ToolResult(told, is_error=True)
+            remedy = ": find out before you call it again" if effect is ToolSideEffect.EXTERNAL else ""
+            told = f"{str(fault).removesuffix('.')}. Whether the call took effect is not known{remedy}"
+            return ToolResult(f"[call_failed] ToolServer {name}: {told}", is_error=True)
 
 
 def _refused(code: str, reason: str) -> ToolResult:

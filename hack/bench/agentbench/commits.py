@@ -6,6 +6,7 @@ tool, commit. All of them are acknowledged after fsync. Printed are whole turns 
 
 import argparse
 import asyncio
+import gc
 import statistics
 import tempfile
 import time
@@ -111,6 +112,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Measure in a folder that is removed afterwards; say whether every chain verifies."""
+    gc.freeze()  # as the gateway does once it has imported: the collector need not look at that again and again
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         url = options.url or f"sqlite:///{Path(folder) / 'journal.db'}"
         return asyncio.run(measure(url, options.sessions, options.turns))

@@ -44,7 +44,6 @@ PATIENCE_SECONDS: Final = 15
 """How long the first pod waits for its policy: network plugins write their rules a moment after a pod has begun."""
 POD_SECONDS: Final = 90
 PAUSE_SECONDS: Final = 0.5
-_EDIT: Final = "you may not {}: ask an administrator to run this, or for the role `edit` in the namespace"
 
 
 def check_network_policies(connection: Connection) -> Finding:
@@ -71,9 +70,10 @@ def probe_network_policies(connection: Connection) -> Finding:
     try:
         place = _find_place(connection)
     except KubeError as error:
-        return Finding(Level.WARNING, _EDIT.format(f"look at the product's objects ({error.reason})"))
+        text = f"you may not look at the product's objects in {connection.system_namespace} ({error.reason})"
+        return Finding(Level.WARNING, text, ("ask an administrator to run this",))
     if place is None:
-        return Finding(Level.WARNING, "cannot be tried while the operator does not run")
+        return Finding(Level.WARNING, "cannot be tried while operator and gateway are not installed and running")
     made: list[str] = []
     try:
         for is_held in (True, False):  # one by one: those that were made are deleted, whatever happens to the next
@@ -126,22 +126,25 @@ def judge(held: Seen | None, free: Seen | None, other: tuple[str, int]) -> Findi
 
 
 def _find_place(connection: Connection) -> Place | None:
-    """Return what to try; None while the operator has no pod with an address.
+    """Return what to try; None while the operator has no pod with an address, or the gateway no Service.
 
     Raises:
         KubeError: The user may not look at the product's objects.
     """
     kube, system = connection.kube, connection.system_namespace
-    deployment = kube.get(DEPLOYMENTS, system, OPERATOR)
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    env = {one["name"]: one.get("value", "") for one in container.get("env", ())}
+    deployment, service = kube.find(DEPLOYMENTS, system, OPERATOR), kube.find(SERVICES, system, GATEWAY)
     pods = kube.list_objects(PODS, system, labelSelector=OPERATOR_PODS)[0]
     addresses = [ip for pod in pods if (ip := pod.get("status", {}).get("podIP"))]
-    if not addresses:
+    if deployment is None or service is None or not addresses:
         return None
-    gateway = kube.get(SERVICES, system, GATEWAY)["spec"]["clusterIP"]
-    other = (addresses[0], OPERATOR_PORT)
-    return Place((gateway, GATEWAY_PORT), other, env.get(RUNNER_IMAGE, container["image"]), env.get(PULL_POLICY, ""))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    env = {one["name"]: one.get("value", "") for one in container.get("env", ())}
+    return Place(
+        gateway=(service["spec"]["clusterIP"], GATEWAY_PORT),
+        other=(addresses[0], OPERATOR_PORT),
+        image=env.get(RUNNER_IMAGE, container["image"]),
+        pull_policy=env.get(PULL_POLICY, ""),
+    )
 
 
 def _create(connection: Connection, place: Place, *, is_held: bool) -> str:

@@ -15,6 +15,7 @@ from agentsessions.controller.authority import Authority
 from agentsessions.controller.child_sessions import ChildSessions
 from agentsessions.controller.clock import SteadyClock
 from agentsessions.controller.events import Events
+from agentsessions.controller.gateway_service import GatewayService
 from agentsessions.controller.governance import Governance
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_TEMPLATES, TOOL_SERVERS
 from agentsessions.controller.leadership import Leadership, Role
@@ -32,6 +33,7 @@ from agentsessions.controller.revisions import Revisions
 from agentsessions.controller.settings import Settings
 from agentsessions.controller.sources import Sources
 from agentsessions.controller.store import Key, Providers, Sessions, Templates, key_of
+from agentsessions.controller.stranded import Stranded
 from agentsessions.controller.sweep import Sweep
 from agentsessions.controller.ties import KnownTies
 from agentsessions.controller.tool_servers import ToolServerRecord, ToolServers
@@ -72,18 +74,18 @@ class Operator:
     ) -> None:
         """Put the parts together. `leadership` says when to act; without it, this process acts alone."""
         clock = clock or SteadyClock()
-        self._settings, self._client = settings, client
+        self._settings, self._client, self._leadership = settings, client, leadership
         self.metrics = Metrics()
         self._session_store, self._provider_store, self._tool_server_store = Sessions(), Providers(), ToolServers()
         self.queue, self._provider_queue = KeyedQueue(), KeyedQueue()
         self._authority = Authority(client, settings.namespace)
+        self._gateway = GatewayService(client, settings.gateway_url)
         self._feed = LevelFeed(settings.gateway_url, Path(settings.token_file), self._authority, clock=clock)
         self._pods = Pods(client, self._note_pod)
         self._own_ids, self._ties = OwnIds(self._session_store), KnownTies(self._session_store)
         self._queues = self._build_queues(clock)
         self.quotas = self._queues.quotas
         self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
-        self._leadership = leadership
         self.role = Role.STARTING
         """What this process does now."""
         self.is_broken = False
@@ -262,13 +264,8 @@ class Operator:
         return Passes(self._provider_queue, reconcile, self.providers.refresh, self.metrics, clock=clock)
 
     def _watch_templates(self) -> Watched[TemplateRecord]:
-        return Watched(
-            self._client,
-            SESSION_TEMPLATES,
-            Templates(),
-            on_change=self._mark_template,
-            on_gone=lambda key, _record: self._mark_template(key),
-        )
+        mark = self._mark_template
+        return Watched(self._client, SESSION_TEMPLATES, Templates(), on_change=mark, on_gone=lambda key, _: mark(key))
 
     def _build_governance(self, clock: Callable[[], datetime]) -> Governance:
         return Governance(
@@ -297,7 +294,7 @@ class Operator:
             self._used_namespaces,
             self.metrics,
             pause_seconds=self._settings.sweep_seconds,
-            also=self._revisions.sweep,
+            also=(self._revisions.sweep, Stranded(self._client, self._gateway, self._pods, self.metrics).sweep),
         )
 
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
@@ -321,7 +318,7 @@ class Operator:
             governance=self.governance,
             ties=self._ties,
             child_sessions=ChildSessions(self._client, self.sessions, self._feed, self.metrics),
-            children=Children(self._client, self._namespaces, self._settings.pods, self.metrics),
+            children=Children(self._client, self._namespaces, self._gateway, self._settings.pods, self.metrics),
             events=Events(self._client, clock=clock),
             metrics=self.metrics,
             deadlines=self._settings.deadlines,

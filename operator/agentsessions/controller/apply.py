@@ -32,11 +32,18 @@ log = structlog.get_logger(__name__)
 class Children:
     """Applies what a decision wants of children."""
 
-    def __init__(self, client: Client, namespaces: Namespaces, settings: PodSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        client: Client,
+        namespaces: Namespaces,
+        gateway: GatewayService,
+        settings: PodSettings,
+        metrics: Metrics,
+    ) -> None:
         self._client = client
         self._namespaces = namespaces
         self._settings = settings
-        self._gateway = GatewayService(client, settings.gateway_url)
+        self._gateway = gateway
         self._metrics = metrics
 
     async def fetch_pod(self, namespace: str, name: str) -> PodView | None:

@@ -25,8 +25,11 @@ class GatewayService:
         self._read_at = -KNOWN_SECONDS
         self._lock = asyncio.Lock()
 
-    async def addresses(self) -> tuple[str, ...]:
+    async def addresses(self, *, is_fresh: bool = False) -> tuple[str, ...]:
         """Return the Service's cluster addresses; none where the gateway's URL names no Service of the cluster.
+
+        Args:
+            is_fresh: Whether they are read now, and known from then on.
 
         Raises:
             ApiError: The Service cannot be read, or is not there: a pod that was made now would not find the gateway.
@@ -34,7 +37,7 @@ class GatewayService:
         if self._service is None:
             return ()
         async with self._lock:
-            if time.monotonic() - self._read_at >= KNOWN_SECONDS:
+            if is_fresh or time.monotonic() - self._read_at >= KNOWN_SECONDS:
                 self._addresses = await self._fetch(self._service["namespace"], self._service["name"])
                 self._read_at = time.monotonic()
             return self._addresses

@@ -32,6 +32,10 @@ class Pods:
         pods = self._by_session.get(session_uid, {})
         return tuple(pods[uid] for uid in sorted(pods, key=lambda uid: (pods[uid].epoch, pods[uid].name)))
 
+    def all(self) -> list[PodView]:
+        """Return the pods of all sessions."""
+        return [pod for pods in self._by_session.values() for pod in pods.values()]
+
     def _note(self, old: PodView | None, new: PodView | None) -> None:
         if old is not None:
             self._by_session.get(old.session_uid, {}).pop(old.uid, None)

@@ -25,7 +25,7 @@ class Sweep:
         metrics: Metrics,
         *,
         pause_seconds: float,
-        also: Callable[[], Awaitable[None]],
+        also: tuple[Callable[[], Awaitable[None]], ...],
     ) -> None:
         self._kinds = kinds
         self._namespaces = namespaces
@@ -52,4 +52,5 @@ class Sweep:
                 self._metrics.missed.labels(kind.resource.kind).inc(missed)
                 log.info("sweep found changes", kind=kind.resource.plural, missed=missed)
         await self._namespaces.heal(self._used_namespaces())
-        await self._also()
+        for other in self._also:
+            await other()

@@ -4,6 +4,7 @@ Never raises for what a cluster may hold: a spec that this version cannot read (
 operator) is a problem of that session, told in its status.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -218,6 +219,7 @@ def to_pod(raw: Raw) -> PodView | None:
         message=(disruption.get("message") if is_node_lost else _why_ended(status, ended)) or message,
         site=labels.get(names.LABEL_SITE, ""),
         is_node_lost=is_node_lost,
+        gateway=sys.intern(",".join(alias["ip"] for alias in raw["spec"].get("hostAliases") or ())),
     )
 
 

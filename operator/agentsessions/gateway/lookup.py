@@ -36,7 +36,7 @@ async def current_user(request: Request, gateway: TheGateway) -> User:
     return user
 
 
-def namespace_of(
+async def namespace_of(
     namespace: Annotated[
         str | None,
         Query(pattern=NAMESPACE_PATTERN, description="Namespace. Default `default`."),
@@ -49,7 +49,7 @@ def namespace_of(
     return namespace or x_namespace or DEFAULT_NAMESPACE
 
 
-def namespaces_of(
+async def namespaces_of(
     namespace: Annotated[
         str | None,
         Query(pattern=NAMESPACES_PATTERN, description="Namespace; `*` means all. Default `default`."),

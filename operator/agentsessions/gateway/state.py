@@ -81,7 +81,7 @@ class Gateway:
         return view and (self.watch.merger.find(view) or view)
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
     """Return the gateway that answers the request (a FastAPI dependency)."""
     gateway: Gateway = request.app.state.gateway
     return gateway

@@ -52,17 +52,15 @@ _EQUAL: Final = (
     )
     .order_by(model_calls.c.ordinal)
 )
-_NEWEST_STEP: Final = select(func.max(model_calls.c.step)).where(
-    model_calls.c.session_uid == bindparam("uid"),
-    model_calls.c.agent == bindparam("agent"),
-    model_calls.c.round == bindparam("round"),
+_NEWEST_STEPS: Final = select(
+    *(
+        select(func.max(step))
+        .where(*(step.table.c[name] == bindparam(name) for name in ("session_uid", "agent", "round")))
+        .scalar_subquery()
+        for step in (model_calls.c.step, turn_rows.c.answer_step)
+    )
 )
-_NEWEST_ANSWER: Final = select(func.max(turn_rows.c.answer_step)).where(
-    turn_rows.c.session_uid == bindparam("uid"),
-    turn_rows.c.agent == bindparam("agent"),
-    turn_rows.c.round == bindparam("round"),
-)
-"""A fork has steps that it did not buy."""
+"""Of what was bought, and of turns: a fork has steps that it did not buy."""
 _BUY: Final = insert(model_calls).returning(model_calls.c.id)
 _ASK_FOR: Final = insert(tool_calls)
 _CONTINUED: Final = (
@@ -165,7 +163,8 @@ def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, in_force: Effe
     return Replay(row["id"], row["step"], row["answer"])
 
 
-def _check_tool_calls(work: Work, ledger: Ledger, in_force: EffectiveLimits) -> limits.Denial | None:
+def _check_tool_calls(work: Work, ledger: Ledger, in_force: EffectiveLimits | None = None) -> limits.Denial | None:
+    in_force = in_force or sessions.limits_in_force(work.conn, ledger.session_uid)
     kept = child_levels.read_kept(work.conn, ledger.session_uid)
     return limits.check_tool_calls(ledger.usage.tool_calls + kept.max_tool_calls, in_force)
 
@@ -250,9 +249,8 @@ def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallReques
 
 
 def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
-    where = {"uid": pod.session_uid, "agent": pod.agent, "round": round_}
-    newest = [work.conn.scalar(query, where) or 0 for query in (_NEWEST_STEP, _NEWEST_ANSWER)]
-    return max(newest) + 1
+    where = {"session_uid": pod.session_uid, "agent": pod.agent, "round": round_}
+    return max(step or 0 for step in work.conn.execute(_NEWEST_STEPS, where).one()) + 1
 
 
 def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:
@@ -324,8 +322,7 @@ def settle(
     _journal_answer(work, ledger, row, answer)
     if row["k"] == 0:
         _complete_unpinned(work, ledger, {**row, **values})
-    in_force = sessions.limits_in_force(work.conn, pod.session_uid)
-    if answer.tools and (denial := _check_tool_calls(work, ledger, in_force)) is not None:
+    if answer.tools and (denial := _check_tool_calls(work, ledger)) is not None:
         return Settled(answer.relayed, _refuse(ledger, denial))
     ledger.save()
     return Settled(answer.relayed)

@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from agentsessions.journal import postgresql
 from agentsessions.journal.builds import check_tables
@@ -115,9 +115,13 @@ def _configure(engine: Engine, *, begin: str, pragmas: tuple[str, ...]) -> None:
             cursor.execute(pragma)
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+    # The recipe's listener to `begin` would do too, but with one each statement costs a quarter more: all are asked.
+    def begin_transaction(connection: PoolProxiedConnection) -> None:
+        cursor = connection.cursor()
+        cursor.execute(begin)
+        cursor.close()
+
+    engine.dialect.do_begin = begin_transaction  # type: ignore[method-assign,assignment]
 
 
 def migrate(engine: Engine) -> None:

@@ -4,6 +4,8 @@ An agent that works on the goal is at 1, and what it calls, a tool or another ag
 deeper than `limits.recursionLimit` is not run; its result says so to the model.
 """
 
+from typing import Final
+
 from sqlalchemy import Connection
 
 from agentsessions.api.wire import ToolBegin, ToolSettle, ToolVerdict, Verdict
@@ -11,6 +13,9 @@ from agentsessions.journal import handoffs, sessions, tools
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.policies import FREE, Ruling
+
+DEEPEST: Final = 2
+"""How deep agents work at most: who works on a task gives none."""
 
 
 def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE) -> ToolVerdict:
@@ -21,9 +26,10 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE)
         UnknownCall: The answer of the open turn has no such call.
     """
     verdict = tools.begin(work, pod, asked, ruling)
+    if verdict.verdict is not Verdict.RUN:
+        return verdict
     most = sessions.limits_in_force(work.conn, pod.session_uid).recursion_limit
-    depth = find_depth(work.conn, pod) + 1
-    if verdict.verdict is not Verdict.RUN or most is None or depth <= most:
+    if most is None or most > DEEPEST or (depth := find_depth(work.conn, pod) + 1) <= most:
         return verdict
     output = f"{asked.name}: this call would be at depth {depth}, and recursionLimit is {most}: go on without it"
     tools.settle(work, pod, ToolSettle(call_id=asked.call_id, output=output, is_error=True, duration_milliseconds=0))
@@ -32,4 +38,4 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE)
 
 def find_depth(conn: Connection, pod: PodIdentity) -> int:
     """Return how deep the pod's agent works."""
-    return 2 if handoffs.has_open_task(conn, pod) else 1
+    return DEEPEST if handoffs.has_open_task(conn, pod) else 1

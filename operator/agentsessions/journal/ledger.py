@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select
 
 from agentsessions.api.reasons import LimitName
-from agentsessions.journal import spending
+from agentsessions.journal import prepared, spending
 from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import SessionUsage
@@ -31,15 +31,9 @@ class Place:
 SESSION: Final = Place()
 
 _COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "cost_micro_usd", "turns")
-_CHANGING: Final = tuple(column.name for column in usage.c if column.name != "session_uid")
 
 # Built once: building a statement costs more than running it.
 _LOAD: Final = select(usage).where(usage.c.session_uid == bindparam("uid"))
-_SAVE: Final = (
-    update(usage)
-    .where(usage.c.session_uid == bindparam("uid"))
-    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
-)
 _APPEND: Final = insert(entries)
 _NEWEST_INDEX: Final = select(func.max(entries.c.index)).where(
     entries.c.session_uid == bindparam("uid"),
@@ -171,8 +165,8 @@ class Ledger:
         if self._new:
             self._work.conn.execute(_APPEND, [_to_columns(entry) for entry in self._new])
         if self._state != self._stored:
-            values = {f"new_{name}": self._state[name] for name in _CHANGING}
-            self._work.conn.execute(_SAVE, {"uid": self._uid, **values})
+            changed = {name: value for name, value in self._state.items() if value != self._stored[name]}
+            prepared.change(self._work.conn, usage, {"session_uid": self._uid}, **changed)
             self._work.touched.add(self._uid)
             spending.note_spent(self._work, self._uid, to_usage(self._stored), self.usage)
         self._new = []

@@ -19,6 +19,9 @@ MAX_PAGE: Final = 1000
 MAX_OFFSET: Final = 10_000
 MOST_GATHERED: Final = 20_000
 """Sessions whose last activity is looked up one by one; of more the index by activity is walked instead."""
+MOST_WALKED: Final = 4000
+"""Sessions at the beginning of a list that are looked at for a page with a text, before all are. A text that fills no
+page with them is rare, and then all that have it are soon kept and ordered."""
 GOAL_CHARS: Final = 80
 
 
@@ -175,16 +178,32 @@ def read_present_uids(conn: Connection) -> set[str]:
 
 def _find(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
     """Return uids and sort values of the page and one more, and the total."""
+    if query.after is None and query.text and query.sort is SessionSort.CREATED_AT:
+        found = _find_soon(conn, query)
+        if len(found) > query.limit:
+            return found, _count(conn, query)
     if query.after is None and (query.text or query.labels):
         return _find_in_one_pass(conn, query)
-    if query.after is None:
-        counting = select(func.count()).select_from(sessions).where(*conditions(query))
-        total = conn.scalar(counting) or 0
-    else:
-        total = query.after.total
+    total = _count(conn, query) if query.after is None else query.after.total
     if query.offset >= total:
         return [], total
     return list(conn.execute(_paged(_matching(query, total), query))), total
+
+
+def _count(conn: Connection, query: SessionQuery) -> int:
+    return conn.scalar(select(func.count()).select_from(sessions).where(*conditions(query))) or 0
+
+
+def _find_soon(conn: Connection, query: SessionQuery) -> list[Row[Any]]:
+    """Return the page and one more as far as the first sessions by creation have them."""
+    created = sessions.c.created_at
+    order = created.desc() if query.descending else created.asc()
+    last = conn.scalar(select(created).order_by(order).offset(query.offset + MOST_WALKED).limit(1))
+    if last is None:
+        return []
+    among = created > last if query.descending else created < last
+    matching = select(sessions.c.uid, created.label("value")).where(among, *conditions(query, walks=True))
+    return list(conn.execute(_paged(matching, query)))
 
 
 def _find_in_one_pass(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:

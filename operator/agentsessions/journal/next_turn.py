@@ -27,6 +27,8 @@ class Begin:
 
     round: int
     k: int
+    is_replayed: bool = False
+    """Whether the session does another one once more, turn by turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,17 @@ def find_next(
     replay = replays.find(work.conn, pod.session_uid)
     if replay is not None and course.team is None:
         return _find_in_replay(work, pod, replay, newest)
-    queued = count_queued(work, pod, course)
     if (newest is None or newest["outcome"] == Outcome.HANDOFF) and handoffs.has_been_called(work.conn, pod):
         return Begin(1, 1) if newest is None else Begin(newest["round"], newest["k"] + 1)
+    if newest is not None and newest["outcome"] == Outcome.CONTINUE:
+        return Begin(newest["round"], newest["k"] + 1)
+    queued = count_queued(work, pod, course)
     if newest is None:
         return _find_first(work, pod, course, queued, fenced_at)
     return _find_behind(work, pod, newest, course, queued)
 
 
 def _find_behind(work: Work, pod: PodIdentity, newest: RowMapping, course: Course, queued: int) -> Begin | Gap | None:
-    if newest["outcome"] == Outcome.CONTINUE:
-        return Begin(newest["round"], newest["k"] + 1)
     if course.schedule is not None:
         return _find_in_rounds(work, newest, course.schedule, queued)
     if queued:
@@ -82,9 +84,9 @@ def count_queued(work: Work, pod: PodIdentity, course: Course) -> int:
 
 def _find_in_replay(work: Work, pod: PodIdentity, replay: replays.Replay, newest: RowMapping | None) -> Begin | None:
     if newest is None:
-        return Begin(1, 1)
+        return Begin(1, 1, is_replayed=True)
     goes_on = replays.has_next(work.conn, replay, pod, newest, newest["outcome"])
-    return Begin(newest["round"], newest["k"] + 1) if goes_on else None
+    return Begin(newest["round"], newest["k"] + 1, is_replayed=True) if goes_on else None
 
 
 def _find_first(work: Work, pod: PodIdentity, course: Course, queued: int, fenced_at: datetime) -> Begin | Gap | None:

@@ -14,7 +14,7 @@ from agentsessions.journal.writer import Work
 _NAMESPACE: Final = select(sessions.c.namespace).where(sessions.c.uid == bindparam("uid"))
 _ADD: Final = (
     update(spending)
-    .where(spending.c.namespace == bindparam("of"), spending.c.day == bindparam("on"))
+    .where(spending.c.namespace == _NAMESPACE.scalar_subquery(), spending.c.day == bindparam("on"))
     .values(
         tokens=spending.c.tokens + bindparam("more_tokens"),
         cost_micro_usd=spending.c.cost_micro_usd + bindparam("more_cost"),
@@ -28,10 +28,10 @@ def note_spent(work: Work, session_uid: str, before: SessionUsage, after: Sessio
     cost = after.cost_micro_usd - before.cost_micro_usd
     if not tokens and not cost:
         return
-    namespace: str = work.conn.execute(_NAMESPACE, {"uid": session_uid}).scalar_one()
     today = work.now.astimezone(UTC).date()
-    added = work.conn.execute(_ADD, {"of": namespace, "on": today, "more_tokens": tokens, "more_cost": cost})
+    added = work.conn.execute(_ADD, {"uid": session_uid, "on": today, "more_tokens": tokens, "more_cost": cost})
     if not added.rowcount:
+        namespace: str = work.conn.execute(_NAMESPACE, {"uid": session_uid}).scalar_one()
         first = {"namespace": namespace, "day": today, "tokens": tokens, "cost_micro_usd": cost}
         work.conn.execute(insert(spending).values(first))
 

@@ -218,7 +218,7 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = F
     call = _find(work, pod, report.call_id)
     if call is not None and call["output"] is not None:
         return
-    call = _call_of_turn(work, pod, report.call_id)
+    call = _require_of_turn(work, pod, report.call_id, call)
     _record(work, pod, call, report.output, is_error=report.is_error, milliseconds=report.duration_milliseconds)
 
 
@@ -246,8 +246,11 @@ def _place(pod: PodIdentity, call: RowMapping) -> Place:
 
 
 def _call_of_turn(work: Work, pod: PodIdentity, call_id: str) -> RowMapping:
+    return _require_of_turn(work, pod, call_id, _find(work, pod, call_id))
+
+
+def _require_of_turn(work: Work, pod: PodIdentity, call_id: str, call: RowMapping | None) -> RowMapping:
     turn = turns.playing(work, pod)
-    call = _find(work, pod, call_id)
     if call is None or (call["round"], call["k"]) != (turn.round, turn.k):
         raise UnknownCall(
             f"no answer of turn {turn.k} of agent {pod.agent} of {pod.namespace}/{pod.name} asks for call {call_id}"

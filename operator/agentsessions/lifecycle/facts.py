@@ -59,6 +59,8 @@ class PodView:
     """Digest of where it was to run, and with which volume; empty where nothing was asked."""
     is_node_lost: bool = False
     """Whether Kubernetes gave it up for its node: one that cannot be reached, throws its pods out, or is gone."""
+    gateway: str = ""
+    """Where it looks for the gateway, by its hosts file: addresses, with commas between. Empty: it asks a DNS."""
 
     @property
     def is_ended(self) -> bool:

@@ -311,9 +311,9 @@ def asked(**headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "path": "/ui/x", "headers": raw, "query_string": b""})
 
 
-def test_a_change_is_wanted_by_a_page_of_ours() -> None:
-    require_own_page(asked(sec_fetch_site="same-origin", host="a"))
-    require_own_page(asked(origin="https://a:1", host="a:1"))
+async def test_a_change_is_wanted_by_a_page_of_ours() -> None:
+    await require_own_page(asked(sec_fetch_site="same-origin", host="a"))
+    await require_own_page(asked(origin="https://a:1", host="a:1"))
     for headers in (
         {"sec_fetch_site": "cross-site", "origin": "https://a", "host": "a"},
         {"sec_fetch_site": "none", "host": "a"},
@@ -323,7 +323,7 @@ def test_a_change_is_wanted_by_a_page_of_ours() -> None:
         {},
     ):
         with pytest.raises(ProblemError, match="another page than ours"):
-            require_own_page(asked(**headers))
+            await require_own_page(asked(**headers))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agentsessions.api.reasons import Phase
+from agentsessions.journal import lists
 from agentsessions.journal.lists import MAX_OFFSET, Position, SessionPage, SessionQuery, SessionSort, read_page
 from agentsessions.journal.store import Store
 from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer
@@ -127,6 +128,26 @@ async def test_a_page_behind_the_end_still_tells_the_total(store: Store, clock: 
     for query in ({"text": "sales"}, {}):
         page = await list_of(store, offset=50, **query)
         assert (page.items, page.total) == ([], 2 if query else 4)
+
+
+@pytest.mark.parametrize("walked", [0, 1, 3, 99])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.requirement("OPS-9")
+async def test_a_page_with_a_text_is_the_same_however_far_it_is_looked_for_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, walked: int, descending: bool
+) -> None:
+    for hour, uid in enumerate("abcdef"):
+        title = "other" if uid == "b" else "sales"
+        await store.put_session(a_session(uid, title=title, created_at=T0 + max(hour, 3) * HOUR))
+    await store.mark_deleted("e", T0)
+    monkeypatch.setattr(lists, "MOST_WALKED", walked)
+    whole = ["f", "a", "c", "d"] if descending else ["a", "c", "d", "f"]  # of one instant by uid
+    for offset in range(4):
+        for limit in (1, 2, 9):
+            page = await list_of(store, text="sales", descending=descending, offset=offset, limit=limit)
+            assert [row.uid for row in page.items] == whole[offset : offset + limit]
+            assert page.total == 4
+            assert (page.next is None) is (offset + limit >= 4)
 
 
 async def test_labels_that_change_are_found_as_they_are_now(store: Store) -> None:

@@ -58,7 +58,7 @@ class Filters:
         )
 
 
-def filters_of(
+async def filters_of(
     user: TheUser,
     namespace: Annotated[str, Query(pattern=f"{NAMESPACES_PATTERN}|^$")] = ANY,
     phase: Annotated[str, Query(pattern=f"^({'|'.join(Phase)})?$")] = ANY,

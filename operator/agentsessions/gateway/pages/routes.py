@@ -60,7 +60,7 @@ def _add_changing(app: FastAPI) -> None:
         app.add_api_route(f"{SESSION}/approvals/{{approval}}/{word}", decisions.decider(act, answer), **changing)
 
 
-def _namespace_in_path(ns: Annotated[str, Path(pattern=NAMESPACE_PATTERN)]) -> str:
+async def _namespace_in_path(ns: Annotated[str, Path(pattern=NAMESPACE_PATTERN)]) -> str:
     return ns
 
 

@@ -58,7 +58,7 @@ class Window:
         return "&".join(f"{name}={value}" for name, value in values.items() if value is not None and value != "")
 
 
-def window_of(
+async def window_of(
     at: Annotated[int | None, Query(ge=0, le=MAX_NUMBER)] = None,
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER)] = None,
     view: Annotated[str, Query(pattern=f"^({CONVERSATION})?$")] = "",

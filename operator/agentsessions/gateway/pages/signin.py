@@ -53,7 +53,7 @@ def _token_of(connection: HTTPConnection) -> str:
     return "" if found is None or not found.value.isascii() else found.value
 
 
-def require_own_page(request: Request) -> None:
+async def require_own_page(request: Request) -> None:
     """Refuse a change that a page of somebody else wants, or that no page wants (a FastAPI dependency).
 
     Raises:

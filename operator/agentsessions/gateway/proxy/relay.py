@@ -40,9 +40,8 @@ async def _events(purchase: Purchase, *, wants_usage: bool) -> AsyncIterator[byt
         body = problem.to_problem(openai=True).error
         yield _event({"error": body})
         return
-    for chunk in to_chunks(answer, wants_usage=wants_usage):
-        yield _event(chunk)
-    yield b"data: [DONE]\n\n"
+    # In one piece, as all of it is there: each would be sent, encrypted and read on its own.
+    yield b"".join(map(_event, to_chunks(answer, wants_usage=wants_usage))) + b"data: [DONE]\n\n"
 
 
 def to_chunks(answer: Mapping[str, Any], *, wants_usage: bool) -> list[dict[str, Any]]:

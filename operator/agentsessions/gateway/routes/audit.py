@@ -80,7 +80,7 @@ class AuditVerification(ApiModel):
     """One sentence for each thing that does not fit."""
 
 
-def audit_query(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
+async def audit_query(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
     session: Annotated[str | None, Query(max_length=253, description="UID or name of a session.")] = None,
     actor: Annotated[str | None, Query(max_length=1024, description="Name of a user.")] = None,
     act: Annotated[Act | None, Query(description="What was done.")] = None,

@@ -44,7 +44,7 @@ Which = Annotated[str, Query(pattern=ONE, description="`namespace/name` or `name
 Round = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Only this round of it.")]
 
 
-def part_of(
+async def part_of(
     from_: Annotated[int, Query(alias="from", ge=1, le=MAX_NUMBER, description="First entry to tell.")] = 1,
     until: Annotated[int, Query(ge=1, le=MAX_NUMBER, description="Last entry to tell.")] = MAX_NUMBER,
     last_event_id: Annotated[int | None, Header(ge=0, le=MAX_NUMBER, description="Last entry seen.")] = None,

@@ -31,7 +31,7 @@ WORD: Final = r"^[^\x00]*$"
 Label = Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,317}=[^=\x00]{0,63}$")]
 
 
-def which(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
+async def which(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes them by name
     type: Annotated[SessionType | None, Query(description="Kind of session.")] = None,  # noqa: A002 - its name in the API
     role: Annotated[SessionRole | None, Query(description="Part among other sessions.")] = None,
     mode: Annotated[SessionMode | None, Query(description="Which classes of tools agents may use.")] = None,
@@ -62,7 +62,7 @@ def which(  # noqa: PLR0913, PLR0917 - the filters of a list; FastAPI passes the
     )
 
 
-def _when(
+async def _when(
     query: Annotated[SessionQuery, Depends(which)],
     deleted: Annotated[bool, Query(description="Also sessions whose resource is gone.")] = False,
     created_after: Annotated[Instant | None, Query(alias="createdAfter", description="At or after.")] = None,
@@ -81,7 +81,7 @@ def _when(
     )
 
 
-def session_query(
+async def session_query(
     query: Annotated[SessionQuery, Depends(_when)],
     sort: Annotated[str, Query(pattern=SORT_PATTERN, description="Order; `-` before it turns it.")] = "-createdAt",
     limit: Limit = 100,

@@ -23,14 +23,13 @@ DONE: Final = frozenset({
     "LIM-1", "LIM-2", "LIM-3", "LIM-4", "LIM-5",
     "CONV-1", "CONV-2", "CONV-3", "CONV-4",
     "STEP-1", "STEP-2", "STEP-3", "STEP-4", "STEP-5",
-    "AG-2", "AG-3", "AG-4", "AG-5", "AG-6", "AG-7", "AG-8", "AG-9", "AG-11",
+    "AG-1", "AG-2", "AG-3", "AG-4", "AG-5", "AG-6", "AG-7", "AG-8", "AG-9", "AG-11",
     "POL-1", "POL-2",
     "ID-1", "ID-2", "ID-3", "ID-4", "ID-6",
     "OPS-1", "OPS-2", "OPS-3", "OPS-4", "OPS-5", "OPS-6", "OPS-8", "OPS-9",
 })  # fmt: skip
 
 PARTIAL: Final = {
-    "AG-1": "agents that share a pod",
     "ID-5": "egress: the policy is tried on real pods, on a cluster that does not enforce it",
     "OPS-7": "kustomize, upgrade",
 }

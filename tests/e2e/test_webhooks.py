@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +31,12 @@ class Receiver:
 
     def wait(self, count: int) -> None:
         """Wait for so many requests."""
+        self.wait_until(lambda: len(self.requests) >= count)
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait for requests that make something hold."""
         with self.news:
-            assert self.news.wait_for(lambda: len(self.requests) >= count, LONG_SECONDS), self.requests
+            assert self.news.wait_for(holds, LONG_SECONDS), self.requests
 
     def take(self, request: Request) -> None:
         with self.news:
@@ -131,10 +136,11 @@ def test_receiver_is_told_of_each_phase_though_the_gateway_is_killed(
         product.wait_phase(namespace, "told", "Running")
         answer.opened.set()
         product.wait_phase(namespace, "told", "Completed")
-        product.kubectl("wait", "-n", namespace, "--for=jsonpath={.status.waiting}=0", "sessionwebhook/hook", PATIENCE)
-        status = product.custom.get_namespaced_custom_object(
-            "agentsessions.dev", "v1alpha1", namespace, "sessionwebhooks", "hook"
-        )["status"]
+        receiver.wait_until(lambda: "Completed" in {request.to for request in receiver.requests})
+        count = len({request.id for request in receiver.requests})
+        all_told = f"--for=jsonpath={{.status.delivered}}={count}"
+        product.kubectl("wait", "-n", namespace, all_told, "sessionwebhook/hook", PATIENCE)
+        known = product.kubectl("get", "-n", namespace, "sessionwebhook/hook", "-o", "jsonpath={.status}").stdout
 
     told = {request.id: request.event["data"] for request in receiver.requests}
     phases = [data["to"] for data in told.values()]
@@ -144,5 +150,6 @@ def test_receiver_is_told_of_each_phase_though_the_gateway_is_killed(
     assert receiver.requests[0].body == receiver.requests[1].body
     assert all(is_signed(request.headers, request.body, KEY) for request in receiver.requests)
     assert list(told.values())[-1]["reason"] == "GoalReached"
+    status = json.loads(known)
     assert (status["delivered"], status["waiting"], status["lost"]) == (len(told), 0, 0)
     assert {data["session"]["name"] for data in told.values()} == {"told"}

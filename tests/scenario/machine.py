@@ -50,10 +50,16 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 AGENTS = [{"name": name} for name in "abc"]
 AFTER = [{"name": "a"}, {"name": "b"}, {"name": "c", "dependsOn": ["a", "b"]}]
+MIXED = [{"name": "a"}, {"name": "b", "env": [{"name": "OWN", "value": "1"}]}, {"name": "c"}]
 TEAMS: dict[str, dict[str, Any]] = {
     "agents in a row": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Sequential"}},
     "agents beside each other": {"goal": "count", "agents": AFTER, "coordination": {"strategy": "Parallel"}},
     "agents that hand over": {"goal": "count", "agents": AGENTS, "coordination": {"strategy": "Handoff"}},
+    "agents that hand over, one of them in a pod of its own": {
+        "goal": "count",
+        "agents": MIXED,
+        "coordination": {"strategy": "Handoff"},
+    },
     "agents that hand over a conversation": {
         "conversation": {"open": True, "idleSeconds": 5},
         "agents": AGENTS,

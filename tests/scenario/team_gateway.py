@@ -6,7 +6,7 @@ once and answered once, and only the last answer closes the session.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agentsessions.api.levels import AgentLevel, Closing, Level
@@ -27,16 +27,23 @@ EXITS = {**EXIT_OF, Outcome.HANDOFF: ExitCode.DONE}
 
 
 @dataclass
+class Epochs:
+    """The epochs of one agent, or of those that share a pod."""
+
+    fence: tuple[int, str] = (0, "")
+    closing: Closing | None = None
+    turns: int = 0
+
+
+@dataclass
 class Hand:
     """One agent."""
 
     left: int
     """Turns until its part, or its task, is answered."""
-    fence: tuple[int, str] = (0, "")
-    closing: Closing | None = None
+    epochs: Epochs
     turn: Turn | None = None
     commits: list[tuple[int, int]] = field(default_factory=list)
-    epoch_turns: int = 0
     steps: int = 0
 
 
@@ -71,7 +78,9 @@ class TeamGateway:
         team = team_of(self.spec)
         assert team is not None
         self.team = team
-        self.hands = {member.name: Hand(self.turns if self.spec.goal else 0) for member in team.members}
+        epochs = {team.host_of(member.name): Epochs() for member in team.members}
+        left = self.turns if self.spec.goal else 0
+        self.hands = {member.name: Hand(left, epochs[team.host_of(member.name)]) for member in team.members}
 
     @property
     def inbox(self) -> list[int]:
@@ -104,11 +113,11 @@ class TeamGateway:
         """Take over what the session says now: the fences, upwards only, and the limits in force."""
         self.spec, self.status = spec, status
         for row in status.agents or []:
-            hand = self.hands[row.name]
-            if row.epoch > hand.fence[0] and row.pod_uid:
-                hand.fence, hand.epoch_turns = (row.epoch, row.pod_uid), 0
-                if hand.closing and hand.closing.outcome is not Outcome.FINAL:
-                    hand.closing = None
+            epochs = self.hands[row.name].epochs
+            if row.epoch > epochs.fence[0] and row.pod_uid and self.team.host_of(row.name) == row.name:
+                epochs.fence, epochs.turns = (row.epoch, row.pod_uid), 0
+                if epochs.closing and epochs.closing.outcome is not Outcome.FINAL:
+                    epochs.closing = None
         if self.limit_reached and not self._is_step_limit_reached():
             self.limit_reached = None
 
@@ -136,14 +145,22 @@ class TeamGateway:
     # --- pods
     def play(self, pod: PodView) -> ExitCode | None:
         """Let a pod take one step of its loop; return the exit code with which it ends, if it does."""
+        epochs = self.hands[pod.agent].epochs
+        if (pod.epoch, pod.uid) != epochs.fence:
+            return ExitCode.TERMINATED if pod.epoch <= epochs.fence[0] else None
+        if epochs.closing is not None:
+            return EXITS[epochs.closing.outcome]
+        pod = self._as_player(pod)
         hand = self.hands[pod.agent]
-        if (pod.epoch, pod.uid) != hand.fence:
-            return ExitCode.TERMINATED if pod.epoch <= hand.fence[0] else None
-        if hand.closing is not None:
-            return EXITS[hand.closing.outcome]
         if self._is_cancelled or self.status.phase in TERMINAL:
             return ExitCode.TERMINATED
         return self._go_on(pod, hand) if hand.turn is None else self._play_turn(pod, hand, hand.turn)
+
+    def _as_player(self, pod: PodView) -> PodView:
+        """Return the pod as that of whom it plays: of those that share it the one that has the conversation."""
+        at_work = self.due()[:1] or (pod.agent,)
+        is_here = self.team.strategy is Strategy.HANDOFF and self.team.host_of(at_work[0]) == pod.agent
+        return replace(pod, agent=at_work[0]) if is_here else pod
 
     def _play_turn(self, pod: PodView, hand: Hand, turn: Turn) -> ExitCode | None:
         if turn.given_to != pod.uid:
@@ -168,8 +185,8 @@ class TeamGateway:
 
     def fail(self, pod: PodView, code: ErrorCode) -> None:
         """Record that a pod's epoch ended by an error."""
-        hand = self.hands[pod.agent]
-        if (pod.epoch, pod.uid) == hand.fence and hand.closing is None:
+        epochs = self.hands[pod.agent].epochs
+        if (pod.epoch, pod.uid) == epochs.fence and epochs.closing is None:
             self._close(pod, Outcome.ERROR, code)
 
     def _give(self, pod: PodView, turn: Turn) -> ExitCode | None:
@@ -194,7 +211,7 @@ class TeamGateway:
 
     def _commit(self, pod: PodView, hand: Hand) -> ExitCode | None:
         hand.commits.append((len(hand.commits) + 1, pod.epoch))
-        hand.epoch_turns += 1
+        hand.epochs.turns += 1
         hand.left -= 1
         hand.turn = None
         if hand.left > 0 or (self.inbox and self._listens(pod)):
@@ -202,6 +219,8 @@ class TeamGateway:
         if self._is_open and not self._passes_on(pod.agent):
             return self._wait_for_message(pod)
         self._end_part(pod.agent)
+        if not self.is_over and self.floor and self.team.host_of(self.floor) == self.team.host_of(pod.agent):
+            return None  # who shares the pod goes on in it
         return self._close(pod, Outcome.FINAL if self.is_over else Outcome.HANDOFF)
 
     def _passes_on(self, agent: str) -> bool:
@@ -262,8 +281,9 @@ class TeamGateway:
 
     def _close(self, pod: PodView, outcome: Outcome, code: ErrorCode | None = None) -> ExitCode:
         self._end_gap()
-        self.hands[pod.agent].closing = Closing(
-            agent=pod.agent,
+        host = self.team.host_of(pod.agent)
+        self.hands[host].epochs.closing = Closing(
+            agent=host,
             epoch=pod.epoch,
             pod_uid=pod.uid,
             outcome=outcome,
@@ -285,7 +305,7 @@ class TeamGateway:
         """Whether a person closed the conversation while nothing was to be done: it is about to be completed."""
         if self.spec.conversation is None or self._is_open or self.inbox:
             return False
-        closing = self.hands[find_listener(self.team, self._progress())].closing
+        closing = self.hands[find_listener(self.team, self._progress())].epochs.closing
         return closing.outcome is Outcome.IDLE if closing else not (self.spec.goal or self.steps)
 
     @property
@@ -304,8 +324,8 @@ class TeamGateway:
             AgentLevel(
                 name=name,
                 is_due=name in due,
-                epoch_turns=hand.epoch_turns,
-                closing=hand.closing,
+                epoch_turns=hand.epochs.turns if self.team.host_of(name) == name else 0,
+                closing=hand.epochs.closing if self.team.host_of(name) == name else None,
                 steps=hand.steps,
                 tokens=hand.steps,
             )

@@ -136,13 +136,11 @@ def _read_json(text: str) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
         )
     if len(items) > MAX_ROWS:
         _refuse_rows()
-    names: dict[str, None] = {}
-    for number, item in enumerate(items, start=1):
-        if not isinstance(item, dict):
-            _refuse(DataProblem.NOT_A_TABLE, f"item {number} is not an object")
-        if not names or not item.keys() <= names.keys():
-            names.update(dict.fromkeys(item))
-            _check_width(names)
+    if set(map(type, items)) != {dict}:
+        number = next(number for number, item in enumerate(items, start=1) if not isinstance(item, dict))
+        _refuse(DataProblem.NOT_A_TABLE, f"item {number} is not an object")
+    names: dict[str, None] = dict.fromkeys(chain.from_iterable(items))
+    _check_width(names)
     _check_names(list(names))
     if len(names) * len(items) > MAX_CELLS:
         _refuse(DataProblem.TOO_LARGE, f"{len(items):,} rows of {len(names)} columns; at most {MAX_CELLS:,} cells fit")

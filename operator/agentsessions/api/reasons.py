@@ -144,6 +144,7 @@ class RefusalCode(StrEnum):
 
     NOT_FENCED = "not_fenced"
     STALE_EPOCH = "stale_epoch"
+    OTHER_AGENT = "other_agent"
     SESSION_FINISHED = "session_finished"
     SESSION_CANCELLED = "session_cancelled"
     SESSION_PAUSED = "session_paused"

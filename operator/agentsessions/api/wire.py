@@ -1,7 +1,8 @@
 """What a runner and the gateway say to each other. All bodies are JSON, camelCase.
 
-The runner proves its pod by a projected token; no request names a session, agent or epoch. Answers that are not 2xx
-are problem+json (`Problem`). 412 and 403 are final for this pod; 425, 429 and 503 pass.
+The runner proves its pod by a projected token; no request names a session or epoch. Which of several agents that share
+the pod a request is for, `AGENT_HEADER` says. Answers that are not 2xx are problem+json (`Problem`). 412 and 403 are
+final for this pod; 425, 429 and 503 pass.
 """
 
 from enum import StrEnum
@@ -19,6 +20,9 @@ COMMIT_PATH: Final = "/runner/v1/turn/commit"
 TOOL_BEGIN_PATH: Final = "/runner/v1/tools/begin"
 TOOL_SETTLE_PATH: Final = "/runner/v1/tools/settle"
 TOOL_CALL_PATH: Final = "/runner/v1/tools/call"
+AGENT_HEADER: Final = "X-Agentsessions-Agent"
+"""The agent whose turn a request belongs to: that of the turn which the pod was given last. Without it, the agent that
+the pod is named after."""
 OPENAI_PATH: Final = "/openai/v1"
 """Base path of the OpenAI-compatible endpoint: `/chat/completions` and `/models` are below it."""
 
@@ -86,7 +90,7 @@ class Turn(ApiModel):
     round: Annotated[int, Field(ge=1)] = 1
     """Round of the session."""
     agent: str
-    """Name of the agent that this pod plays."""
+    """Name of the agent whose turn it is. Of agents that share a pod another one's may come next."""
     epoch: Annotated[int, Field(ge=1)]
     """Epoch of this pod, for logs."""
     session: str

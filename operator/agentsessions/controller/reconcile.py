@@ -52,7 +52,7 @@ from agentsessions.lifecycle.waits import explain_refusal
 MOST_ROUNDS: Final = 8
 """Decisions in one pass: first look, level read, room asked for, pod made, level read again, and some to spare."""
 PENDING: Final = (None, Phase.PENDING)
-OVER: Final = (EpochState.ENDED, EpochState.LOST)
+OVER: Final = (EpochState.ENDED, EpochState.LOST, EpochState.STANDBY)
 REFUSALS: Final = frozenset({400, 403, 422, 500})
 """Answers by which quotas and admission refuse an object; 500 is that of a webhook that cannot be called."""
 

@@ -14,6 +14,7 @@ from agentsessions.engine.resources import PERSISTENT_VOLUME_CLAIM, resource_pat
 from agentsessions.lifecycle.effective import resolve
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.teams import team_of
 
 STILL: Final = frozenset({Phase.PAUSED, Phase.IDLE, Phase.WAITING, Phase.QUEUED, *TERMINAL})
 """Phases without a pod that could write."""
@@ -72,15 +73,35 @@ class Workspaces:
             raise RefusedError(Reason.SOURCE_INVALID, f"{where}whose claim {claim} is gone: {INSTEAD}")
 
 
+def _hosts_of(session: SessionView) -> dict[str, str]:
+    """Return whose volume each agent has that had a pod: those that share a pod have that of the first of them."""
+    first: dict[str | None, str] = {}
+    return {row.name: first.setdefault(row.pod_uid or row.name, row.name) for row in session.status.agents or ()}
+
+
 def _workspace_of(session: SessionView, other: SessionView) -> FilledFrom | None:
-    """Return the workspace that the agents of both have; None when there is none yet."""
+    """Return the workspace that the agents of both have; None when there is none yet.
+
+    Raises:
+        RefusedError: Agents share a workspace in one of them, and not in the other.
+    """
     site, move = other.status.site, other.status.migration
     if move is not None and move.state is MigrationState.MOVING and move.former is not None:
         site = move.former  # nothing was done at the new place yet
     volume = site.volume if site is not None else None
     unfilled = volume.filled_from.agents if volume is not None and volume.filled_from is not None else []
-    ours = {agent.name for agent in resolve(session.spec).agents}
-    agents = [row.name for row in other.status.agents or () if row.name in ours - set(unfilled)]
+    team = team_of(session.spec)
+    ours = {agent.name: team.host_of(agent.name) if team else agent.name for agent in resolve(session.spec).agents}
+    theirs = _hosts_of(other)
+    begun = [name for name in theirs if name in ours and theirs[name] not in unfilled]
+    if apart := [name for name in begun if ours[name] != theirs[name]]:
+        raise RefusedError(
+            Reason.SOURCE_INVALID,
+            f"spec.source names session {other.name}, in which agent {apart[0]} has the files of {theirs[apart[0]]}, "
+            f"and here it has those of {ours[apart[0]]}: give the agents the same resources and env as there, or "
+            f"{INSTEAD}",
+        )
+    agents = [name for name in begun if ours[name] == name]
     if volume is None or not agents:
         return None
     return FilledFrom(

@@ -17,6 +17,7 @@ from fastapi.requests import HTTPConnection
 from agentsessions.api.names import GROUP, MANAGER, TOKEN_AUDIENCE
 from agentsessions.api.reasons import Phase, RefusalCode
 from agentsessions.api.v1alpha1 import OperatingMode
+from agentsessions.api.wire import AGENT_HEADER
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError
 from agentsessions.engine.resources import Resource
@@ -28,6 +29,7 @@ from agentsessions.gateway.requests import name_session
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.lifecycle.facts import SessionView
 from agentsessions.lifecycle.phases import TERMINAL
+from agentsessions.lifecycle.teams import team_of
 
 if TYPE_CHECKING:
     from agentsessions.gateway.state import Gateway
@@ -254,8 +256,9 @@ async def current_pod(request: Request) -> PodIdentity:
     Whether that still holds is checked again in the transaction of each write.
 
     Raises:
-        ProblemError: 401 without a pod's token, 425 before the pod stands in the session's status, 412 when another
-            pod took its place or the session is over, 503 while the gateway starts.
+        ProblemError: 401 without a pod's token, 403 for an agent that does not share it, 425 before the pod stands in
+            the session's status, 412 when another pod took its place or the session is over, 503 while the gateway
+            starts.
     """
     gateway: Gateway = request.app.state.gateway
     uid = await gateway.auth.pod_uid(request)
@@ -277,7 +280,24 @@ async def current_pod(request: Request) -> PodIdentity:
     if session is None and gateway.store.is_shared:
         await _refuse_unseen(gateway, pod)
     refuse_ended(pod, session)
-    return pod
+    asked = request.headers.get(AGENT_HEADER)
+    return pod if asked in {None, pod.agent} else _play_for(gateway, pod, str(asked))
+
+
+def _play_for(gateway: "Gateway", pod: PodIdentity, agent: str) -> PodIdentity:
+    """Return the pod as another of the agents that share it, and as no other."""
+    session = gateway.watch.sessions.get(pod.session_uid)
+    merged = None if session is None else gateway.watch.merger.find(session)
+    if merged is None:
+        raise unavailable(f"The template of session {pod.namespace}/{pod.name} is not read yet. Try again.")
+    team = team_of(merged.spec)
+    if team is None or team.host_of(agent) != pod.host:
+        sharing = ", ".join(team.group_of(pod.host)) if team else pod.host
+        raise ProblemError(
+            RefusalCode.OTHER_AGENT,
+            f"Pod {pod.pod_uid} of session {pod.namespace}/{pod.name} plays {sharing}, and not agent {agent[:64]!r}.",
+        )
+    return pod.playing(agent)
 
 
 async def _refuse_unseen(gateway: "Gateway", pod: PodIdentity) -> None:

@@ -184,6 +184,9 @@ REFUSALS: Final[Mapping[RefusalCode, Kind]] = {
     RefusalCode.STALE_EPOCH: Kind(
         412, "Not this agent's pod any more", "Another pod plays the agent, or nobody does.", _GONE
     ),
+    RefusalCode.OTHER_AGENT: Kind(
+        403, "Another pod's agent", "The pod is not one of those that play the agent.", "Leave its header out."
+    ),
     RefusalCode.SESSION_FINISHED: Kind(412, "Session is over", "The session is finished or deleted.", _GONE),
     RefusalCode.SESSION_CANCELLED: Kind(412, "Session is cancelled", "A person cancelled the session.", _GONE),
     RefusalCode.SESSION_PAUSED: Kind(

@@ -169,7 +169,7 @@ class SessionWatch:
         if self._written.get(uid) != row:
             await self._put(row)
             self._written[uid] = row
-        await self._fence(view)
+        await self._fence(view, team_of((await self.merger.merge(view)).spec))
 
     async def write_answer(self, view: SessionView) -> None:
         """Write a session as the API server answered it to a change: the watch, which tells of it too, may be later."""
@@ -189,9 +189,11 @@ class SessionWatch:
             return written.namespace_uid  # a session never moves
         return await self.namespace_uid(view.namespace) or ""
 
-    async def _fence(self, view: SessionView) -> None:
+    async def _fence(self, view: SessionView, team: Team | None) -> None:
         fenced = self._fenced.setdefault(view.uid, {})
         for agent in view.status.agents or ():
+            if team is not None and team.host_of(agent.name) != agent.name:
+                continue  # its pod is fenced under the name of its host
             if agent.pod_uid is None or fenced.get(agent.name) == (agent.epoch, agent.pod_uid):
                 continue
             if not await self._store.fence(view.uid, agent.name, agent.epoch, agent.pod_uid):
@@ -204,11 +206,10 @@ class SessionWatch:
                     pod=agent.pod_uid,
                 )
             fenced[agent.name] = (agent.epoch, agent.pod_uid)
-        await self._spare(view)
+        await self._spare(view, team)
 
-    async def _spare(self, view: SessionView) -> None:
+    async def _spare(self, view: SessionView, team: Team | None) -> None:
         """Let a session go on without the agents that the operator gave up."""
-        team = team_of(view.spec)
         failed = [agent for agent in view.status.agents or () if agent.state == EpochState.FAILED.value]
         if team is None:
             return

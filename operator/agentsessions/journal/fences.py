@@ -1,7 +1,8 @@
 """The fence: which pod speaks for an agent. Jobs of the writer, and the look-up of a pod.
 
 Rows come from the sessions' status alone. The newest epoch of an agent is the one that may write; each write of a pod
-is compared with it in the transaction that commits the write. An epoch keeps the first pod it was given.
+is compared with it in the transaction that commits the write. An epoch keeps the first pod it was given. A pod that
+several agents share is here once, under the name of its host.
 """
 
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def require_current(work: Work, pod: PodIdentity) -> RowMapping:
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
     """
-    row = work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.agent}).mappings().one_or_none()
+    row = work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.host}).mappings().one_or_none()
     if row is None or row["epoch"] != pod.epoch or row["pod_uid"] != pod.pod_uid:
         allowed = "none" if row is None else f"epoch {row['epoch']}"
         raise StaleEpoch(
@@ -131,7 +132,7 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
     prepared.change(
         work.conn,
         epochs,
-        {"session_uid": pod.session_uid, "agent": pod.agent, "epoch": pod.epoch},
+        {"session_uid": pod.session_uid, "agent": pod.host, "epoch": pod.epoch},
         outcome=closing.outcome.value,
         code=closing.code,
         message=closing.message,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, 
 
 from agentsessions.api.names import MAX_TOOL_OUTPUT_BYTES
 from agentsessions.api.shortened import shorten
+from agentsessions.api.wire import Outcome
 from agentsessions.journal import fences, parts
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
@@ -144,7 +145,10 @@ def _settle(work: Work, ledger: Ledger, call: RowMapping, output: str, *, is_err
 
 
 def pass_on(work: Work, pod: PodIdentity, team: Team, step: int) -> bool:
-    """Give the conversation to whom a call of the step names, if one does; the first call counts."""
+    """Give the conversation to whom a call of the step names, if one does; the first call counts.
+
+    Who shares the pod with the giver goes on in it; else its epoch is over.
+    """
     query = (
         select(tool_calls.c.call_id, tool_calls.c.name)
         .where(
@@ -168,6 +172,8 @@ def pass_on(work: Work, pod: PodIdentity, team: Team, step: int) -> bool:
     for member in team.members:
         parts.change(work, pod.session_uid, member.name, has_floor=member.name == receiver)
     parts.settle_due(work, pod.session_uid, team)
+    if team.host_of(receiver) != pod.host:
+        fences.close_epoch(work, pod, fences.Closing(Outcome.HANDOFF))
     return True
 
 

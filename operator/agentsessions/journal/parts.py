@@ -89,6 +89,14 @@ def listens(conn: Connection, pod: PodIdentity, team: Team | None) -> bool:
     return teams.find_listener(team, read_progress(conn, pod.session_uid)) == pod.agent
 
 
+def find_player(conn: Connection, pod: PodIdentity, team: Team | None) -> PodIdentity:
+    """Return the pod as it is to play now: of the agents that share it, the one that has the conversation."""
+    if team is None or len(team.group_of(pod.host)) == 1:
+        return pod
+    at_work = read_progress(conn, pod.session_uid).floor or team.first
+    return pod.playing(at_work) if team.host_of(at_work) == pod.host else pod
+
+
 def settle_due(work: Work, session_uid: str, team: Team, *, is_over: bool = False) -> tuple[str, ...]:
     """Write anew who is due; return those who were not before."""
     progress = Progress(is_over=True) if is_over else read_progress(work.conn, session_uid)

@@ -1,6 +1,6 @@
 """Values that go in and out of the store."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -88,10 +88,22 @@ class PodIdentity:
     name: str
     """The session's name."""
     agent: str
+    """The agent that it plays."""
     epoch: int
     pod_uid: str
     is_current: bool
     """Whether it is its agent's newest epoch. Every write checks it again."""
+    shared_with: str = ""
+    """Of a pod that several agents share: the one under whose name the fence has it, when that is another one."""
+
+    @property
+    def host(self) -> str:
+        """The agent under whose name the fence has the pod."""
+        return self.shared_with or self.agent
+
+    def playing(self, agent: str) -> "PodIdentity":
+        """Return the pod as one that plays `agent`, which shares it. Whether it does, the caller knows."""
+        return replace(self, agent=agent, shared_with="" if agent == self.host else self.host)
 
 
 class TurnKind(StrEnum):

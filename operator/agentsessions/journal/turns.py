@@ -6,6 +6,8 @@
 - A final answer closes both, unless the session goes on: then the turn is closed as idle, and the epoch with it only
   when it has waited long enough for something to do. Of one agent among several it closes both as handoff, as long as
   others go on (`parts`, `handoffs`).
+- A turn that passes the conversation on to an agent that shares the pod closes as handoff, and the epoch goes on: the
+  next turn that the pod is given is the other one's.
 - An epoch that finds its agent done is closed as final too, so that the operator hears of the end whichever pod it
   looks at.
 """
@@ -98,12 +100,15 @@ class Waiting:
 def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> PinnedTurn | Waiting | Closed:
     """Return the open turn, else pin what comes next, wait for it, or say how the epoch was closed.
 
+    Of a pod that several agents share it is the turn of the one that has the conversation.
+
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
         NothingToPlay: The pod closed its epoch with an error.
         GoalMissing: There is nothing to answer yet.
     """
     epoch = fences.require_current(work, pod)
+    pod = parts.find_player(work.conn, pod, course.team)
     newest = _newest(work, pod)
     if Outcome.FINAL in {epoch["outcome"], newest and newest["outcome"]}:
         if epoch["outcome"] is None:
@@ -211,13 +216,11 @@ def playing(work: Work, pod: PodIdentity) -> Playing:
         NothingToPlay: The agent plays turns, and none is open.
     """
     newest = _newest(work, pod)
-    if newest is None:
+    if newest is None and parts.find(work.conn, pod.session_uid, pod.agent) is None:
         return Playing(1, 0)
-    if newest["outcome"] is not None:
-        raise NothingToPlay(
-            f"turn {newest['k']} of agent {pod.agent} of {pod.namespace}/{pod.name} is closed and no other is pinned; "
-            "ask for the next turn first"
-        )
+    if newest is None or newest["outcome"] is not None:
+        before = "no turn" if newest is None else f"turn {newest['k']}, which is closed, and no other"
+        raise NothingToPlay(f"{who(pod)} was given {before}; ask for the next turn first")
     return Playing(newest["round"], newest["k"], is_text_only=newest["kind"] == TurnKind.COMPACT)
 
 
@@ -248,7 +251,10 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         raise TurnMismatch(f"epoch {pod.epoch} of {who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
         outcome = _close(work, pod, turn, asked.outcome, course)
-    return CommitResult(asked.k, is_last=outcome in {*_LAST, Outcome.ERROR, Outcome.WAITING})
+    is_over = outcome in {*_LAST, Outcome.ERROR, Outcome.WAITING}
+    if outcome == Outcome.HANDOFF:  # who shares the pod goes on in it
+        is_over = fences.require_current(work, pod)["outcome"] is not None
+    return CommitResult(asked.k, is_last=is_over)
 
 
 def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
@@ -257,7 +263,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     of_step = {"uid": pod.session_uid, "agent": pod.agent, "round": place.round, "step": place.step}
     tools = work.conn.execute(_TOOLS, of_step).all()
     _check_outcome(pod, turn["k"], asked, [tool.output for tool in tools])
-    outcome = compaction.outcome_of(turn["kind"], asked)
+    outcome, is_passed_on = compaction.outcome_of(turn["kind"], asked), False
     tool_milliseconds = sum(tool.duration_milliseconds or 0 for tool in tools)
     ledger = Ledger(work, pod.session_uid)
     ledger.append(
@@ -267,14 +273,15 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     if outcome is Outcome.FINAL:
         outcome = _end_answer(work, pod, ledger, place, course)
     elif outcome is Outcome.CONTINUE and course.team is not None and course.team.strategy is Strategy.HANDOFF:
-        outcome = Outcome.HANDOFF if handoffs.pass_on(work, pod, course.team, place.step) else outcome
+        is_passed_on = handoffs.pass_on(work, pod, course.team, place.step)  # which closes the epoch where it ends
+        outcome = Outcome.HANDOFF if is_passed_on else outcome
     outcome = replays.close(work, ledger, pod, turn, place, outcome, course.team)
     ledger.save()
     closed = {"outcome": outcome.value, "answer_step": answer["step"], "closed_seq": ledger.head, "closed_at": work.now}
     prepared.change(work.conn, turns, _key_of(pod, turn), **closed)
-    fences.count_turn(work, pod.session_uid, pod.agent, pod.epoch)
+    fences.count_turn(work, pod.session_uid, pod.host, pod.epoch)
     approvals.forget(work, pod, turn)
-    if outcome in _LAST:
+    if outcome in _LAST and not is_passed_on:
         fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
 

@@ -214,7 +214,7 @@ def start_next(case: Situation, *, retries: int | None = None, error: SessionErr
         retries=retries,
         error=error,
         delete=unwanted(other for other in case.own_pods if other is not pod),
-        create=() if pod else (PodWanted(case.agent.name, epoch, plan.site, plan.copy_from),),
+        create=() if pod else (PodWanted(case.host, epoch, plan.site, plan.copy_from),),
         plan=plan,
         wake_at=(pod.created_at if pod else case.now) + case.facts.deadlines.starting,
     )

@@ -34,13 +34,14 @@ def conclude(case: Situation) -> Outcome:
     lead = _lead(found.values())
     if lead.phase is Phase.FAILED:
         return replace(lead, delete=unwanted(case.remaining_pods))
-    rows = [*(_row_of(case.of(name), one) for name, one in found.items()), *_rows_at_rest(case)]
-    at_rest = (pod for pod in case.remaining_pods if pod.agent not in due)
+    rows = [*(row for name, one in found.items() for row in _rows_of(case.of(name), one)), *_rows_at_rest(case)]
+    hosts = {case.of(name).host for name in due}
+    at_rest = (pod for pod in case.remaining_pods if pod.agent not in hosts)
     return replace(
         lead,
         message=_message_of(case, found),
         row=None,
-        rows=tuple(row for row in rows if row is not None),
+        rows=tuple(rows),
         retries=max(_retries_of(case.of(name), one) for name, one in found.items()),
         next_retry_at=_first_of(found.values(), lambda one: one.next_retry_at),
         error=_newest_error(case, found.values()),
@@ -104,14 +105,27 @@ def _newest_error(case: Situation, found: Iterable[Outcome]) -> SessionError | N
     return next((error for error in errors if error != case.status.error), case.status.error if errors else None)
 
 
-def _row_of(case: Situation, outcome: Outcome) -> AgentStatus | None:
-    """Return the agent's row, with its own count of retries."""
+def _rows_of(case: Situation, outcome: Outcome) -> list[AgentStatus]:
+    """Return the agent's row, with its own count of retries, and those of all that share its pod."""
     row = outcome.row or case.row
     if row is None:
-        return None
-    return row.model_copy(
-        update={"retries": _retries_of(case, outcome) or None, "next_retry_at": _whole(outcome.next_retry_at)}
-    )
+        return []
+    retries = {"retries": _retries_of(case, outcome) or None, "next_retry_at": _whole(outcome.next_retry_at)}
+    return [row.model_copy(update=retries), *_rows_beside(case, row)]
+
+
+def _rows_beside(case: Situation, row: AgentStatus) -> list[AgentStatus]:
+    """Return the rows of those that share the agent's pod: they have its epochs, and wait for their turn."""
+    group = case.team.group_of(row.name) if case.team else ()
+    known = {other.name: other for other in case.status.agents or ()}
+    state = EpochState.ENDED if row.state == EpochState.ENDED.value else EpochState.STANDBY
+    beside = {"epoch": row.epoch, "pod_name": row.pod_name, "pod_uid": row.pod_uid, "state": state.value}
+    over = {"retries": None, "next_retry_at": None}
+    return [
+        known.get(name, AgentStatus(name=name, epoch=row.epoch)).model_copy(update=beside | over)
+        for name in group
+        if name != row.name
+    ]
 
 
 def _retries_of(case: Situation, outcome: Outcome) -> int:
@@ -121,7 +135,8 @@ def _retries_of(case: Situation, outcome: Outcome) -> int:
 def _rows_at_rest(case: Situation) -> list[AgentStatus]:
     """Return the rows of agents that have nothing to do now: their epochs have ended."""
     over = {"retries": None, "next_retry_at": None}
-    return [row.model_copy(update=over) for row in case.ended_rows if row.name not in case.due]
+    hosts = {case.of(name).host for name in case.due}
+    return [row.model_copy(update=over) for row in case.ended_rows if case.of(row.name).host not in hosts]
 
 
 def _first_of(found: Iterable[Outcome], read: Callable[[Outcome], datetime | None]) -> datetime | None:

@@ -33,6 +33,8 @@ class EpochState(StrEnum):
     RUNNING = "Running"
     ENDED = "Ended"
     LOST = "Lost"
+    STANDBY = "Standby"
+    """Of one that shares a pod: another one that shares it is at work."""
     FAILED = "Failed"
     """Of one among several: the session goes on without the agent."""
 
@@ -80,9 +82,23 @@ class Situation:
         return next((agent for agent in self.effective.agents if agent.name == self.focus), self.effective.agents[0])
 
     @property
+    def host(self) -> str:
+        """The agent whose pod it plays in: itself, unless it shares that of another one."""
+        return self.team.host_of(self.agent.name) if self.team else self.agent.name
+
+    @property
     def row(self) -> AgentStatus | None:
-        """The agent's row in status."""
-        return next((row for row in self.status.agents or [] if row.name == self.agent.name), None)
+        """The agent's row in status. Of those that share a pod the one at work tells of it, and of its epochs."""
+        rows = {row.name: row for row in self.status.agents or []}
+        own = rows.get(self.agent.name)
+        if self.team is None:
+            return own
+        sharing = [rows[name] for name in self.team.group_of(self.agent.name) if name in rows]
+        at_work = max(sharing, key=_tells_of_epochs, default=own)
+        if at_work is None or at_work is own:
+            return own
+        spent = {"steps": own.steps, "tokens": own.tokens} if own else {"steps": None, "tokens": None}
+        return at_work.model_copy(update={"name": self.agent.name, **spent})
 
     @property
     def ended_row(self) -> AgentStatus | None:
@@ -105,12 +121,12 @@ class Situation:
         """The agent's pods."""
         if self.team is None:
             return self.facts.pods
-        return tuple(pod for pod in self.facts.pods if pod.agent == self.agent.name)
+        return tuple(pod for pod in self.facts.pods if pod.agent == self.host)
 
     @property
     def agent_level(self) -> AgentLevel | None:
-        """How the agent stands in the journal, among several."""
-        return next((one for one in self.level.agents if one.name == self.agent.name), None) if self.level else None
+        """How the epochs of the agent's pod stand in the journal, among several."""
+        return next((one for one in self.level.agents if one.name == self.host), None) if self.level else None
 
     @property
     def epoch_turns(self) -> int:
@@ -151,7 +167,7 @@ class Situation:
             return (self.agent.name,)
         if self.level is not None and self.level.agents:
             return tuple(agent.name for agent in self.level.agents if agent.is_due)
-        over = {EpochState.ENDED.value, EpochState.FAILED.value}
+        over = {EpochState.ENDED.value, EpochState.FAILED.value, EpochState.STANDBY.value}
         at_work = [row.name for row in self.status.agents or () if row.state not in over]
         return tuple(at_work) or find_due(self.team, Progress())
 
@@ -279,6 +295,12 @@ class Situation:
         if after is None or since is None or is_wanted_so or self.phase not in INACTIVE:
             return None
         return since + timedelta(seconds=after)
+
+
+def _tells_of_epochs(row: AgentStatus) -> tuple[bool, bool, int, int]:
+    """Return what tells the row of the one at work among those that share a pod: it alone has what failed."""
+    is_at_work = row.state != EpochState.STANDBY.value
+    return is_at_work, row.next_retry_at is not None, row.retries or 0, row.epoch
 
 
 def _begins_by_itself(spec: SessionSpec) -> bool:

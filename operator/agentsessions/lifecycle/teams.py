@@ -1,7 +1,10 @@
-"""Several agents in one session: who is due, and what each is told. Pure.
+"""Several agents in one session: who is due, what each is told, and who shares a pod. Pure.
 
 An agent is due while it has something to do; then it is to have a pod, and otherwise none. The journal keeps what
 `Progress` holds, and asks `find_due` at each change; before it knows the session, all that is known is its spec.
+
+With Handoff one agent works at a time. So those that ask for no container of their own share one pod, which has the
+epochs, the volume and the name of the first of them: their host.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +24,8 @@ class Member:
 
     name: str
     after: tuple[str, ...] = ()
+    host: str = ""
+    """Whose pod it plays in; empty: its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,15 @@ class Team:
     def member(self, name: str) -> Member:
         """Return the agent of that name."""
         return next(member for member in self.members if member.name == name)
+
+    def host_of(self, name: str) -> str:
+        """Return whose pod an agent plays in; that of nobody else when the team has no such agent."""
+        return next((member.host for member in self.members if member.name == name), "") or name
+
+    def group_of(self, name: str) -> tuple[str, ...]:
+        """Return who shares a pod with an agent, itself included."""
+        host = self.host_of(name)
+        return tuple(member.name for member in self.members if self.host_of(member.name) == host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +86,11 @@ def team_of(spec: SessionSpec) -> Team | None:
 
 
 def _members_of(agents: Sequence[Agent], strategy: Strategy) -> tuple[Member, ...]:
-    members = tuple(Member(agent.name, tuple(agent.depends_on or ())) for agent in agents)
+    sharing = find_sharing(agents) if strategy is Strategy.HANDOFF else ()
+    members = tuple(
+        Member(agent.name, tuple(agent.depends_on or ()), sharing[0] if agent.name in sharing else "")
+        for agent in agents
+    )
     if strategy is not Strategy.SEQUENTIAL or find_cycle(agents) is not None:
         return members
     ordered = _in_order(members)
@@ -80,6 +98,20 @@ def _members_of(agents: Sequence[Agent], strategy: Strategy) -> tuple[Member, ..
     return tuple(
         member if member.after or index == 0 else Member(member.name, (former[index],))
         for index, member in enumerate(ordered)
+    )
+
+
+def find_sharing(agents: Sequence[Agent]) -> tuple[str, ...]:
+    """Return the agents that one container will do for: they ask for no image, no resources, and no other env.
+
+    An env that all agents of the session have, as from a template, is none of their own.
+    """
+    first = agents[0].env
+    common = first if all(agent.env == first for agent in agents) else None
+    return tuple(
+        agent.name
+        for agent in agents
+        if agent.image is None and agent.resources is None and (agent.env is None or agent.env == common)
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.wire import (
+    AGENT_HEADER,
     COMMIT_PATH,
     TOOL_BEGIN_PATH,
     TOOL_CALL_PATH,
@@ -46,14 +47,16 @@ class Gateway:
         self._http = http
         self._token = token
         self._patience = patience
+        self._agent = ""
+        """Whose turn was given out last: what is asked from then on is for that one, also when it is sent again."""
 
     async def fetch_turn(self) -> Turn | None:
         """Return the pinned turn, or none when the session has nothing left to play."""
-        return to_turn(await self._send("GET", TURN_PATH))
+        return self._take(await self._send("GET", TURN_PATH))
 
     async def commit(self, commit: Commit) -> Turn | None:
         """Close a turn; return the next one, or none after the last."""
-        return to_turn(await self._send("POST", COMMIT_PATH, commit))
+        return self._take(await self._send("POST", COMMIT_PATH, commit))
 
     async def begin_tool(self, begin: ToolBegin) -> ToolVerdict:
         """Ask what becomes of a tool call."""
@@ -67,6 +70,12 @@ class Gateway:
         """Have a tool run by the gateway; when this returns, the journal has the result."""
         return parse(ToolAnswer, await self._send("POST", TOOL_CALL_PATH, call, CALL_TIMEOUT))
 
+    def _take(self, response: httpx2.Response) -> Turn | None:
+        turn = to_turn(response)
+        if turn is not None:
+            self._agent = turn.agent
+        return turn
+
     async def _send(
         self, method: str, path: str, body: ApiModel | None = None, patience: httpx2.Timeout | None = None
     ) -> httpx2.Response:
@@ -79,6 +88,8 @@ class Gateway:
         self, method: str, path: str, body: ApiModel | None, patience: httpx2.Timeout
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self._token.read()}"}
+        if self._agent:
+            headers[AGENT_HEADER] = self._agent
         try:
             response = await self._http.request(
                 method, path, headers=headers, json=body.to_json() if body is not None else None, timeout=patience

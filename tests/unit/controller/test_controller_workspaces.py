@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.placement import FilledFrom
+from agentsessions.children.names import claim_of
 from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.store import Sessions
 from agentsessions.controller.views import to_session
@@ -70,6 +72,52 @@ async def test_what_cannot_be_copied_is_told(
         workspaces[1].put(raw)
     with pytest.raises(RefusedError, match=f"{words}.*create this one with spec.source.workspace Empty"):
         await workspaces[0].find(a_fork())
+
+
+SHARED = [{**ROW, "name": name, "podUID": "p1"} for name in ("desk", "engineer")] + [
+    {**ROW, "name": "expert", "podUID": "p2"}
+]
+"""Agents of a source of which two shared a pod, and so a workspace."""
+
+
+def a_team_fork(**own: dict[str, Any]) -> SessionView:
+    agents = [{"name": name, **own.get(name, {})} for name in ("desk", "engineer", "expert")]
+    how = {"strategy": "Handoff"}
+    reference = {"sessionRef": {"name": "source"}, "workspace": "Copy"}
+    raw = a_raw_session(source=reference, workspace={"size": "1Gi"}, agents=agents, coordination=how)
+    return to_session(raw).view
+
+
+@pytest.mark.requirement("AG-1")
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        pytest.param({}, "agent expert has the files of expert, and here it has those of desk", id="one more shares"),
+        pytest.param(
+            {"engineer": {"resources": {}}, "expert": {"resources": {}}},
+            "agent engineer has the files of desk, and here it has those of engineer",
+            id="one shares no more",
+        ),
+    ],
+)
+async def test_agents_that_share_a_workspace_otherwise_than_in_the_source_are_told(
+    workspaces: tuple[Workspaces, Sessions], own: dict[str, Any], words: str
+) -> None:
+    workspaces[1].put(a_source(agents=SHARED))
+    with pytest.raises(RefusedError, match=words):
+        await workspaces[0].find(a_team_fork(**own))
+
+
+@pytest.mark.requirement("AG-1")
+async def test_the_claim_that_agents_of_the_source_share_is_looked_up_under_the_name_of_the_first(
+    workspaces: tuple[Workspaces, Sessions],
+) -> None:
+    workspaces[1].put(a_source(agents=SHARED[:2]))
+    fork = a_team_fork(expert={"resources": {}})
+    found = FilledFrom(session_name="source", session_uid="uid-source", number=2, storage_class_name="fast", agents=[])
+    claim = claim_of(found, "desk")
+    with pytest.raises(Unreachable, match=f"persistentvolumeclaims/{claim}"):
+        await workspaces[0].find(fork)
 
 
 async def test_another_session_of_the_name_is_not_the_source(workspaces: tuple[Workspaces, Sessions]) -> None:

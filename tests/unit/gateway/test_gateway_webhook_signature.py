@@ -1,6 +1,9 @@
 """How requests to receivers are signed, and what keys they are signed with."""
 
 import base64
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +51,17 @@ def test_key_that_is_none_is_refused_without_being_told(secret: str, told: str) 
     with pytest.raises(ValueError, match=told) as refusal:
         to_key(secret)
     assert secret not in str(refusal.value)
+
+
+def test_receiver_of_the_documentation_takes_ours_and_no_other() -> None:
+    """The page's own code, as a reader copies it."""
+    code = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 - the page is ours
+    is_ours, now = names["is_ours"], int(time.time())
+    headers = sign([to_key("x" * 24), to_key(SECRET)], "m-1", now, BODY)
+    assert is_ours(headers, BODY, SECRET)
+    assert not is_ours(headers, BODY + b" ", SECRET)
+    assert not is_ours(headers | {"webhook-id": "m-2"}, BODY, SECRET)
+    assert not is_ours(sign([to_key(SECRET)], "m-1", now - 3600, BODY), BODY, SECRET)
+    assert not is_ours(sign([to_key("x" * 24)], "m-1", now, BODY), BODY, SECRET)

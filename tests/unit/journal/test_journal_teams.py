@@ -21,10 +21,23 @@ class Company:
     """A session with several agents, each with the pod of its newest epoch."""
 
     def __init__(
-        self, store: Store, strategy: str, *agents: str, after: dict[str, list[str]] | None = None, **more: Any
+        self,
+        store: Store,
+        strategy: str,
+        *agents: str,
+        after: dict[str, list[str]] | None = None,
+        apart: tuple[str, ...] = (),
+        **more: Any,
     ) -> None:
         self.store = store
-        listed = [{"name": name, **({"dependsOn": after[name]} if after and name in after else {})} for name in agents]
+        listed: list[dict[str, Any]] = [
+            {
+                "name": name,
+                **({"dependsOn": after[name]} if after and name in after else {}),
+                **({"resources": {"requests": {"cpu": "1"}}} if name in apart else {}),
+            }
+            for name in agents
+        ]
         self.spec = {"goal": "say hello", "agents": listed, "coordination": {"strategy": strategy, **more}}
         team = team_of(SessionSpec.model_validate(self.spec))
         assert team is not None
@@ -124,7 +137,7 @@ async def test_answers_for_which_nobody_waits_are_the_result_together(store: Sto
 
 @pytest.mark.requirement("AG-3")
 async def test_conversation_changes_hands_with_the_commit_of_the_turn_and_comes_back(store: Store) -> None:
-    company = await Company(store, "Handoff", "desk", "engineer", maxHandoffs=2).open()
+    company = await Company(store, "Handoff", "desk", "engineer", apart=("engineer",), maxHandoffs=2).open()
     desk = await company.pod("desk")
     await company.asked(desk)
     (call,) = call_ids(await desk.ask(an_answer("not mine", "transfer_to_engineer")))
@@ -301,7 +314,7 @@ async def test_director_is_told_what_failed_and_may_ask_again(store: Store) -> N
 async def test_conversation_that_changed_hands_idles_with_who_has_it_and_answers_there(
     store: Store, clock: Clock
 ) -> None:
-    company = await Company(store, "Handoff", "desk", "engineer").open()
+    company = await Company(store, "Handoff", "desk", "engineer", apart=("engineer",)).open()
     course = Course(team=company.team, is_open=True, idle=timedelta(seconds=60))
     desk = await company.pod("desk")
     await company.asked(desk)

@@ -194,6 +194,120 @@ def test_figures_of_agents_are_written_with_transitions_alone() -> None:
     assert replace(more, session=replace(more.session, status=first.status)).decide().status == first.status
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """What status says of agents a, b and c that hand over; c has an env of its own."""
+
+    team: Team
+
+    def rows(self) -> dict[str, tuple[int, str | None, str | None]]:
+        agents = self.team.session.status.agents or []
+        return {row.name: (row.epoch, row.pod_uid, row.state) for row in agents}
+
+    def then(self, team: Team, *, later: timedelta = timedelta(0)) -> Sharing:
+        decision = team.decide(later=later)
+        assert decision.create == ()
+        return Sharing(replace(team, session=replace(team.session, status=decision.status)))
+
+
+def sharing(phase: Phase | None = None, **spec: Any) -> Team:
+    agents = [{"name": "a"}, {"name": "b"}, {"name": "c", "env": [{"name": "OWN", "value": "1"}]}]
+    return a_team("Handoff", phase, agents=agents, limits={"timeoutSeconds": 3600}, **spec)
+
+
+def at_work(**spec: Any) -> Sharing:
+    """Return a session whose agents a and b share a pod, with a at work."""
+    team = sharing(Phase.RUNNING, **spec).with_pods("a").due("a")
+    return Sharing(team).then(team)
+
+
+@pytest.mark.requirement("AG-1")
+def test_agents_that_share_a_pod_get_one_and_each_a_row_that_names_it() -> None:
+    new = sharing().due("a")
+    assert new.decide().create == (PodWanted("a", 1),)
+    made = new.with_pods("a", phase="Pending")
+    bare = replace(made, session=replace(made.session, status=a_session().status))
+    assert Sharing(bare).then(bare).rows() == {"a": (1, "a-1", "Starting"), "b": (1, "a-1", "Standby")}
+
+
+@pytest.mark.requirement("AG-1")
+def test_change_of_hands_within_a_pod_makes_none_and_says_who_is_at_work() -> None:
+    before = at_work()
+    assert before.rows() == {"a": (1, "a-1", "Running"), "b": (1, "a-1", "Standby")}
+    after = before.then(before.team.due("b"))
+    assert after.rows() == {"a": (1, "a-1", "Standby"), "b": (1, "a-1", "Running")}
+    assert after.then(after.team.due("b")).team.session.status == after.team.session.status
+    assert after.then(after.team.due("a")).rows() == before.rows()
+
+
+@pytest.mark.requirement("AG-1")
+def test_figures_stay_with_each_agent_when_the_conversation_changes_hands() -> None:
+    before = at_work()
+    spent = {"a": {"steps": 3, "tokens": 30}, "b": {"steps": 1, "tokens": 5}}
+    told = replace(before.team, levels={name: {**before.team.levels[name], **spent.get(name, {})} for name in "abc"})
+    after = before.then(told.due("b"))
+    blind = replace(after.team, levels={name: {"is_due": name == "a"} for name in "abc"})
+    again = after.then(blind)
+    for shown in (after, again):
+        rows = shown.team.session.status.agents or []
+        assert [(row.name, row.steps, row.tokens) for row in rows] == [("a", 3, 30), ("b", 1, 5)]
+
+
+@pytest.mark.requirement("AG-1")
+@pytest.mark.requirement("LIFE-11")
+def test_pod_that_is_lost_under_the_second_agent_is_followed_by_one_for_it() -> None:
+    before = at_work()
+    lost = before.then(before.team.due("b").without_pod("a"))
+    assert lost.rows() == {"a": (1, "a-1", "Standby"), "b": (1, "a-1", "Lost")}
+    assert [(row.name, row.retries) for row in lost.team.session.status.agents or []] == [("a", None), ("b", 1)]
+    again = lost.team.decide(later=timedelta(seconds=4))
+    assert again.create == (PodWanted("a", 2),)
+    made = lost.team.with_pods("a", phase="Pending", epoch=2)
+    status = lost.team.session.status
+    adopted = replace(made, session=replace(made.session, status=status)).decide(later=timedelta(seconds=4))
+    assert rows(adopted) == {"a": (2, "Standby"), "b": (2, "Starting")}
+
+
+@pytest.mark.requirement("AG-1")
+def test_epochs_of_a_shared_pod_are_counted_as_one_agents() -> None:
+    before = at_work(retry={"maxRetries": 0})
+    ended = before.team.due("b").without_pod("a").with_pods("a", phase="Failed", exit_code=1)
+    failed = ended.closed("a", Outcome.ERROR, ErrorCode.OVERLOADED).decide()
+    assert (failed.status.phase, failed.status.stop_reason) == (Phase.FAILED, StopReason.RETRIES_EXHAUSTED)
+
+
+@pytest.mark.requirement("AG-1")
+def test_conversation_that_leaves_a_shared_pod_ends_it_and_comes_back_to_a_new_one() -> None:
+    before = at_work()
+    left = before.team.due("c").closed("a", Outcome.HANDOFF).decide()
+    assert left.create == (PodWanted("c", 1),)
+    assert [pod.name for pod in left.delete] == ["a-1"]
+    there = before.team.due("c").with_pods("c").closed("a", Outcome.HANDOFF)
+    shown = replace(there, session=replace(there.session, pods=there.session.pods[1:]))
+    assert rows(shown.decide()) == {"a": (1, "Ended"), "b": (1, "Ended"), "c": (1, "Running")}
+    assert shown.due("b").closed("c", Outcome.HANDOFF).decide().create == (PodWanted("a", 2),)
+
+
+@pytest.mark.requirement("AG-1")
+@pytest.mark.requirement("LIFE-4")
+def test_pause_and_resume_keep_the_conversation_with_who_has_it() -> None:
+    before = at_work(pausePolicy={"gracePeriodSeconds": 5})
+    gone = before.then(before.team.due("b")).team.asked(operatingMode="Paused").without_pod("a")
+    paused = gone.decide()
+    assert (paused.status.phase, rows(paused)) == (Phase.PAUSED, {"a": (1, "Ended"), "b": (1, "Ended")})
+    stands = replace(gone, session=replace(gone.session, status=paused.status))
+    assert stands.asked(operatingMode="Running").decide().create == (PodWanted("a", 2),)
+
+
+@pytest.mark.requirement("AG-1")
+def test_operator_that_knows_nothing_of_the_journal_takes_who_is_at_work_for_due() -> None:
+    before = at_work()
+    team = before.then(before.team.due("b")).team
+    journal = replace(team.session.journal, is_reachable=False, level=None)
+    decision = decide(replace(team.session, journal=journal).facts(), T0)
+    assert (decision.create, decision.delete, decision.status) == ((), (), team.session.status)
+
+
 def a_failed(strategy: str, on_failure: str = "Continue", name: str = "b") -> Team:
     """Return a session in which an agent beside another has failed for the last time."""
     how = {"strategy": strategy, "onFailure": on_failure}

@@ -32,6 +32,48 @@ def a_team(strategy: str, **after: list[str]) -> Team:
     return team
 
 
+OWN_IMAGE: dict[str, Any] = {"image": "registry.example.com/loop:1"}
+OWN_RESOURCES: dict[str, Any] = {"resources": {"limits": {"memory": "2Gi"}}}
+OWN_ENV: dict[str, Any] = {"env": [{"name": "OWN", "value": "1"}]}
+OTHER_ENV: dict[str, Any] = {"env": [{"name": "OWN", "value": "2"}]}
+OWN_MIND: dict[str, Any] = {"instructions": "Be brief.", "model": {"name": "m"}, "tools": [{"builtin": "Shell"}]}
+
+
+@pytest.mark.requirement("AG-1")
+@pytest.mark.parametrize(
+    ("strategy", "agents", "hosts"),
+    [
+        pytest.param("Handoff", ({}, {}, {}), "aaa", id="agents that hand over share the pod of the first"),
+        pytest.param("Handoff", ({}, OWN_MIND, {}), "aaa", id="instructions, model and tools are no matter of the pod"),
+        pytest.param("Handoff", ({}, OWN_RESOURCES, {}), "aba", id="one with resources has its own"),
+        pytest.param("Handoff", (OWN_ENV, {}, {}), "abb", id="one with an env has its own, the first too"),
+        pytest.param("Handoff", ({}, {}, OWN_IMAGE), "aac", id="one with an image has its own"),
+        pytest.param("Handoff", (OWN_ENV, OWN_ENV, {}), "abc", id="one alone shares with nobody"),
+        pytest.param(
+            "Handoff", (OWN_ENV, OWN_ENV, OWN_ENV), "aaa", id="what all have, as from a template, is nobody's own"
+        ),
+        pytest.param("Handoff", (OWN_ENV, OTHER_ENV, OWN_ENV), "abc", id="what not all have alike is"),
+        pytest.param("Handoff", ({}, {"resources": {}}, {}), "aba", id="empty resources are a wish for a pod"),
+        pytest.param("Sequential", ({}, {}, {}), "abc", id="who works in order shares nothing"),
+        pytest.param("Parallel", ({}, {}, {}), "abc", id="who works at once shares nothing"),
+        pytest.param("Director", ({}, {}, {}), "abc", id="who works for a director shares nothing"),
+    ],
+)
+def test_agents_share_a_pod_that_hand_over_and_ask_for_none(
+    strategy: str, agents: tuple[dict[str, Any], ...], hosts: str
+) -> None:
+    listed = [{"name": name, **agent} for name, agent in zip("abc", agents, strict=True)]
+    spec = {"goal": "count", "agents": listed, "coordination": {"strategy": strategy}}
+    team = team_of(SessionSpec.model_validate(spec))
+    assert team is not None
+    assert "".join(map(team.host_of, "abc")) == hosts
+    assert all(
+        team.group_of(name) == tuple(other for other, host in zip("abc", hosts, strict=True) if host == mine)
+        for name, mine in zip("abc", hosts, strict=True)
+    )
+    assert team.host_of("nobody") == "nobody"
+
+
 THREE: dict[str, list[str]] = {"a": [], "b": [], "c": []}
 
 

@@ -195,7 +195,11 @@ EnvVars = Annotated[
 
 
 class Agent(ApiModel):
-    """One agent of the session; it runs in a pod of its own."""
+    """One agent of the session.
+
+    It runs in a pod of its own; with the strategy Handoff agents without image, resources and env of their own share
+    one.
+    """
 
     name: Annotated[DnsLabel, Field(min_length=1, max_length=MAX_AGENT_NAME)]
     """Name, unique in the session."""

@@ -1,7 +1,7 @@
 """SessionApproval: one call of a tool that a person must decide. The operator makes it; people answer in `decisions`.
 
 Two kinds: an Approval, asked by a rule of an AgentPolicy before the call runs; and a Doubt, about a call with an effect
-outside of the session that was begun by a pod that is gone, and of which nobody knows whether it happened.
+outside of the session that was begun by a pod or a gateway that is gone: nobody knows whether it happened.
 """
 
 from datetime import datetime

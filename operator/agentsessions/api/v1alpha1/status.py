@@ -102,7 +102,10 @@ class EffectiveLimits(ApiModel):
 
 
 class AgentStatus(ApiModel):
-    """One agent. This row alone tells the gateway which pod may speak for the agent."""
+    """One agent. This row alone tells the gateway which pod may speak for the agent.
+
+    Agents that share a pod have the same epoch and pod.
+    """
 
     name: Annotated[str, Field(max_length=20)]
     """Name of the agent."""
@@ -113,7 +116,8 @@ class AgentStatus(ApiModel):
     pod_uid: Annotated[str, Field(max_length=64)] | None = Field(default=None, alias="podUID")
     """UID of the pod of this epoch."""
     state: Annotated[str, Field(max_length=63)] | None = None
-    """What the pod does: Starting, Running, Ended, Lost; Failed when the session goes on without the agent."""
+    """What the pod does: Starting, Running, Ended, Lost; Failed when the session goes on without the agent; Standby
+    while another agent works that shares the pod."""
     steps: Count | None = None
     """Model answers bought for the agent."""
     tokens: Count | None = None

@@ -1,4 +1,7 @@
-"""The routes of agent pods: turns, tools and models. A pod is known by its token alone."""
+"""The routes of agent pods: turns, tools and models. A pod is known by its token alone.
+
+Which of the agents that share it a request is for, it says.
+"""
 
 from typing import Annotated, Any, Final
 
@@ -97,7 +100,7 @@ async def _answer(gateway: Gateway, pod: PodIdentity, *, hold_seconds: float = 0
         return Response(status_code=204)
     answer = _json(turn)
     is_played = turn.control is wire.Control.GO
-    if is_played and (trace := tracing().begin_turn(pod, turn.round, turn.k)) is not None:
+    if is_played and (trace := tracing().begin_turn(pod.playing(turn.agent), turn.round, turn.k)) is not None:
         answer.headers[TRACEPARENT] = trace
     return answer
 

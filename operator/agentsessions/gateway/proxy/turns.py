@@ -63,6 +63,7 @@ async def next_turn(gateway: "Gateway", pod: PodIdentity, *, hold_seconds: float
 async def _pin(gateway: "Gateway", pod: PodIdentity, session: SessionView, control: wire.Control) -> wire.Turn:
     course = course_of(session.spec)
     pinned = await gateway.store.pin_turn(pod, course, may_begin=control is wire.Control.GO)
+    pod = pod.playing(pinned.agent)
     history = await gateway.store.history(pinned, course.max_history)
     agent = agent_of(session, pod)
     provider = find_provider(gateway, pod, agent)

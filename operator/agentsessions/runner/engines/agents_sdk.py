@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import httpx2
 
 from agentsessions.api.reasons import ErrorCode
-from agentsessions.api.wire import OPENAI_PATH, Outcome, Turn
+from agentsessions.api.wire import AGENT_HEADER, OPENAI_PATH, Outcome, Turn
 from agentsessions.runner.engine import Played, Toolbox
 from agentsessions.runner.errors import (
     GatewayError,
@@ -156,6 +156,7 @@ def to_model_settings(turn: Turn) -> agents.ModelSettings:
         top_p=settings.top_p,
         max_tokens=turn.max_output_tokens,
         include_usage=True,
+        extra_headers={AGENT_HEADER: turn.agent},
         extra_body={"seed": settings.seed} if settings.seed is not None else None,
     )
 

@@ -30,9 +30,9 @@ GENERATORS := \
 
 RUFF_PATHS := operator tests hack
 FAST_TESTS := tests/unit tests/golden
-LIFE_TESTS := tests/scenario tests/process
+LIFE_TESTS := tests/journal tests/scenario tests/process
 # Those that speak to the journal itself; all others run on SQLite alone.
-EITHER_JOURNAL_TESTS := tests/unit/journal tests/process/proxy/test_proxy_purchase.py \
+EITHER_JOURNAL_TESTS := tests/journal tests/process/proxy/test_proxy_purchase.py \
 	tests/process/proxy/test_proxy_conversation.py tests/process/webhooks
 
 .PHONY: help
@@ -127,7 +127,7 @@ browser:
 	@$(PYTHON) hack/browser install
 
 .PHONY: test-process
-test-process: $(STAMP) postgresql ## Run the tests of whole processes and whole lives that need no cluster
+test-process: $(STAMP) postgresql ## Run the tests of the journal, of whole processes and whole lives that need no cluster
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS)
 
 .PHONY: test-postgresql
@@ -172,7 +172,7 @@ test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each ti
 
 .PHONY: test-hostile
 test-hostile: $(STAMP) ## Read ten thousand files, and play two hundred answers, that mean harm
-	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/unit/test_hostile_files.py \
+	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/process/hostile \
 		tests/process/proxy/test_proxy_hostile.py
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.

@@ -20,7 +20,7 @@ from agentsessions.journal.rows import SessionRow
 from agentsessions.journal.store import Store
 from agentsessions.journal.writer import Work
 from tests.integration.crds_cluster import ROOT
-from tests.unit.journal.builders import a_session
+from tests.journal.builders import a_session
 
 SPY = "window.stolen = []; window.steal = (...found) => window.stolen.push(found);"
 

@@ -12,8 +12,8 @@ from agentsessions.gateway.auth import User
 from agentsessions.gateway.bodies import MAX_JSON_BYTES, MAX_JSON_VALUES
 from agentsessions.gateway.rates import Rate, Rates
 from agentsessions.journal.rows import Course
+from tests.journal.builders import Player
 from tests.process.proxy.house import LONG_SECONDS, House
-from tests.unit.journal.builders import Player
 
 MESSAGES = "/api/v1/agent-sessions/t/messages"
 TALK = "/api/v1/conversation"

@@ -20,8 +20,8 @@ from agentsessions.journal.refusals import CallInFlight, StoreUnavailable, Unkno
 from agentsessions.journal.rows import NewMessage
 from agentsessions.journal.store import Store
 from agentsessions.journal.writer import Work
+from tests.journal.builders import a_player, a_session, an_answer
 from tests.postgres import Databases
-from tests.unit.journal.builders import a_player, a_session, an_answer
 
 OPERATOR = Path(__file__).parents[3] / "operator"
 LONG_SECONDS = 120

@@ -10,7 +10,7 @@ from agentsessions.journal.refusals import StoreUnavailable
 from agentsessions.journal.store import Store, utc_now
 from hack.postgres.localpostgres.programs import ensure_programs
 from hack.postgres.localpostgres.server import Server, create_folder
-from tests.unit.journal.builders import a_session
+from tests.journal.builders import a_session
 
 HOST = "127.0.0.1"
 DATABASE = "journal"

@@ -13,11 +13,11 @@ from agentsessions.api.reasons import Phase
 from agentsessions.gateway.webhooks.sender import judge
 from agentsessions.journal.outbox import read_receivers
 from agentsessions.journal.store import Store, utc_now
+from tests.journal.builders import T0, a_session
 from tests.process.proxy.cluster import Cluster
 from tests.process.proxy.house import LONG_SECONDS, until
 from tests.process.webhooks.receiver import KEY, OTHER_KEY, Receiver, is_signed
 from tests.process.webhooks.sending import sending
-from tests.unit.journal.builders import T0, a_session
 
 pytestmark = pytest.mark.requirement("OPS-4")
 

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.streams import Changes
 from agentsessions.journal.store import Store
+from tests.journal.builders import Clock
 from tests.journals import put_journal
-from tests.unit.journal.builders import Clock
 
 Serve = Callable[[ASGIApp], Awaitable[int]]
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from agentsessions.api.cloning import clone_spec, merge, replay_spec
 from agentsessions.gateway.resource_bodies import SessionClone, SessionCreate
-from tests.unit.journal.builders import a_session
+from tests.journal.builders import a_session
 
 SPEC = {
     "goal": "g",

@@ -6,7 +6,7 @@ from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
 from agentsessions.gateway.models import SessionDetail, to_detail
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import a_player, a_session, an_answer
+from tests.journal.builders import a_player, a_session, an_answer
 
 
 async def shown(store: Store) -> SessionDetail:

@@ -30,8 +30,8 @@ from agentsessions.gateway.streams import Changes, LiveResponse, StreamCount
 from agentsessions.gateway.tails import KEPT_DELTAS, Tails
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.store import Store
+from tests.journal.builders import T0, Player, a_player, a_session, an_answer
 from tests.unit.gateway.conftest import Serve
-from tests.unit.journal.builders import T0, Player, a_player, a_session, an_answer
 
 COMPLETED: dict[str, Any] = {"phase": Phase.COMPLETED, "stop_reason": StopReason.GOAL_REACHED, "finished_at": T0}
 

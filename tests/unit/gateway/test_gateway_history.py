@@ -1,22 +1,16 @@
-"""Replays, comparisons, health, and commands of the administrator."""
+"""Replays, comparisons, health and retention."""
 
 import asyncio
 import json
-import sqlite3
-import subprocess
-import sys
 import time
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
-from agentsessions.api.wire import Outcome
 from agentsessions.gateway import replay as module
 from agentsessions.gateway.compare import Difference, compare, count
 from agentsessions.gateway.health import Health, to_health, to_performance
@@ -31,9 +25,8 @@ from agentsessions.journal.rows import SessionRow, SessionUsage
 from agentsessions.journal.stats import Performance
 from agentsessions.journal.store import Store
 from agentsessions.lifecycle.facts import SessionView
-from tests.journals import url_of
+from tests.journal.builders import T0, Clock, a_session, play
 from tests.unit.gateway.test_gateway_events import always
-from tests.unit.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
 
 NO_PODS = PodUsage(reason="no pod of the session runs")
 FINE = Performance(queued=0, processed=4, calls=20, errors=0, average_response_milliseconds=250.04)
@@ -80,19 +73,6 @@ async def test_a_replay_ends_with_the_gateway(store: Store, changes: Changes, cl
     await asyncio.sleep(0)
     changes.stop()
     assert "end" not in [one["event"] for one in await asyncio.wait_for(telling, 5)]
-
-
-async def play(store: Store, uid: str, command: str, last: str | None = "Done.") -> None:
-    player = await a_player(store, uid)
-    await store.pin_turn(player.pod)
-    (call_id,) = call_ids(await player.ask(an_answer("I look.", "shell")))
-    await player.begin(call_id)
-    await player.report(call_id, command)
-    await player.commit(1, Outcome.CONTINUE)
-    if last is not None:
-        await store.pin_turn(player.pod)
-        await player.ask(an_answer(last), "d2")
-        await player.commit(2, Outcome.FINAL)
 
 
 @pytest.mark.requirement("STEP-4")
@@ -210,65 +190,3 @@ async def test_each_namespace_keeps_as_long_as_it_says(store: Store, clock: Cloc
     assert await Retention(store, lambda: said, timedelta(days=1), clock).sweep() == 1
     left = [uid for uid in ("long", "wrong", "default", "there") if await store.get_session_by_uid(uid)]
     assert left == ["long", "wrong", "there"]
-
-
-def leftovers(folder: Path) -> list[Path]:
-    return list(folder.glob(".backup-*"))
-
-
-def command(tmp_path: Path, *words: str, text: bool = True) -> "subprocess.CompletedProcess[Any]":
-    """Run the gateway's program with a command, as `kubectl exec` does."""
-    program = "from agentsessions.gateway.main import main; main()"
-    environment = {"PYTHONPATH": "operator", "AGENTSESSIONS_DATABASE_URL": url_of(tmp_path / "journal.db")}
-    return subprocess.run(
-        [sys.executable, "-c", program, *words], env=environment, capture_output=True, text=text, check=False
-    )
-
-
-@pytest.mark.requirement("STEP-5")
-async def test_a_backup_is_taken_while_the_journal_is_in_use_and_verifies(store: Store, tmp_path: Path) -> None:
-    await play(store, "s1", "42")
-    held = await asyncio.to_thread(command, tmp_path, "backup", "-", text=False)
-    assert held.returncode == 0, held.stderr
-    assert not await asyncio.to_thread(leftovers, tmp_path)
-    (tmp_path / "restored.db").write_bytes(held.stdout)
-    await store.put_session(a_session("later"))
-    again = await Store.open(url_of(tmp_path / "restored.db"))
-    assert await again.entries("s1") == await store.entries("s1")
-    assert await again.verify("s1") == []
-    await again.close()
-    refused = await asyncio.to_thread(command, tmp_path, "backup", str(tmp_path / "journal.db"))
-    assert (refused.returncode, "is there already" in refused.stderr) == (2, True)
-
-
-@pytest.mark.requirement("STEP-5")
-async def test_the_command_verify_names_the_row_that_was_changed(store: Store, tmp_path: Path) -> None:
-    await play(store, "s1", "42")
-    await play(store, "s2", "42")
-    fine = await asyncio.to_thread(command, tmp_path, "verify")
-    assert (fine.returncode, fine.stdout) == (0, "2 sessions checked, 0 of them are not as they were written\n")
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
-        database.execute("""UPDATE entries SET body = '{"text":"I know."}' WHERE session_uid = 's2' AND seq = 5""")
-        database.commit()
-    found = await asyncio.to_thread(command, tmp_path, "verify")
-    assert found.returncode == 1
-    assert "s2: entry 5 has a body that is not the one that was written" in found.stdout
-    assert "s1:" not in found.stdout
-    one = await asyncio.to_thread(command, tmp_path, "verify", "s1")
-    assert (one.returncode, one.stdout[:9]) == (0, "1 session")
-
-
-@pytest.mark.requirement("STEP-5")
-async def test_the_command_copy_takes_a_journal_that_nobody_has_open(store: Store, tmp_path: Path) -> None:
-    await play(store, "s1", "42")
-    (tmp_path / "new").mkdir()
-    file = str(tmp_path / "journal.db")
-    busy = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
-    assert (busy.returncode, "A gateway has" in busy.stderr) == (2, True), busy.stderr
-    await store.close()
-    copied = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
-    assert (copied.returncode, copied.stdout[:18]) == (0, "1 sessions copied,"), copied.stderr
-    fine = await asyncio.to_thread(command, tmp_path / "new", "verify")
-    assert (fine.returncode, fine.stdout[:18]) == (0, "1 sessions checked"), fine.stdout
-    again = await asyncio.to_thread(command, tmp_path / "new", "copy", file)
-    assert (again.returncode, "already" in again.stderr) == (2, True)

@@ -11,7 +11,7 @@ from agentsessions.api.wire import Outcome
 from agentsessions.gateway.levels import stream_levels
 from agentsessions.gateway.streams import Changes
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import T0, a_player, a_session, an_answer
+from tests.journal.builders import T0, a_player, a_session, an_answer
 
 
 async def next_line(lines: AsyncGenerator[bytes]) -> LevelLine:

@@ -10,7 +10,7 @@ from agentsessions.journal import audit
 from agentsessions.journal.acts import Act, AuditRecord, Door, Verdict
 from agentsessions.journal.audit import AuditQuery
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import T0, Clock, a_session
+from tests.journal.builders import T0, Clock, a_session
 
 pytestmark = pytest.mark.requirement("ID-4")
 

@@ -30,7 +30,7 @@ from agentsessions.journal.rows import Course
 from agentsessions.journal.store import Store
 from agentsessions.journal.tail import Look, look
 from tests.hostile_text import HOSTILE
-from tests.unit.journal.builders import T0, Player, a_player, a_session, an_answer, call_ids
+from tests.journal.builders import T0, Player, a_player, a_session, an_answer, call_ids
 from tests.unit.lifecycle.test_approvals import a_request, a_view
 
 pytestmark = pytest.mark.requirement("OPS-6")

@@ -11,7 +11,7 @@ from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
 from agentsessions.gateway.pod_usage import fetch_pod_usage
 from agentsessions.lifecycle.facts import SessionView
-from tests.unit.journal.builders import T0
+from tests.journal.builders import T0
 
 PATH = "/apis/metrics.k8s.io/v1beta1/namespaces/team/pods/{pod}"
 USED: dict[str, Any] = {

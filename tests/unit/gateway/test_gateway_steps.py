@@ -7,7 +7,7 @@ from agentsessions.gateway.models import StepAnswer
 from agentsessions.gateway.steps import read_steps
 from agentsessions.journal.rows import Reserved
 from agentsessions.journal.store import Store
-from tests.unit.journal.builders import Clock, Player, a_player, an_answer, call_ids
+from tests.journal.builders import Clock, Player, a_player, an_answer, call_ids
 
 
 async def play(store: Store) -> Player:

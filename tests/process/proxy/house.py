@@ -187,7 +187,7 @@ async def open_house(cluster: Cluster, database: str, port: int = 0, instance: s
     )
     gateway.proxy = await open_proxy(gateway)
     endless = [asyncio.create_task(gateway.watch.run()), asyncio.create_task(gateway.changes.run())]
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # only then asyncio sends small pieces at once
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         server = create_server(create_app(gateway), "127.0.0.1", 0)

@@ -203,7 +203,7 @@ async def serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 def main() -> None:
     """Serve until standard input is closed."""
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # only then asyncio sends small pieces at once
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         print(listener.getsockname()[1], flush=True)  # noqa: T201 - tells the test where

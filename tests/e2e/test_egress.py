@@ -1,7 +1,8 @@
 """What an agent's pod reaches: the gateway alone, where the cluster enforces its network policy.
 
 Whether it does is asked with a policy and pods of the test's own. Where it does not, the test holds the rest: that each
-address does answer, that an agent's pod knows no name but the gateway's, and that `doctor --probe` tells what is so.
+address does answer, that an agent's pod knows no name but the gateway's, and that `doctor --probe` and the session's
+condition tell what is so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.e2e
 
 ASK = """
 import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
 
 def connects(host, port):
     try:
@@ -47,7 +49,13 @@ def knows(name, _):
     except OSError:
         return False
 
-print(json.dumps([what for what, how, host, port in json.loads(sys.argv[1]) if globals()[how](host, port)]))
+def reaches(place):
+    what, how, host, port = place
+    return globals()[how](host, port)
+
+places = json.loads(sys.argv[1])
+with ThreadPoolExecutor(len(places)) as at_once:
+    print(json.dumps([what for (what, *_), is_reached in zip(places, at_once.map(reaches, places)) if is_reached]))
 """
 WAIT = "import time; time.sleep(3600)"
 CLOSED = {"role": "closed"}
@@ -144,3 +152,5 @@ def test_agent_pod_reaches_the_gateway_alone_where_policies_are_enforced(
         )
         left = product.core.list_namespaced_pod(namespace).items
         assert not [pod for pod in left if "probe" in pod.metadata.name and not pod.metadata.deletion_timestamp]
+    told = [one for one in product.session(namespace, "inside")["status"]["conditions"] if one["type"] == "EgressOpen"]
+    assert [one["reason"] for one in told] == ([] if enforced else ["APIServerReached"])

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from agentsessions.api.wire import Outcome
+from agentsessions.journal.fences import note_open_egress
 from agentsessions.journal.refusals import StaleEpoch, UnknownSession
 from agentsessions.journal.store import Store
+from agentsessions.journal.writer import Work
 from tests.journal.builders import a_player, an_answer
 
 
@@ -67,3 +69,21 @@ async def test_an_older_epoch_that_comes_late_changes_nothing(store: Store) -> N
 async def test_the_fence_needs_the_session(store: Store) -> None:
     with pytest.raises(UnknownSession):
         await store.fence("nobody", "agent", 1, "p")
+
+
+@pytest.mark.requirement("ID-5")
+async def test_open_egress_is_known_of_the_newest_epoch_and_wakes_nobody(store: Store) -> None:
+    old, touched = await a_player(store), set[str]()
+
+    def note(work: Work) -> None:
+        note_open_egress(work, old.pod)
+        touched.update(work.touched)
+
+    assert not (await old.level()).is_egress_open
+    for _ in range(2):
+        await store.write(note)
+        assert (await old.level()).is_egress_open
+    assert not touched
+    new = await a_player(store, epoch=2)
+    await store.write(note)  # comes late
+    assert not (await new.level()).is_egress_open

@@ -114,6 +114,8 @@ class Level(ApiModel):
     """What was asked and what was left."""
     closing: Closing | None = None
     """Closing record of the newest fenced epoch."""
+    is_egress_open: bool = False
+    """Whether a pod of a newest fenced epoch connected to what the agents' NetworkPolicy forbids."""
     approval_pending: list[ApprovalRequest] = Field(default_factory=list)
     """Calls that wait for a person, oldest first; of very many the first ones."""
     agents: tuple[AgentLevel, ...] = ()

@@ -59,6 +59,7 @@ class ConditionType(StrEnum):
     WAITING_FOR_APPROVAL = "WaitingForApproval"
     MIGRATED = "Migrated"
     WORKSPACE_RESIZED = "WorkspaceResized"
+    EGRESS_OPEN = "EgressOpen"
 
 
 class Reason(StrEnum):
@@ -108,6 +109,7 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"
     RESIZED = "Resized"
     RESIZE_REFUSED = "ResizeRefused"
+    API_SERVER_REACHED = "APIServerReached"
     SUSPENDED = "Suspended"
     SECRET_NOT_READABLE = "SecretNotReadable"  # noqa: S105  # a word, not a secret
     DELIVERY_FAILING = "DeliveryFailing"

@@ -23,6 +23,11 @@ TOOL_CALL_PATH: Final = "/runner/v1/tools/call"
 AGENT_HEADER: Final = "X-Agentsessions-Agent"
 """The agent whose turn a request belongs to: that of the turn which the pod was given last. Without it, the agent that
 the pod is named after."""
+EGRESS_HEADER: Final = "X-Agentsessions-Egress"
+"""With a question for a turn or a commit: what the pod found out about what it reaches. Only `EGRESS_OPEN` says
+something."""
+EGRESS_OPEN: Final = "open"
+"""The pod connected to the API server, which its NetworkPolicy forbids."""
 OPENAI_PATH: Final = "/openai/v1"
 """Base path of the OpenAI-compatible endpoint: `/chat/completions` and `/models` are below it."""
 

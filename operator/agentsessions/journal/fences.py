@@ -141,6 +141,12 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
     work.touched.add(pod.session_uid)
 
 
+def note_open_egress(work: Work, pod: PodIdentity) -> None:
+    """Note that the pod reaches what it must not. Again changes nothing; nobody is woken by it."""
+    of_epoch = {"session_uid": pod.session_uid, "agent": pod.host, "epoch": pod.epoch}
+    prepared.change(work.conn, epochs, of_epoch, is_egress_open=True)
+
+
 def count_turn(work: Work, session_uid: str, agent: str, epoch: int) -> None:
     """Count a turn for an epoch."""
     work.conn.execute(_COUNT_TURN, {"uid": session_uid, "of_agent": agent, "of_epoch": epoch})

@@ -134,6 +134,7 @@ def _to_level(
         limit_reached=row["limit_reached"],
         limit_message=row["limit_message"],
         closing=agent_levels.to_closing(only),
+        is_egress_open=any(agent.get("is_egress_open") for agent in agents),
         agents=tuple(map(agent_levels.to_level, agents)) if len(agents) > 1 else (),
         approval_pending=pending,
         result=result,

@@ -136,8 +136,10 @@ epochs: Final = Table(
     Column("code", String(63)),
     Column("message", Text),
     Column("retry_at", UtcDateTime),
+    Column("is_egress_open", Boolean),
 )
-"""The fence: which pod speaks for which epoch; and how that epoch ended (its closing record), once it did."""
+"""The fence: which pod speaks for which epoch; and how that epoch ended (its closing record), once it did.
+`is_egress_open` is set once its pod was seen to reach what it must not."""
 
 turns: Final = Table(
     "turns",

@@ -74,7 +74,7 @@ def build_condition(
     is_true: bool,
     reason: str,
     message: str,
-    generation: int,
+    generation: int | None,
 ) -> Condition:
     """Return one condition of an object. `lastTransitionTime` moves only when its status does.
 
@@ -85,7 +85,7 @@ def build_condition(
         is_true: Whether it holds.
         reason: One word why.
         message: One sentence for people; cut to what a condition holds.
-        generation: Of the spec that was judged.
+        generation: Of the spec that was judged; None where it says nothing about the spec.
     """
     known = next((one for one in before or () if one.type == kind), None)
     dated = _dated(_condition(kind, is_true=is_true, reason=reason, message=message), known, now)

@@ -21,6 +21,7 @@ from agentsessions.api.v1alpha1.status import (
 )
 from agentsessions.lifecycle.conditions import build_conditions
 from agentsessions.lifecycle.effective import spec_digest
+from agentsessions.lifecycle.egress import egress_conditions
 from agentsessions.lifecycle.outcome import Outcome
 from agentsessions.lifecycle.phases import TERMINAL, move
 from agentsessions.lifecycle.sites import Plan, filled, plan_of
@@ -50,7 +51,10 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         phase=phase,
         phase_started_at=now if is_new_phase else old.phase_started_at,
         observed_generation=session.generation,
-        conditions=_conditions(case, outcome, plan),
+        conditions=[
+            *_conditions(case, outcome, plan),
+            *egress_conditions(case, is_moving=is_new_phase or agents != old.agents),
+        ],
         effective=case.effective.limits if is_accepted else old.effective,
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
         data_sources=old.data_sources or (list(case.facts.acceptance.data_sources) or None if is_accepted else None),

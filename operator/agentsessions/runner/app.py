@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from agentsessions.api.reasons import ExitCode
+from agentsessions.runner.egress import watch_egress
 from agentsessions.runner.engines.agents_sdk import AgentsSdkEngine
 from agentsessions.runner.errors import FencedError, GatewayError, LimitReachedError, RefusedError
 from agentsessions.runner.gateway import Gateway
@@ -51,8 +52,8 @@ async def play_to_end(settings: Settings) -> ExitCode:
     copied = workspace.copy_context(settings.context_dir)
     log.info("started", gateway=settings.gateway_url, files_copied=len(copied))
     token = Token(settings.token_path)
-    async with open_http(settings.gateway_url, settings.ca_path) as http:
-        gateway = Gateway(http, token, settings.patience)
+    async with open_http(settings.gateway_url, settings.ca_path) as http, watch_egress(settings.forbidden) as egress:
+        gateway = Gateway(http, token, settings.patience, egress)
         engine = AgentsSdkEngine(http, settings.gateway_url, token)
         return await TurnLoop(gateway, engine, workspace, settings.patience).run()
 

@@ -13,6 +13,8 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.wire import (
     AGENT_HEADER,
     COMMIT_PATH,
+    EGRESS_HEADER,
+    EGRESS_OPEN,
     TOOL_BEGIN_PATH,
     TOOL_CALL_PATH,
     TOOL_SETTLE_PATH,
@@ -26,6 +28,7 @@ from agentsessions.api.wire import (
     ToolVerdict,
     Turn,
 )
+from agentsessions.runner.egress import Egress
 from agentsessions.runner.errors import GatewayError, PassingError, to_error, to_seconds
 from agentsessions.runner.retry import passing_retry
 from agentsessions.runner.settings import Patience
@@ -34,6 +37,8 @@ from agentsessions.runner.transport import CONNECT_TIMEOUT_SECONDS, Token
 M = TypeVar("M", bound=ApiModel)
 CALL_TIMEOUT: Final = httpx2.Timeout(900.0, connect=CONNECT_TIMEOUT_SECONDS)
 """Longer than the gateway lets any tool run: it answers with what became of the call."""
+TOLD_WITH: Final = frozenset({TURN_PATH, COMMIT_PATH})
+"""Requests that tell, once, that the pod reaches what it must not."""
 
 
 class Gateway:
@@ -43,10 +48,14 @@ class Gateway:
     (patience ended) or plain `GatewayError`.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, token: Token, patience: Patience) -> None:
+    def __init__(
+        self, http: httpx2.AsyncClient, token: Token, patience: Patience, egress: Egress | None = None
+    ) -> None:
         self._http = http
         self._token = token
         self._patience = patience
+        self._egress = egress or Egress()
+        self._is_egress_told = False
         self._agent = ""
         """Whose turn was given out last: what is asked from then on is for that one, also when it is sent again."""
 
@@ -90,6 +99,8 @@ class Gateway:
         headers = {"Authorization": f"Bearer {self._token.read()}"}
         if self._agent:
             headers[AGENT_HEADER] = self._agent
+        if path in TOLD_WITH and self._egress.is_open and not self._is_egress_told:
+            headers[EGRESS_HEADER] = EGRESS_OPEN
         try:
             response = await self._http.request(
                 method, path, headers=headers, json=body.to_json() if body is not None else None, timeout=patience
@@ -98,6 +109,7 @@ class Gateway:
             raise PassingError(f"{method} {path}: {type(error).__name__}: {error}") from error
         if not response.is_success:
             raise to_problem_error(method, path, response)
+        self._is_egress_told |= EGRESS_HEADER in headers
         return response
 
 

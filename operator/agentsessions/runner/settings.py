@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Self
 
 from agentsessions.api import names
 
 OWN_ENV_PREFIX: Final = "AGENTSESSIONS_"
+HOST_ENV: Final = "KUBERNETES_SERVICE_HOST"
+PORT_ENV: Final = "KUBERNETES_SERVICE_PORT"
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,23 @@ class Patience:
     longest_wait_seconds: float = 15.0
     total_seconds: float = 600.0
     """Waiting in all, for one request or one turn. After that the epoch has failed; the operator starts the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """An address that the policy keeps from agents."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self | None:
+        """Return the API server's address as the kubelet gives it to each container; None when it is not one."""
+        host, port = env.get(HOST_ENV, ""), env.get(PORT_ENV, "")
+        try:
+            return cls(str(ip_address(host)), int(port))  # never a name: looking one up takes a thread, and DNS
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,8 @@ class Settings:
     data_dir: Path = Path(names.DATA_DIR)
     workspace_dir: Path = Path(names.WORKSPACE_DIR)
     patience: Patience = field(default_factory=Patience)
+    forbidden: Forbidden | None = None
+    """What the pod must not reach; None tries nothing."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -45,7 +67,7 @@ class Settings:
                 f"{names.ENV_GATEWAY_URL} is {url!r}; it must be the http or https URL of the gateway. "
                 "The operator sets it: was this pod made by hand?"
             )
-        return cls(gateway_url=url)
+        return cls(gateway_url=url, forbidden=Forbidden.from_env(env))
 
 
 def strip_reserved(env: MutableMapping[str, str]) -> None:

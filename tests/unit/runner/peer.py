@@ -129,6 +129,8 @@ class Peer:
     holds: dict[str, Hold] = field(default_factory=dict)
     tool_running: asyncio.Event = field(default_factory=asyncio.Event)
     tokens_seen: set[str] = field(default_factory=set)
+    egress_told: list[tuple[str, str]] = field(default_factory=list)
+    """Method and path of the requests that tell of egress, also of those that failed."""
     url: str = ""
 
     def hold(self, point: str) -> Hold:
@@ -181,6 +183,8 @@ class Peer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         self.tokens_seen.add(request.headers.get("Authorization", ""))
+        if request.headers.get(wire.EGRESS_HEADER) == wire.EGRESS_OPEN:
+            self.egress_told.append((request.method, request.path))
         if failures := self.failures[request.path]:
             await request.read()
             return failures.pop(0)

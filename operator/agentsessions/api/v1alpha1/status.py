@@ -195,7 +195,8 @@ class SessionStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Reconciling, Stalled (as kstatus reads them), Accepted, Paused, Complete, BudgetAvailable,
-    WaitingForApproval; TemplateCurrent with a template, Migrated after a move, WorkspaceResized when its size grew."""
+    WaitingForApproval; TemplateCurrent with a template, Migrated after a move, WorkspaceResized when its size grew,
+    EgressOpen once a pod was seen to reach what it must not."""
     effective: EffectiveLimits | None = None
     """Limits in force after defaults."""
     spec_digest: Annotated[str, Field(max_length=64)] | None = None

@@ -22,6 +22,7 @@ from agentsessions.gateway.proxy.turns import agent_of, course_of, find_provider
 from agentsessions.gateway.seals import ensure_seal
 from agentsessions.gateway.state import Gateway, gateway_of
 from agentsessions.gateway.tracing import TRACEPARENT, tracing
+from agentsessions.journal.fences import note_open_egress
 from agentsessions.journal.refusals import AgentDone
 from agentsessions.journal.rows import PodIdentity
 
@@ -33,13 +34,22 @@ Pod = Annotated[PodIdentity, Depends(current_pod)]
 Here = Annotated[Gateway, Depends(gateway_of)]
 
 
-@router.get(wire.TURN_PATH)
+async def note_egress(request: Request, gateway: Here, pod: Pod) -> None:
+    """Note what the pod found out about what it reaches; it says so once."""
+    if request.headers.get(wire.EGRESS_HEADER) == wire.EGRESS_OPEN:
+        await gateway.store.write(lambda work: note_open_egress(work, pod))
+
+
+NOTING_EGRESS: Final = [Depends(note_egress)]
+
+
+@router.get(wire.TURN_PATH, dependencies=NOTING_EGRESS)
 async def get_turn(gateway: Here, pod: Pod) -> Response:
     """Return the pinned turn, held back while there is nothing to play; 204 when the agent is done."""
     return await _answer(gateway, pod, hold_seconds=LONGEST_HOLD_SECONDS)
 
 
-@router.post(wire.COMMIT_PATH)
+@router.post(wire.COMMIT_PATH, dependencies=NOTING_EGRESS)
 async def commit_turn(gateway: Here, pod: Pod, commit: wire.Commit) -> Response:
     """Close the pinned turn; answer with the next one, or 204 after the last."""
     result = await gateway.store.commit_turn(pod, commit, course_of(session_of(gateway, pod).spec))

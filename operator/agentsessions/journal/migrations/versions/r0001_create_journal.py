@@ -134,6 +134,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=63), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("is_egress_open", sa.Boolean(), nullable=True),
         sa.ForeignKeyConstraint(["session_uid"], ["sessions.uid"], name=op.f("fk_epochs_session_uid")),
         sa.PrimaryKeyConstraint("session_uid", "agent", "epoch", name=op.f("pk_epochs")),
         sa.UniqueConstraint("pod_uid", name=op.f("uq_epochs_pod_uid")),

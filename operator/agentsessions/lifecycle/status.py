@@ -51,10 +51,7 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
         phase=phase,
         phase_started_at=now if is_new_phase else old.phase_started_at,
         observed_generation=session.generation,
-        conditions=[
-            *_conditions(case, outcome, plan),
-            *egress_conditions(case, is_moving=is_new_phase or agents != old.agents),
-        ],
+        conditions=_conditions(case, outcome, plan, is_moving=is_new_phase or agents != old.agents),
         effective=case.effective.limits if is_accepted else old.effective,
         spec_digest=old.spec_digest or _digest(case, is_accepted=is_accepted),
         data_sources=old.data_sources or (list(case.facts.acceptance.data_sources) or None if is_accepted else None),
@@ -80,9 +77,9 @@ def build_status(case: Situation, outcome: Outcome) -> SessionStatus:
     )
 
 
-def _conditions(case: Situation, outcome: Outcome, plan: Plan) -> list[Condition]:
+def _conditions(case: Situation, outcome: Outcome, plan: Plan, *, is_moving: bool) -> list[Condition]:
     facts = case.facts
-    return build_conditions(
+    of_life = build_conditions(
         outcome,
         facts.acceptance,
         case.status.conditions or [],
@@ -91,6 +88,7 @@ def _conditions(case: Situation, outcome: Outcome, plan: Plan) -> list[Condition
         migration=plan.migration,
         resize=facts.resize,
     )
+    return [*of_life, *egress_conditions(case, is_moving=is_moving)]
 
 
 def _once(before: datetime | None, now: datetime, *, is_due: bool) -> datetime | None:

@@ -16,7 +16,12 @@ from tests.e2e.provider import run_shell, say
 DOCKERFILE = Path(__file__).parent / "foreign" / "Dockerfile"
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "agent-image" / "Dockerfile"
 GATE = "/workspace/gate"
-HELD_ANSWERS = (run_shell("mkfifo gate; echo made"), run_shell("cat gate"), say("The gate was opened."))
+HELD_SECONDS = 600
+HELD_ANSWERS = (
+    run_shell("mkfifo gate; echo made"),
+    run_shell("cat gate", timeout=HELD_SECONDS),
+    say("The gate was opened."),
+)
 """Answers of a session whose second tool call waits until the gate is opened."""
 
 
@@ -66,10 +71,10 @@ def held_session(product: Product, namespace: str, name: str, provider: str, **a
 
 def create_held_script(product: Product, namespace: str) -> str:
     """Create a Scripted provider of `HELD_ANSWERS` and return its name."""
-    commands = ("mkfifo gate; echo made", "cat gate")
+    calls = ({"command": "mkfifo gate; echo made"}, {"command": "cat gate", "timeout": HELD_SECONDS})
     rules: list[Json] = [
-        {"when": {"step": step}, "answer": {"toolCalls": [{"name": "shell", "arguments": {"command": command}}]}}
-        for step, command in enumerate(commands, 1)
+        {"when": {"step": step}, "answer": {"toolCalls": [{"name": "shell", "arguments": arguments}]}}
+        for step, arguments in enumerate(calls, 1)
     ]
     product.create_script(namespace, "held", *rules, {"answer": {"text": "The gate was opened."}})
     return "held"

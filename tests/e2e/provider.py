@@ -19,11 +19,12 @@ def say(text: str) -> Json:
     return {"content": text}
 
 
-def run_shell(*commands: str) -> Json:
-    """Return an answer that asks for one shell call for each command."""
+def run_shell(*commands: str, **more: int) -> Json:
+    """Return an answer that asks for one shell call for each command; `more` are further arguments of each."""
+    asked = [json.dumps({"command": command, **more}) for command in commands]
     calls = [
-        {"id": f"call_{n}", "type": "function", "function": {"name": "shell", "arguments": json.dumps({"command": c})}}
-        for n, c in enumerate(commands)
+        {"id": f"call_{n}", "type": "function", "function": {"name": "shell", "arguments": arguments}}
+        for n, arguments in enumerate(asked)
     ]
     return {"content": "Working on it.", "tool_calls": calls}
 

@@ -15,6 +15,7 @@ OPERATOR = "agentsessions-operator"
 RELEASE = "agentsessions"
 PATIENCE_SECONDS = 60
 SECRET = "test-journal"
+NETWORKS = ("allowedProviderNetworks", "allowedToolNetworks", "allowedWebhookNetworks", "http.allowedNetworks")
 
 
 @dataclass
@@ -121,7 +122,8 @@ def upgrade(product: Product, changed: Mapping[str, str]) -> None:
     values = {
         "image.repository": repository,
         "image.tag": tag,
-        "gateway.allowedProviderNetworks[0]": f"{product.machine}/32",
+        # As `hack/product` installs it: what the tests serve is on this machine.
+        **{f"gateway.{networks}[0]": f"{product.machine}/32" for networks in NETWORKS},
         **changed,
     }
     settings = [

@@ -118,18 +118,17 @@ class Cluster:
     def forwarded(self) -> Iterator[int]:
         """Forward a free local port to the gateway."""
         command = ["-n", SYSTEM, "port-forward", "service/agentsessions-gateway", ":443"]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [self.kubectl, "--kubeconfig", self.kubeconfig, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # it complains about each stream that a reader leaves
             text=True,
-        )
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            yield int(line.split("->")[0].rpartition(":")[2])  # Forwarding from 127.0.0.1:40123 -> 8443
-        finally:
-            process.terminate()
-            process.wait()
+        ) as process:
+            try:
+                line = process.stdout.readline() if process.stdout else ""
+                yield int(line.split("->")[0].rpartition(":")[2])  # Forwarding from 127.0.0.1:40123 -> 8443
+            finally:
+                process.terminate()
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Making and ending a session's children. Names are deterministic, so each act may be done twice."""
 
+import time
 from dataclasses import replace
 from itertools import product
 from typing import Final
@@ -25,6 +26,8 @@ from agentsessions.lifecycle.sites import site_key
 
 EPOCHS_TRIED: Final = 5
 """Names taken by others that are passed over in one pass."""
+ENDS_AGAIN_AFTER_SECONDS: Final = 10.0
+"""A pod that was told to end is told once more when its watch does not say that it does."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,7 @@ class Children:
         self._settings = settings
         self._gateway = gateway
         self._metrics = metrics
+        self._ended: dict[PodUnwanted, float] = {}
 
     async def fetch_pod(self, namespace: str, name: str) -> PodView | None:
         """Read one pod; None when it is gone or is no agent's pod."""
@@ -70,10 +74,16 @@ class Children:
     async def delete_pods(self, namespace: str, unwanted: tuple[PodUnwanted, ...]) -> None:
         """End the pods that must go; those that are gone or replaced already are fine.
 
+        A watch that is late shows a pod as it was: the API server is not told again for it in each pass.
+
         Raises:
             ApiError: The API server refused, or does not answer.
         """
+        now = time.monotonic()
+        self._ended = {pod: at for pod, at in self._ended.items() if now - at < ENDS_AGAIN_AFTER_SECONDS}
         for pod in unwanted:
+            if pod in self._ended:
+                continue
             try:
                 await self._client.delete(POD, namespace, pod.name, uid=pod.uid, grace_seconds=pod.grace_seconds)
             except Conflict:
@@ -81,6 +91,7 @@ class Children:
                 if found is not None and found.uid == pod.uid:
                     raise  # refused for another reason: a pod that stays must not get a second one beside it
                 continue  # another pod has the name: the one that was meant is gone
+            self._ended[pod] = now
             self._metrics.writes.labels("pod_delete").inc()
 
     async def _create_pod(self, session: SessionView, wanted: PodWanted) -> PodView:

@@ -139,15 +139,18 @@ test-fast: $(STAMP) postgresql ## Run both of these
 	$(BIN)/pytest --quiet $(FAST) $(LIFE_TESTS) $(FAST_TESTS)
 
 # Clusters of their own: these tests play the operator and the gateway themselves, and the product must not interfere.
-# They give way to the end-to-end tests that `make test` runs beside them, some of which measure time.
+# They give way to the end-to-end tests that `make test` runs beside them, some of which measure time. What a run that
+# was cut off left in them goes first.
+remove-integration-clusters = for name in it operators operators-faults; do \
+	$(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done
 .PHONY: test-integration
 test-integration: export AGENTSESSIONS_CLUSTER = $(CLUSTER_NAME)-it
 test-integration: export AGENTSESSIONS_OPERATOR_CLUSTER = $(CLUSTER_NAME)-operators
 test-integration: $(STAMP) postgresql browser ## Run the tests that need an API server, on clusters of their own
+	@$(remove-integration-clusters)
 	nice $(CLUSTER) up
 	$(WITH_CLUSTER) nice $(BIN)/pytest --quiet $(BY_FILE) -m "not slow" tests/integration; status=$$?; \
-		for name in it operators operators-faults; do $(CLUSTER) down --name $(CLUSTER_NAME)-$$name; done; \
-		exit $$status
+		$(remove-integration-clusters); exit $$status
 
 .PHONY: test-e2e
 test-e2e: test-e2e-beside test-e2e-alone ## Run the tests that need the product on a cluster; installs it

@@ -45,12 +45,10 @@ def own_cluster(name: str) -> Iterator[str]:
     """Start or reuse a cluster, with CRDs, its node closed to pods; give its kubeconfig."""
     if os.environ.get("AGENTSESSIONS_KUBECONFIG"):
         pytest.skip("these tests cordon nodes and run an operator of their own: not on a given cluster")
-    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", name], check=False, capture_output=True, text=True)
-    if done.returncode == 0:
-        open_nodes(Kubectl(done.stdout.strip(), "default"))  # of a run that was cut off
-    subprocess.run([*CLUSTER, "up", "--name", name], check=True, capture_output=True)
-    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", name], check=True, capture_output=True, text=True)
+    subprocess.run([*CLUSTER, "up", "--name", name], check=True)
+    done = subprocess.run([*CLUSTER, "kubeconfig", "--name", name], check=True, stdout=PIPE, text=True)
     kubectl = Kubectl(done.stdout.strip(), "default")
+    open_nodes(kubectl)  # of a run that was cut off
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
     kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(ROOT / "crds"))
     kubectl.run("create", "namespace", INSTALL_NAMESPACE)

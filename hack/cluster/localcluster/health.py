@@ -14,6 +14,7 @@ from .configs import STORAGE_CLASS
 from .layout import DOMAIN, Layout
 
 _DNS_TIMEOUT_SECONDS: Final = 1.0
+_CORDONED: Final = "node.kubernetes.io/unschedulable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,12 @@ def check_cluster(layout: Layout) -> list[Check]:
 
 
 def is_node_ready(api: Api, layout: Layout) -> bool:
-    """Return whether the node is Ready, and free of the taint that it starts with."""
+    """Return whether the node is Ready, and free of the taints that it starts with; one who cordons it wants it so."""
     node = api.get(f"/api/v1/nodes/{layout.node_name}")
     status, spec = cast(Json, node.get("status", {})), cast(Json, node.get("spec", {}))
     conditions = cast(list[Json], status.get("conditions", []))
-    return not spec.get("taints") and any(
+    taints = {taint["key"] for taint in cast(list[Json], spec.get("taints") or [])}
+    return not taints - {_CORDONED} and any(
         entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions
     )
 

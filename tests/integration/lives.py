@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from agentsessions.api.reasons import ErrorCode, ExitCode, Phase
-from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
 from agentsessions.api.v1alpha1.approval import ApprovalKind
-from agentsessions.api.v1alpha1.session import OperatingMode
+from agentsessions.api.v1alpha1.session import OperatingMode, SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.controller.kinds import AGENT_SESSIONS, MODEL_PROVIDERS, SESSION_APPROVALS
 from agentsessions.controller.views import to_pod, to_session
 from agentsessions.engine.errors import ApiError, Conflict, Invalid, NotFound

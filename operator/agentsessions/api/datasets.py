@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 import orjson
 
 from agentsessions.api.names import MAX_FILES_BYTES
-from agentsessions.api.v1alpha1.session import DataFormat
+from agentsessions.api.v1alpha1.context import DataFormat
 
 MAX_COLUMNS: Final = 256
 MAX_ROWS: Final = 50_000

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agentsessions.api.v1alpha1.session import ConfigMapKeyRef, SessionSpec
+from agentsessions.api.v1alpha1.context import ConfigMapKeyRef
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.children.names import context_name
 from agentsessions.children.owner import child_labels, owner_reference
 from agentsessions.lifecycle.facts import SessionView

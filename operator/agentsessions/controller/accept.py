@@ -14,8 +14,9 @@ from agentsessions.api.datasets import BadDataError, read_table
 from agentsessions.api.names import DEFAULT_PROVIDER, MAX_CONTEXT_BYTES, MAX_FILES_BYTES
 from agentsessions.api.reasons import Reason
 from agentsessions.api.v1alpha1.agent import Agent, AgentModel
+from agentsessions.api.v1alpha1.context import ConfigMapKeyRef
 from agentsessions.api.v1alpha1.provider import ModelProviderSpec
-from agentsessions.api.v1alpha1.session import ConfigMapKeyRef, SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import DataSourceStatus, EffectiveLimits
 from agentsessions.children.names import context_name
 from agentsessions.children.owner import owner_uid

@@ -14,12 +14,8 @@ from pydantic import ValidationError
 
 from agentsessions.api.levels import Level
 from agentsessions.api.reasons import ConditionType, Reason
-from agentsessions.api.v1alpha1 import (
-    AgentPolicySpec,
-    AgentPolicyStatus,
-    SessionApprovalStatus,
-)
-from agentsessions.api.v1alpha1.approval import ApprovalRequest
+from agentsessions.api.v1alpha1.approval import ApprovalRequest, SessionApprovalStatus
+from agentsessions.api.v1alpha1.policy import AgentPolicySpec, AgentPolicyStatus
 from agentsessions.children.approval import build_approval, to_view
 from agentsessions.children.owner import owner_uid
 from agentsessions.controller.kinds import AGENT_POLICIES, SESSION_APPROVALS

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from agentsessions.api.reasons import Phase, Reason
-from agentsessions.api.v1alpha1 import SessionStatus
+from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.children.snapshot import wanted_content
 from agentsessions.controller.accept import Acceptor
 from agentsessions.controller.admissions import Admissions

@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from agentsessions.api.reasons import Phase, Reason
-from agentsessions.api.v1alpha1 import AgentSessionTemplateSpec
+from agentsessions.api.v1alpha1.template import AgentSessionTemplateSpec
 from agentsessions.children.revisions import LABEL_TEMPLATE, build_revision, read_revision, revision_name
 from agentsessions.controller.refusals import RefusedError
 from agentsessions.controller.store import Sessions, key_of

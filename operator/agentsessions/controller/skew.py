@@ -3,8 +3,7 @@
 from datetime import datetime
 
 from agentsessions.api.reasons import ConditionType, Reason
-from agentsessions.api.v1alpha1 import SessionStatus
-from agentsessions.api.v1alpha1.status import Condition
+from agentsessions.api.v1alpha1.status import Condition, SessionStatus
 
 
 def skew_message(problem: str) -> str:

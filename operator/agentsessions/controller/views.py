@@ -14,15 +14,11 @@ from pydantic import ValidationError
 
 from agentsessions.api import names
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1 import (
-    AgentSessionTemplateSpec,
-    ModelProviderSpec,
-    ModelProviderStatus,
-    SessionQuotaSpec,
-    SessionQuotaStatus,
-    SessionSpec,
-    SessionStatus,
-)
+from agentsessions.api.v1alpha1.provider import ModelProviderSpec, ModelProviderStatus
+from agentsessions.api.v1alpha1.quota import SessionQuotaSpec, SessionQuotaStatus
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
+from agentsessions.api.v1alpha1.template import AgentSessionTemplateSpec
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.pod import CONTAINER
 from agentsessions.lifecycle.facts import PodView, SessionView

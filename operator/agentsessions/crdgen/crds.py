@@ -7,17 +7,14 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agentsessions.api.names import GROUP, VERSION
-from agentsessions.api.v1alpha1 import (
-    AgentPolicy,
-    AgentSession,
-    AgentSessionTemplate,
-    ModelProvider,
-    SessionApproval,
-    SessionQuota,
-    SessionWebhook,
-    ToolServer,
-)
-from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS
+from agentsessions.api.v1alpha1.approval import SessionApproval
+from agentsessions.api.v1alpha1.policy import AgentPolicy
+from agentsessions.api.v1alpha1.provider import ModelProvider
+from agentsessions.api.v1alpha1.quota import SessionQuota
+from agentsessions.api.v1alpha1.session import MUTABLE_SPEC_FIELDS, AgentSession
+from agentsessions.api.v1alpha1.template import AgentSessionTemplate
+from agentsessions.api.v1alpha1.toolserver import ToolServer
+from agentsessions.api.v1alpha1.webhook import SessionWebhook
 from agentsessions.crdgen.lint import lint
 from agentsessions.crdgen.rules import (
     build_finished_rule,

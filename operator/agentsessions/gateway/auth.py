@@ -16,7 +16,7 @@ from fastapi.requests import HTTPConnection
 
 from agentsessions.api.names import GROUP, MANAGER, TOKEN_AUDIENCE
 from agentsessions.api.reasons import Phase, RefusalCode
-from agentsessions.api.v1alpha1 import OperatingMode
+from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.wire import AGENT_HEADER
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError

@@ -7,7 +7,7 @@ the same words. Content of a ConfigMap comes from the session's frozen copy, as 
 import json
 from typing import TYPE_CHECKING, Final
 
-from agentsessions.api.v1alpha1 import SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.children.names import context_name
 from agentsessions.children.snapshot import CONTEXT_KEY, read_key
 from agentsessions.engine.errors import ApiError, NotFound

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import structlog
 
-from agentsessions.api.v1alpha1 import OperatingMode
+from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.journal import audit, sessions
 from agentsessions.journal.acts import Act, AuditRecord, Door, Verdict
 from agentsessions.journal.store import Store

@@ -8,8 +8,9 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.names import DEFAULT_AGENT, MAX_AGENT_NAME
 from agentsessions.api.reasons import Phase
 from agentsessions.api.v1alpha1.agent import Agent
+from agentsessions.api.v1alpha1.context import SessionContext
 from agentsessions.api.v1alpha1.life import Conversation, Limits
-from agentsessions.api.v1alpha1.session import SessionContext, SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.gateway.models import UsageAnswer
 from agentsessions.gateway.speech import Content, Key, MessageCreate
 from agentsessions.journal.rows import MessageRole

@@ -7,7 +7,7 @@ is never read again. Until it was, the session is known only as it was written.
 from collections import OrderedDict
 from typing import Final
 
-from agentsessions.api.v1alpha1 import AgentSessionTemplateSpec
+from agentsessions.api.v1alpha1.template import AgentSessionTemplateSpec
 from agentsessions.children.revisions import read_revision
 from agentsessions.engine.client import Client
 from agentsessions.engine.resources import CONTROLLER_REVISION, resource_path

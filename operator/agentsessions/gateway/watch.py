@@ -18,8 +18,8 @@ import structlog
 
 from agentsessions.api.names import GROUP, VERSION
 from agentsessions.api.reasons import ConditionType
-from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
-from agentsessions.api.v1alpha1.status import AgentStatus
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import AgentStatus, SessionStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import NotFound
 from agentsessions.engine.informer import Informer

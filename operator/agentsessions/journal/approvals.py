@@ -13,12 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
-from agentsessions.api.v1alpha1.approval import (
-    MAX_SHOWN_ARGUMENTS,
-    ApprovalKind,
-    ApprovalOutcome,
-    ApprovalRequest,
-)
+from agentsessions.api.v1alpha1.approval import MAX_SHOWN_ARGUMENTS, ApprovalKind, ApprovalOutcome, ApprovalRequest
 from agentsessions.journal import prepared
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place

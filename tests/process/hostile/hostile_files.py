@@ -6,7 +6,7 @@ import json
 from random import Random
 from typing import Any, Final
 
-from agentsessions.api.v1alpha1.session import DataFormat
+from agentsessions.api.v1alpha1.context import DataFormat
 
 TEN_MEGABYTES: Final = 10_000_000
 PIECES: Final = (

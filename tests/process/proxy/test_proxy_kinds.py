@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentsessions.api import wire
-from agentsessions.api.v1alpha1 import AgentSessionTemplateSpec
+from agentsessions.api.v1alpha1.template import AgentSessionTemplateSpec
 from agentsessions.children.revisions import build_revision, revision_name
 from agentsessions.journal.entries import EntryType
 from tests.process.proxy.house import House, until

@@ -16,7 +16,7 @@ from agentsessions.api.datasets import (
     read_table,
 )
 from agentsessions.api.names import MAX_FILES_BYTES
-from agentsessions.api.v1alpha1.session import DataFormat
+from agentsessions.api.v1alpha1.context import DataFormat
 
 pytestmark = pytest.mark.requirement("OBJ-8")
 

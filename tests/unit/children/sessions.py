@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.lifecycle.facts import SessionView
 from tests.builders import SESSION_UID, T0
 

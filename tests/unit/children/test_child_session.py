@@ -6,8 +6,8 @@ import pytest
 
 from agentsessions.api.child_sessions import ChildRequest
 from agentsessions.api.names import MAX_SESSION_NAME
-from agentsessions.api.v1alpha1 import SessionSpec
 from agentsessions.api.v1alpha1.life import Limits
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.children.names import child_session_name
 from agentsessions.children.owner import owner_uid
 from agentsessions.children.session import build_session

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agentsessions.api.v1alpha1 import SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.children.pod import build_pod
 from agentsessions.children.settings import PodSettings
 from agentsessions.lifecycle.effective import resolve

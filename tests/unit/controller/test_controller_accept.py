@@ -7,7 +7,7 @@ import pytest
 
 from agentsessions.api.levels import SourceAnswer
 from agentsessions.api.reasons import Reason
-from agentsessions.api.v1alpha1 import SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.children.snapshot import wanted_content
 from agentsessions.controller.accept import Acceptor, check_spec, read_sources
 from agentsessions.controller.levels import GatewayAwayError

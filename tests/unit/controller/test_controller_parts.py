@@ -8,7 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentsessions.api.reasons import Phase, Reason
-from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.controller.accept import check_sizes, check_spec
 from agentsessions.controller.events import build_event
 from agentsessions.controller.governance import Governance

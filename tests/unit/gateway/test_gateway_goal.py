@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from agentsessions.api.v1alpha1 import SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.gateway.goal import build_goal_message
 
 REF = {"name": "sales", "key": "all"}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agentsessions.api.reasons import Phase
-from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.gateway import replay as module
 from agentsessions.gateway.compare import Difference, compare, count
 from agentsessions.gateway.health import Health, to_health, to_performance

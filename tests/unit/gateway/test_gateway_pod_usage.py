@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from agentsessions.api.v1alpha1 import SessionSpec, SessionStatus
+from agentsessions.api.v1alpha1.session import SessionSpec
+from agentsessions.api.v1alpha1.status import SessionStatus
 from agentsessions.engine.client import Client
 from agentsessions.engine.credentials import ClusterAccess
 from agentsessions.gateway.pod_usage import fetch_pod_usage

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from agentsessions.api.reasons import Phase, StopReason
-from agentsessions.api.v1alpha1 import OperatingMode
+from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.gateway.watch import to_row, to_view
 
 CREATED = datetime(2026, 11, 21, 12, tzinfo=UTC)

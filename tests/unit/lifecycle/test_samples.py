@@ -7,14 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from agentsessions.api.v1alpha1 import (
-    AgentPolicy,
-    AgentSession,
-    AgentSessionTemplate,
-    ModelProvider,
-    SessionQuota,
-    ToolServer,
-)
+from agentsessions.api.v1alpha1.policy import AgentPolicy
+from agentsessions.api.v1alpha1.provider import ModelProvider
+from agentsessions.api.v1alpha1.quota import SessionQuota
+from agentsessions.api.v1alpha1.session import AgentSession
+from agentsessions.api.v1alpha1.template import AgentSessionTemplate
+from agentsessions.api.v1alpha1.toolserver import ToolServer
 from agentsessions.lifecycle.coherence import find_contradiction
 from agentsessions.lifecycle.expressions import compile_expression
 from agentsessions.lifecycle.scripts import script_problems

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from agentsessions.api.reasons import Phase
-from agentsessions.api.v1alpha1 import AgentSessionTemplateSpec, SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.status import Condition
+from agentsessions.api.v1alpha1.template import AgentSessionTemplateSpec
 from agentsessions.children.revisions import build_revision, read_revision, revision_name
 from agentsessions.lifecycle.coherence import find_contradiction
 from agentsessions.lifecycle.decide import decide

@@ -100,5 +100,6 @@ def test_imports_leave_no_stand_in_behind() -> None:
     with imports.without_unused():
         pass
     assert sys.modules.get(imports.AIOHTTP, sys) is not None
-    stand_in = sys.modules.get(imports.MCP_ERRORS)
-    assert stand_in is None or stand_in.__file__
+    for name in (imports.MCP_ERRORS, imports.GRIFFE):
+        stand_in = sys.modules.get(name)
+        assert stand_in is None or stand_in.__file__

@@ -7,9 +7,8 @@ from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.names import DEFAULT_PROVIDER, MAX_AGENT_NAME, RESERVED_ENV_NAMES, RESERVED_ENV_PREFIXES
-from agentsessions.api.v1alpha1.names import ObjectName
-from agentsessions.api.v1alpha1.script import cel
-from agentsessions.api.v1alpha1.toolserver import ToolName
+from agentsessions.api.v1alpha1.cel import cel
+from agentsessions.api.v1alpha1.names import ObjectName, ToolName
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Quantity = Annotated[

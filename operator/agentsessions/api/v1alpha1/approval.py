@@ -11,8 +11,8 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.cel import cel
 from agentsessions.api.v1alpha1.names import ObjectName
-from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import Count
 
 MAX_SHOWN_ARGUMENTS: Final = 4096

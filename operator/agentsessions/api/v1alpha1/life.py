@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1.script import cel
+from agentsessions.api.v1alpha1.cel import cel
 
 
 class OnLimit(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1.script import cel
+from agentsessions.api.v1alpha1.cel import cel
 
 LabelText = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 LabelKey = Annotated[

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.approval import ApprovalTerms
-from agentsessions.api.v1alpha1.script import cel
+from agentsessions.api.v1alpha1.cel import cel
 from agentsessions.api.v1alpha1.status import Condition
 
 MAX_EXPRESSION: Final = 1024

@@ -6,8 +6,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.cel import cel
 from agentsessions.api.v1alpha1.names import ConfigKey, ObjectName
-from agentsessions.api.v1alpha1.script import Script, cel
+from agentsessions.api.v1alpha1.script import Script
 from agentsessions.api.v1alpha1.status import Condition
 
 

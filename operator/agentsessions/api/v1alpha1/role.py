@@ -7,8 +7,8 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.cel import cel
 from agentsessions.api.v1alpha1.names import ObjectName
-from agentsessions.api.v1alpha1.script import cel
 
 WILDCARD: Final = "*"
 MOST_CHILD_SESSIONS: Final = 100

@@ -7,17 +7,11 @@ result; `-1` the last) and the names under `capture`. Quoting is text replacemen
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
-from pydantic.config import JsonDict
 
 from agentsessions.api.model import ApiModel, JsonObject
+from agentsessions.api.v1alpha1.cel import cel
 
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
-
-
-def cel(rule: str, message: str, *, field: str = "") -> JsonDict:
-    """Return one `x-kubernetes-validations` entry; `field` is the JSON name of the property that is at fault."""
-    entry: JsonDict = {"rule": rule, "message": message}
-    return {**entry, "fieldPath": f".{field}"} if field else entry
 
 
 class ScriptMatch(ApiModel):

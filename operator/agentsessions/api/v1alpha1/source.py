@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.cel import cel
 from agentsessions.api.v1alpha1.names import ObjectName
-from agentsessions.api.v1alpha1.script import cel
 
 
 class SessionRef(ApiModel):

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1.script import cel
+from agentsessions.api.v1alpha1.cel import cel
 
 MAX_AGENTS: Final = 8
 """Agents of one session: each may hold a pod, and a SessionQuota counts sessions, not pods."""

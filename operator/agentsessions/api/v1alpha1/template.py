@@ -7,9 +7,10 @@ from pydantic import Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.v1alpha1.agent import Agent, EnvVars
+from agentsessions.api.v1alpha1.context import DataSources, SessionContext
 from agentsessions.api.v1alpha1.life import Limits, PausePolicy, Retry, Shutdown
 from agentsessions.api.v1alpha1.placement import Placement
-from agentsessions.api.v1alpha1.session import DataSources, PolicyRef, SessionContext, Workspace
+from agentsessions.api.v1alpha1.session import PolicyRef, Workspace
 
 
 class Overridable(StrEnum):

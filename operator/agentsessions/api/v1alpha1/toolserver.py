@@ -6,15 +6,13 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
+from agentsessions.api.v1alpha1.cel import cel
+from agentsessions.api.v1alpha1.names import ToolName
 from agentsessions.api.v1alpha1.provider import SecretKeyRef
-from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import Condition
 
 MAX_SERVER_TOOLS: Final = 128
 DEFAULT_CALL_SECONDS: Final = 60
-
-ToolName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_./-]+$")]
-"""Name of a tool at its server."""
 
 
 class ToolSideEffect(StrEnum):

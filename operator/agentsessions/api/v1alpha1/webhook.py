@@ -7,9 +7,9 @@ from pydantic import Field
 
 from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import Phase
+from agentsessions.api.v1alpha1.cel import cel
 from agentsessions.api.v1alpha1.policy import LabelValue
 from agentsessions.api.v1alpha1.provider import SecretKeyRef
-from agentsessions.api.v1alpha1.script import cel
 from agentsessions.api.v1alpha1.status import Condition, Count
 
 DEFAULT_TIMEOUT_SECONDS: Final = 10

@@ -1,7 +1,7 @@
 """Answers of replays: those that the other session got. Nothing is bought, and nothing is charged."""
 
 from agentsessions.api.reasons import ErrorCode
-from agentsessions.api.v1alpha1 import SessionSpec
+from agentsessions.api.v1alpha1.session import SessionSpec
 from agentsessions.api.v1alpha1.source import ReplayMode
 from agentsessions.gateway.proxy.answer import Answer, Usage
 from agentsessions.gateway.proxy.faults import ModelFault

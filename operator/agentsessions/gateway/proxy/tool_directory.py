@@ -10,12 +10,7 @@ from pydantic import ValidationError
 from agentsessions.api.names import GROUP, VERSION
 from agentsessions.api.shortened import shorten
 from agentsessions.api.tool_schemas import digest_of_tool, why_unusable
-from agentsessions.api.v1alpha1.toolserver import (
-    DEFAULT_CALL_SECONDS,
-    ToolServerSpec,
-    ToolServerStatus,
-    ToolSideEffect,
-)
+from agentsessions.api.v1alpha1.toolserver import DEFAULT_CALL_SECONDS, ToolServerSpec, ToolServerStatus, ToolSideEffect
 from agentsessions.engine.client import Client
 from agentsessions.engine.informer import Informer
 from agentsessions.engine.resources import Resource

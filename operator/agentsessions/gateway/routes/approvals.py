@@ -7,13 +7,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query
 from pydantic import Field
 
 from agentsessions.api.model import ApiModel
-from agentsessions.api.v1alpha1.approval import (
-    ANSWERS_OF,
-    MAX_ANSWER_OUTPUT,
-    Answer,
-    ApprovalOutcome,
-    ApprovalRequest,
-)
+from agentsessions.api.v1alpha1.approval import ANSWERS_OF, MAX_ANSWER_OUTPUT, Answer, ApprovalOutcome, ApprovalRequest
 from agentsessions.engine.client import Client
 from agentsessions.engine.errors import ApiError, NotFound
 from agentsessions.engine.resources import resource_path

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from agentsessions.api.datasets import BadDataError, Table, read_table
 from agentsessions.api.names import MAX_FILES_BYTES
-from agentsessions.api.v1alpha1.session import DataFormat
+from agentsessions.api.v1alpha1.context import DataFormat
 from agentsessions.api.wire import SideEffect
 from agentsessions.runner.tools.tool import ToolFailedError
 

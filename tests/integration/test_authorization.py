@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from agentsessions.gateway.app import create_app
+from agentsessions.gateway.app import all_routes
 from agentsessions.gateway.audit import ACT
 from tests.integration.authorization import IN, PATH, ROWS, Caller, Row
 from tests.integration.crds_chart import chart_objects
@@ -202,7 +202,7 @@ def routes_of(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, BaseRoute
 
 
 def app_routes() -> list[tuple[str, str, BaseRoute]]:
-    return list(routes_of(create_app(cast("Any", None)).routes))
+    return list(routes_of(all_routes().routes))
 
 
 def test_each_route_of_the_app_has_a_row_for_each_caller() -> None:

@@ -24,7 +24,6 @@ from agentsessions.api.reasons import Phase
 from agentsessions.gateway.app import create_app
 from agentsessions.gateway.auth import User
 from agentsessions.gateway.certificates import renew
-from agentsessions.gateway.lookup import current_user
 from agentsessions.gateway.server import create_server
 from agentsessions.gateway.streams import Changes, StreamCount
 from agentsessions.gateway.tails import Tails
@@ -110,16 +109,18 @@ async def serving(folder: Path, viewers: int) -> AsyncIterator[tuple[Store, Tail
     async def namespace_uid(_: str) -> str:
         return "n"
 
+    async def known(_: object) -> User:
+        return User("bench")
+
     parts = SimpleNamespace(
         store=store,
         changes=changes,
         tails=Tails(store, changes),
         streams=StreamCount(viewers),
-        auth=SimpleNamespace(require=say_yes, is_allowed=say_yes, may_go_on=say_yes),
+        auth=SimpleNamespace(user=known, require=say_yes, is_allowed=say_yes, may_go_on=say_yes),
         watch=SimpleNamespace(namespace_uid=namespace_uid),
     )
     app = create_app(parts)  # type: ignore[arg-type]  # the parts that streams use
-    app.dependency_overrides[current_user] = lambda: User("bench")
     server = create_server(app, "127.0.0.1", 0, server_context(folder))
     running = [asyncio.create_task(server.serve()), asyncio.create_task(changes.run())]
     while not server.started:

@@ -1,6 +1,7 @@
 """Puts the routes together: the API on TLS, and health and metrics on a port of their own."""
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Final
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from agentsessions.gateway import metrics, openapi, paths, problems
 from agentsessions.gateway.bodies import BodyLimit
@@ -34,17 +36,22 @@ from agentsessions.gateway.routes import (
     templates,
     usage,
 )
-from agentsessions.gateway.state import Gateway
+from agentsessions.gateway.state import Gateway, WithGateway
 
 VERSION: Final = "v1"
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """Return the API of a gateway."""
+def create_app(gateway: Gateway) -> ASGIApp:
+    """Return the API and the page of a gateway."""
+    return WithGateway(all_routes(), gateway)
+
+
+@cache
+def all_routes() -> FastAPI:
+    """Return the routes of API and page: for all gateways of the process, as to read their signatures takes a while."""
     app = create_api()
-    app.state.gateway = gateway
     app.add_route("/ui", go_home)
-    app.mount("/ui", create_pages(gateway))
+    app.mount("/ui", create_pages())
     app.add_middleware(BodyLimit)
     app.add_middleware(metrics.RequestMetrics)
     app.add_middleware(RequestContext)

@@ -260,7 +260,7 @@ async def current_pod(request: Request) -> PodIdentity:
             the session's status, 412 when another pod took its place or the session is over, 503 while the gateway
             starts.
     """
-    gateway: Gateway = request.app.state.gateway
+    gateway: Gateway = request.state.gateway
     uid = await gateway.auth.pod_uid(request)
     pod = await gateway.store.identify_pod(uid)
     if pod is not None:

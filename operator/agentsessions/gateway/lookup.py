@@ -4,9 +4,11 @@ A namespace that was deleted and made again is another one: what happened in the
 uid only to those who may read sessions of all namespaces.
 """
 
+import re
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Path, Query, Request
+from starlette.requests import HTTPConnection
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
 from agentsessions.gateway.models import SessionDetail, to_detail
@@ -23,6 +25,9 @@ MAX_NUMBER: Final = 2**53
 NAMESPACE_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 NAMESPACES_PATTERN: Final = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 
+PATH_NAMESPACE: Final = "ns"
+"""Parameter of the page's paths. Not by `dependency_overrides`: with one, FastAPI reads signatures at each request."""
+
 TheGateway = Annotated[Gateway, Depends(gateway_of)]
 SessionId = Annotated[
     str, Path(min_length=1, max_length=253, description="UID, or name of the newest session of that name.")
@@ -37,6 +42,7 @@ async def current_user(request: Request, gateway: TheGateway) -> User:
 
 
 async def namespace_of(
+    connection: HTTPConnection,
     namespace: Annotated[
         str | None,
         Query(pattern=NAMESPACE_PATTERN, description="Namespace. Default `default`."),
@@ -45,8 +51,17 @@ async def namespace_of(
         str | None, Header(pattern=NAMESPACE_PATTERN, description="The same as a header; the query wins.")
     ] = None,
 ) -> str:
-    """Return the namespace that a request speaks of (a FastAPI dependency)."""
-    return namespace or x_namespace or DEFAULT_NAMESPACE
+    """Return the namespace that a request speaks of (a FastAPI dependency): on the page it is part of the path.
+
+    Raises:
+        ProblemError: 404 when what the path has is no name of a namespace.
+    """
+    in_path = connection.path_params.get(PATH_NAMESPACE)
+    if in_path is None:
+        return namespace or x_namespace or DEFAULT_NAMESPACE
+    if not re.fullmatch(NAMESPACE_PATTERN, in_path):
+        raise not_found(f"{in_path!r} is no name of a namespace.")
+    return str(in_path)
 
 
 async def namespaces_of(

@@ -1,10 +1,11 @@
-"""What lives as long as the process, in one place: routes find it at `app.state.gateway`."""
+"""What lives as long as the process, in one place: routes find it at `request.state.gateway`."""
 
 import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastapi import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentsessions.engine.callers import Callers
 from agentsessions.engine.client import Client
@@ -83,5 +84,18 @@ class Gateway:
 
 async def gateway_of(request: Request) -> Gateway:
     """Return the gateway that answers the request (a FastAPI dependency)."""
-    gateway: Gateway = request.app.state.gateway
+    gateway: Gateway = request.state.gateway
     return gateway
+
+
+class WithGateway:
+    """Routes, with the gateway that answers."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the routes find the gateway."""
+        scope.setdefault("state", {})["gateway"] = self._gateway
+        await self._app(scope, receive, send)

@@ -28,6 +28,7 @@ from agentsessions.gateway.watch import SessionWatch
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.store import Store, utc_now
 from agentsessions.lifecycle.effective import resolve
+from tests.plain_http import open_plain
 from tests.process.proxy.cluster import Cluster
 
 API_KEY = "sk-very-secret-0123456789"
@@ -51,7 +52,7 @@ class Provider:
         self._root = f"http://127.0.0.1:{port}"
 
     async def _send(self, method: str, path: str) -> httpx2.Response:
-        async with httpx2.AsyncClient(trust_env=False, timeout=LONG_SECONDS) as client:
+        async with open_plain(timeout=LONG_SECONDS) as client:
             return await client.request(method, self._root + path)
 
     async def asked(self) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ class Provider:
 
     async def queue(self, answers: list[list[Any]]) -> None:
         """Have the model `queued` answer these, each a list of chunks, in order."""
-        async with httpx2.AsyncClient(trust_env=False, timeout=LONG_SECONDS) as client:
+        async with open_plain(timeout=LONG_SECONDS) as client:
             (await client.post(f"{self._root}/queue", json=answers)).raise_for_status()
 
     async def wait_for_request(self) -> None:
@@ -91,11 +92,11 @@ class House:
 
     def client(self, pod: str = "p1") -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer pod-{pod}"}
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=LONG_SECONDS)
+        return open_plain(self.url, headers=headers, timeout=LONG_SECONDS)
 
     def person(self, name: str = "alice") -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer user-{name}", "X-Namespace": "team"}
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=LONG_SECONDS)
+        return open_plain(self.url, headers=headers, timeout=LONG_SECONDS)
 
     async def ask(self, model: str = "good", *, pod: str = "p1", **more: Any) -> httpx2.Response:
         async with self.client(pod) as client:

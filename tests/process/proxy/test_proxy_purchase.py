@@ -11,6 +11,7 @@ import pytest
 
 from agentsessions.api import wire
 from agentsessions.journal.entries import EntryType
+from tests.plain_http import open_plain
 from tests.process.proxy.cluster import Cluster
 from tests.process.proxy.house import (
     API_KEY,
@@ -314,7 +315,7 @@ async def test_a_stranger_cannot_fill_the_memory_with_a_body(house: House) -> No
         for _ in range(1000):
             yield b"x" * 65_536
 
-    async with httpx2.AsyncClient(base_url=house.url, trust_env=False, timeout=LONG_SECONDS) as client:
+    async with open_plain(house.url, timeout=LONG_SECONDS) as client:
         response = await client.post(wire.TOOL_SETTLE_PATH, content=endless())
 
     assert (response.status_code, response.json()["code"]) == (413, "too_large")

@@ -21,6 +21,7 @@ from agentsessions.gateway.proxy import mcp_client, tool_directory, tools
 from agentsessions.journal import approvals, asked_calls, instances
 from agentsessions.journal.approvals import Decided
 from agentsessions.journal.asked_calls import Process
+from tests.plain_http import open_plain
 from tests.process.proxy.house import House, until
 
 pytestmark = pytest.mark.requirement("AG-2")
@@ -45,12 +46,12 @@ class Shelf:
     url: str
 
     async def calls(self) -> list[dict[str, Any]]:
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with open_plain() as client:
             found: list[dict[str, Any]] = (await client.get(f"{self.url}/calls")).json()
         return found
 
     async def send(self, path: str) -> None:
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with open_plain() as client:
             (await client.post(f"{self.url}{path}")).raise_for_status()
 
 

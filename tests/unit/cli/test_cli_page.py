@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from agentsessions.cli.localpage import LocalPage
+from tests.plain_http import open_plain_sync
 from tests.unit.cli.conftest import Run, listed
 from tests.unit.client.script_server import Answer, Asked, ScriptServer
 
@@ -28,7 +29,7 @@ def lowered(asked: Asked) -> dict[str, str]:
 @pytest.fixture
 def page(server: ScriptServer) -> Iterator[LocalPage]:
     server.script = [Answer(200, b"<p>the page</p>", COOKIE)]
-    with httpx2.Client(base_url=server.url, trust_env=False) as gateway:
+    with open_plain_sync(server.url) as gateway:
         page = LocalPage(gateway, lambda: "a-token", "/ui/sessions?namespace=demo")
         serving = threading.Thread(target=page.serve)
         serving.start()
@@ -39,7 +40,7 @@ def page(server: ScriptServer) -> Iterator[LocalPage]:
 
 @pytest.fixture
 def stranger(page: LocalPage) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=f"http://{page.name}", trust_env=False) as client:
+    with open_plain_sync(f"http://{page.name}") as client:
         yield client
 
 
@@ -85,7 +86,7 @@ def test_a_stranger_gets_nothing(server: ScriptServer, stranger: httpx2.Client, 
 def test_the_address_is_good_once_and_a_second_browser_ends_it_all(page: LocalPage, browser: httpx2.Client) -> None:
     begin = urlsplit(page.address).path
     assert browser.get(begin).status_code == 200, "the same browser may come again"
-    with httpx2.Client(base_url=f"http://{page.name}", trust_env=False) as second:
+    with open_plain_sync(f"http://{page.name}") as second:
         assert second.get(begin).status_code == 403
     assert browser.get("/ui/sessions").status_code == 403
     assert "second browser" in page.why_ended
@@ -136,7 +137,7 @@ def test_only_the_page_is_passed_on(server: ScriptServer, browser: httpx2.Client
 
 
 def test_a_gateway_that_is_away_is_said_in_a_sentence(browser: httpx2.Client, page: LocalPage) -> None:
-    with httpx2.Client(base_url="http://127.0.0.1:1", trust_env=False) as page.gateway:
+    with open_plain_sync("http://127.0.0.1:1") as page.gateway:
         answer = browser.get("/ui/sessions")
     assert answer.status_code == 502
     assert answer.text.startswith("The gateway does not answer: ")

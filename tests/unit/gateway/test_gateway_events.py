@@ -31,6 +31,7 @@ from agentsessions.gateway.tails import KEPT_DELTAS, Tails
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.store import Store
 from tests.journal.builders import T0, Player, a_player, a_session, an_answer
+from tests.plain_http import open_plain
 from tests.unit.gateway.conftest import Serve
 
 COMPLETED: dict[str, Any] = {"phase": Phase.COMPLETED, "stop_reason": StopReason.GOAL_REACHED, "finished_at": T0}
@@ -92,7 +93,7 @@ def an_app(
 async def follow(port: int, after: int = 0) -> AsyncGenerator[Event]:
     """Yield events until the stream ends."""
     async with (
-        httpx2.AsyncClient(trust_env=False, timeout=10) as client,
+        open_plain(timeout=10) as client,
         client.stream("GET", f"http://127.0.0.1:{port}/events", headers={"Last-Event-ID": str(after)}) as response,
     ):
         assert response.headers["content-type"] == f"{MEDIA_TYPE}; charset=utf-8"
@@ -175,7 +176,7 @@ async def test_a_silent_stream_is_pinged(store: Store, changes: Changes, serve: 
     port = await serve(an_app(store, changes, ping_seconds=0.02))
     await store.put_session(a_session())
     async with (
-        httpx2.AsyncClient(trust_env=False, timeout=10) as client,
+        open_plain(timeout=10) as client,
         client.stream("GET", f"http://127.0.0.1:{port}/events") as response,
     ):
         lines = [line async for line in first_lines(response, 30)]

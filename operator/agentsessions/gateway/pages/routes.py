@@ -3,32 +3,28 @@
 What it reads and does goes through the functions of the API's routes: rights, audit and texts are the same.
 """
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Depends, FastAPI, Path, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from agentsessions.gateway import problems
-from agentsessions.gateway.lookup import NAMESPACE_PATTERN, namespace_of
+from agentsessions.gateway.lookup import PATH_NAMESPACE
 from agentsessions.gateway.pages import acts, decisions, lists, sessions, signin
 from agentsessions.gateway.pages.render import Pages, answer_problem, pages_of
 from agentsessions.gateway.problems import not_found
 from agentsessions.gateway.routes import archives, events
 from agentsessions.gateway.routes import sessions as api
-from agentsessions.gateway.state import Gateway
 
-SESSION: Final = "/sessions/{ns}/{session}"
+SESSION: Final = f"/sessions/{{{PATH_NAMESPACE}}}/{{session}}"
 FOR_EVER: Final = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
-def create_pages(gateway: Gateway) -> FastAPI:
+def create_pages() -> FastAPI:
     """Return the application, to be mounted at /ui."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.gateway = gateway
     app.state.pages = Pages()
     problems.install(app, answer_problem)
-    # Functions of the API's routes find the namespace in the query; here it is part of the path.
-    app.dependency_overrides[namespace_of] = _namespace_in_path
     app.add_middleware(signin.CookieSignIn)
     _add_reading(app)
     _add_changing(app)
@@ -58,10 +54,6 @@ def _add_changing(app: FastAPI) -> None:
     app.add_api_route(f"{SESSION}/messages", acts.send, **changing)
     for word, (act, answer) in decisions.BUTTONS.items():
         app.add_api_route(f"{SESSION}/approvals/{{approval}}/{word}", decisions.decider(act, answer), **changing)
-
-
-async def _namespace_in_path(ns: Annotated[str, Path(pattern=NAMESPACE_PATTERN)]) -> str:
-    return ns
 
 
 async def go_home(request: Request) -> Response:

@@ -65,7 +65,7 @@ async def follow_session(
     The bearer token comes in the header Authorization or, from browsers, as the subprotocol `bearer.<token>` beside
     `agentsessions.v1`. A refusal is the answer to the handshake: problem+json.
     """
-    gateway: Gateway = websocket.app.state.gateway
+    gateway: Gateway = websocket.state.gateway
     caller = with_token(websocket)
     try:
         user = await gateway.auth.user(caller)

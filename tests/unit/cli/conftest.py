@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,31 +86,3 @@ def resource(name: str = "hello", phase: str | None = "Running", **changes: Any)
 def listed(*items: dict[str, Any]) -> dict[str, Any]:
     """Return a list as the API server has it."""
     return {"kind": "AgentSessionList", "metadata": {"resourceVersion": "9"}, "items": list(items)}
-
-
-def at_terminal(*words: str, config: Path, columns: int) -> str:
-    """Return what a command line shows at a terminal of so many columns."""
-    way, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {
-        "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(config),
-        "PATH": "/usr/bin:/bin",
-        "TERM": "xterm-256color",
-    }
-    command = [sys.executable, "-m", "agentsessions.cli.main", *words]
-    with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment) as process:
-        os.close(other)
-        shown = b""
-        while piece := _read(way):
-            shown += piece
-        assert process.wait(60) == 0, shown
-    os.close(way)
-    return shown.decode()
-
-
-def _read(way: int) -> bytes:
-    try:
-        return os.read(way, 4096)
-    except OSError:  # how Linux says that nobody writes any more
-        return b""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from agentsessions.cli.columns import ALWAYS, GAP, LEAST_TEXT, Column, fit
 from agentsessions.cli.newsession import SLUG, name_from
 from agentsessions.cli.terminal import count
-from tests.unit.cli.conftest import Run, at_terminal, listed, resource
+from tests.unit.cli.conftest import Run, listed, resource
 from tests.unit.client.script_server import Answer, ScriptServer
 
 NAMES = ("NAME", "PHASE", "REASON", "STEPS", "TOKENS", "TEXT", "AGE")
 WIDTHS = (20, 10, 16, 5, 6, 80, 5)
-SESSION_NAME = "list-the-files-of-the-workspace-6e6296"
 
 
 def length(columns: list[Column]) -> int:
@@ -44,21 +42,6 @@ def test_what_is_shown_is_never_cut_but_texts(room: int) -> None:
     assert [one.place for one in columns][:ALWAYS] == [0, 1, 2]
     for one in columns:
         assert one.width == WIDTHS[one.place] or (NAMES[one.place] == "TEXT" and one.width >= LEAST_TEXT)
-
-
-@pytest.mark.usefixtures("run")
-@pytest.mark.parametrize("columns", [60, 80, 200])
-def test_list_on_a_terminal_keeps_names_phases_and_reasons_whole(
-    server: ScriptServer, tmp_path: Path, columns: int
-) -> None:
-    found = resource(SESSION_NAME, "Completed", status={"stopReason": "GoalReached"})
-    server.script = [Answer(body=listed(found))]
-    shown = at_terminal("list", config=tmp_path / "config", columns=columns)
-    header, line = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert line.split()[:2] == [SESSION_NAME, "Completed"]
-    assert header.split()[:3] == ["NAME", "PHASE", "REASON"]
-    assert ("TOKENS" in header) is (columns >= 80)
-    assert "\x1b[" in shown, "a terminal has colours"
 
 
 def test_name_ends_with_a_word() -> None:

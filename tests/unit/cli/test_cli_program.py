@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from agentsessions.cli.main import UNINSTALLED
-from tests.unit.cli.conftest import ROOT, Run, listed, resource
+from tests.unit.cli.conftest import Run, listed, resource
 from tests.unit.client.script_server import Answer, Asked, ScriptServer
 
 FORBIDDEN = Answer(403, {"kind": "Status", "reason": "Forbidden", "message": "User bob cannot list agentsessions."})
@@ -37,12 +34,6 @@ def play(*states: dict[str, object] | None, then: tuple[tuple[str, dict[str, obj
         return Answer(body=state)
 
     return answer
-
-
-def start(program: tuple[str, ...], *words: str, config: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program of its own with a kubeconfig to its end."""
-    environment = {"PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": str(config), "PATH": "/usr/bin:/bin"}
-    return subprocess.run([*program, *words], capture_output=True, text=True, check=False, timeout=60, env=environment)
 
 
 def test_list_prints_a_table_without_colour(server: ScriptServer, run: Run) -> None:
@@ -168,14 +159,6 @@ def test_wait_for_what_is_not_there_fails(server: ScriptServer, run: Run) -> Non
     assert done.stderr.startswith("error: there is no session 'nobody' in namespace 'demo'")
 
 
-@pytest.mark.usefixtures("run")
-def test_wait_gives_up_in_time(server: ScriptServer, tmp_path: Path) -> None:
-    server.answer = play(resource())  # type: ignore[assignment]
-    done = start(PROGRAM, "wait", "hello", "--timeout", f"{WAIT_SECONDS}s", config=tmp_path / "config")
-    said = "session 'hello' was not Completed within 1s: `kubectl agentsession get hello -n demo` says why"
-    assert (done.returncode, done.stderr) == (124, f"error: {said}\n")
-
-
 def test_pause_patches_the_very_session(server: ScriptServer, run: Run) -> None:
     server.script = [Answer(body=resource())]
     done = run("pause", "hello", "--now")
@@ -244,58 +227,6 @@ def test_certificate_user_is_told_which_account_to_make(server: ScriptServer, ru
     assert "kubectl create serviceaccount agentsessions-cli -n demo" in done.stderr
     server.answer = lambda _: missing
     assert "there is no namespace demo" in run("steps", "hello", "--gateway", "https://127.0.0.1:1").stderr
-
-
-@pytest.mark.usefixtures("run")
-def test_reader_that_leaves_early_is_no_error(server: ScriptServer, tmp_path: Path) -> None:
-    server.script = [Answer(body=listed(*(resource(f"session-{number}") for number in range(3000))))]
-    done = start(("bash", "-c"), f"{' '.join(PROGRAM)} list | head -1", config=tmp_path / "config")
-    assert (done.stdout.split()[0], done.stderr) == ("NAME", "")
-
-
-@pytest.mark.usefixtures("run")
-def test_completion_offers_verbs_and_sessions(server: ScriptServer, tmp_path: Path) -> None:
-    server.script = [Answer(body=listed(resource("hello"), resource("other")))]
-
-    def complete(*words: str) -> list[str]:
-        code = "from agentsessions.cli.completion import main; main()"
-        done = start((sys.executable, "-c", code), *words, config=tmp_path / "config")
-        return [line.split("\t")[0] for line in done.stdout.splitlines()]
-
-    assert complete("pa") == ["pause", ":4"]
-    assert complete("get", "he") == ["hello", ":4"]
-    assert complete("get", "") == ["@latest", "hello", "other", ":4"]
-    assert complete("wait", "hello", "--for", "Com") == ["Completed", ":4"]
-
-
-def test_help_loads_no_more_than_it_needs() -> None:
-    code = "from agentsessions.cli.main import run; run(['--help']); import sys; print(*sys.modules, sep='\\n')"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
-    heavy = {"pydantic", "httpx2", "rich", "textual", "yaml", "kubernetes", "asyncio", "kopf", "aiohttp"}
-    assert heavy & set(done.stdout.splitlines()) == set()
-
-
-def test_help_takes_300_milliseconds_at_most() -> None:
-    """Measured in time of the processor, which a busy machine changes least."""
-
-    def seconds() -> float:
-        before = resource_usage()
-        subprocess.run(
-            [sys.executable, "-m", "agentsessions.cli.main", "--help"],
-            capture_output=True, check=True, env={"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
-        return resource_usage() - before
-
-    assert statistics.median(seconds() for _ in range(10)) <= 0.3
-
-
-def resource_usage() -> float:
-    """Return the seconds that ended children have used."""
-    used = os.times()
-    return used.children_user + used.children_system
 
 
 def recorded(**spec: object) -> dict[str, object]:

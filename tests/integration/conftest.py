@@ -19,6 +19,7 @@ OPERATORS = (
     "test_controller_lives",
     "test_controller_quotas",
     "test_controller_sessions",
+    "test_controller_stranded",
 )
 """Files whose tests run an operator on one cluster. It acts on all of that: they take turns."""
 

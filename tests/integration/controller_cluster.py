@@ -5,6 +5,7 @@ runs and how it ends, and no image is needed.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -45,6 +46,22 @@ def own_cluster(name: str) -> Iterator[str]:
     """Start or reuse a cluster, with CRDs, its node closed to pods; give its kubeconfig."""
     if os.environ.get("AGENTSESSIONS_KUBECONFIG"):
         pytest.skip("these tests cordon nodes and run an operator of their own: not on a given cluster")
+    with _taken(name):
+        yield from _open_cluster(name)
+
+
+@contextmanager
+def _taken(name: str) -> Iterator[None]:
+    """Have a cluster alone: an operator acts on all of it, also on what the tests of another process do there."""
+    with Path(f"/run/lock/agentsessions-tests-{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(f"tests of another process use the cluster {name!r}: files that share it belong to OPERATORS")
+        yield
+
+
+def _open_cluster(name: str) -> Iterator[str]:
     subprocess.run([*CLUSTER, "up", "--name", name], check=True)
     done = subprocess.run([*CLUSTER, "kubeconfig", "--name", name], check=True, stdout=PIPE, text=True)
     kubectl = Kubectl(done.stdout.strip(), "default")

@@ -120,7 +120,8 @@ async def test_child_that_the_api_server_refuses_is_told_in_its_words(world: Wor
 @pytest.mark.requirement("LIFE-7")
 async def test_director_that_is_paused_starts_nobody_until_it_goes_on(world: World) -> None:
     director = await a_director(world)
-    await world.namespace.patch_session("boss", operatingMode="Paused")
+    at_once = {"gracePeriodSeconds": 1}  # the pod never runs, so it closes no turn
+    await world.namespace.patch_session("boss", operatingMode="Paused", pausePolicy=at_once)
     await world.namespace.wait_phase("Paused")
     ask(world, director, WANTED)
     await world.namespace.patch_session("boss", title="looked at once more")

@@ -173,9 +173,10 @@ test-slow: $(STAMP) cluster-up ## Run the end-to-end tests that take minutes
 test-soak: $(STAMP) ## Play 20,000 events of sessions' lives, other ones each time
 	AGENTSESSIONS_LIVES=full $(BIN)/pytest --quiet tests/scenario/test_any_life.py
 
+# One after the other: each file has its 50 ms of a processor that nobody shares.
 .PHONY: test-hostile
 test-hostile: $(STAMP) ## Read ten thousand files, and play two hundred answers, that mean harm
-	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet $(FAST) -rP tests/process/hostile \
+	AGENTSESSIONS_HOSTILE=full $(BIN)/pytest --quiet -rP tests/process/hostile \
 		tests/process/proxy/test_proxy_hostile.py
 
 # The matrix has a cluster of its own, too. `make test-faults FAULTS_PAGE=docs/faults.md` writes down what came out.

@@ -8,7 +8,7 @@ import re
 from typing import Annotated, Final
 
 from fastapi import Depends, Header, Path, Query, Request
-from starlette.requests import HTTPConnection
+from fastapi.requests import HTTPConnection
 
 from agentsessions.gateway.auth import SESSIONS, Access, User
 from agentsessions.gateway.models import SessionDetail, to_detail

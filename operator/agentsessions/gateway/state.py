@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastapi import Request
+from fastapi.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentsessions.engine.callers import Callers
@@ -82,9 +82,9 @@ class Gateway:
         return view and (self.watch.merger.find(view) or view)
 
 
-async def gateway_of(request: Request) -> Gateway:
-    """Return the gateway that answers the request (a FastAPI dependency)."""
-    gateway: Gateway = request.state.gateway
+async def gateway_of(connection: HTTPConnection) -> Gateway:
+    """Return the gateway that answers a request or a WebSocket (a FastAPI dependency)."""
+    gateway: Gateway = connection.state.gateway
     return gateway
 
 

@@ -13,8 +13,6 @@ from tests.unit.cli.conftest import Run, listed, resource
 from tests.unit.client.script_server import Answer, Asked, ScriptServer
 
 FORBIDDEN = Answer(403, {"kind": "Status", "reason": "Forbidden", "message": "User bob cannot list agentsessions."})
-WAIT_SECONDS = 1
-PROGRAM = (sys.executable, "-m", "agentsessions.cli.main")
 
 
 def watched(*events: tuple[str, dict[str, object]]) -> bytes:

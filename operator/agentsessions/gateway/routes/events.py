@@ -58,14 +58,13 @@ async def stream_session_events(
 
 @router.websocket("/{session}/ws")
 async def follow_session(
-    websocket: WebSocket, namespace: TheNamespace, session: SessionId, after: After = None
+    websocket: WebSocket, gateway: TheGateway, namespace: TheNamespace, session: SessionId, after: After = None
 ) -> None:
     """Follow a session as on `/events`, one JSON message an event (needs `get` on `agentsessions/events`).
 
     The bearer token comes in the header Authorization or, from browsers, as the subprotocol `bearer.<token>` beside
     `agentsessions.v1`. A refusal is the answer to the handshake: problem+json.
     """
-    gateway: Gateway = websocket.state.gateway
     caller = with_token(websocket)
     try:
         user = await gateway.auth.user(caller)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
 
 from agentsessions.api.v1alpha1.approval import MAX_SHOWN_ARGUMENTS, ApprovalKind, ApprovalOutcome, ApprovalRequest
 from agentsessions.journal import prepared
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
-from agentsessions.journal.rows import PodIdentity
+from agentsessions.journal.rows import Columns, PodIdentity
 from agentsessions.journal.tables import approvals
 from agentsessions.journal.writer import Work
 
@@ -48,13 +48,14 @@ class Decided:
     """With Happened: the call's result."""
 
 
-def find(work: Work, pod: PodIdentity, call: RowMapping) -> RowMapping | None:
+def find(work: Work, pod: PodIdentity, call: Columns) -> Columns | None:
     """Return the newest question about a call."""
     return work.conn.execute(_OF_CALL, _key_of(pod, call)).mappings().one_or_none()
 
 
-def ask(work: Work, pod: PodIdentity, call: RowMapping, request: ApprovalRequest) -> None:
+def ask(ledger: Ledger, pod: PodIdentity, call: Columns, request: ApprovalRequest) -> None:
     """Write a question, in place of an older one about the same call, and journal it."""
+    work = ledger.work
     prepared.remove(work.conn, approvals, _key_of(pod, call))
     work.conn.execute(
         insert(approvals).values(
@@ -69,7 +70,6 @@ def ask(work: Work, pod: PodIdentity, call: RowMapping, request: ApprovalRequest
             request=request.to_json(),
         )
     )
-    ledger = Ledger(work, pod.session_uid)
     ledger.append(
         EntryType.APPROVAL,
         {
@@ -85,29 +85,29 @@ def ask(work: Work, pod: PodIdentity, call: RowMapping, request: ApprovalRequest
     ledger.save()
 
 
-def note_asked_again(work: Work, pod: PodIdentity, row: RowMapping) -> None:
+def note_asked_again(work: Work, pod: PodIdentity, row: Columns) -> None:
     """Note that this epoch was told to wait."""
     if row["asked_epoch"] != pod.epoch:
         prepared.change(work.conn, approvals, _key_of(pod, row), asked_epoch=pod.epoch)
 
 
-def note_used(work: Work, pod: PodIdentity, row: RowMapping) -> None:
+def note_used(work: Work, pod: PodIdentity, row: Columns) -> None:
     """Note that this epoch runs the call: what a later one finds begun is in doubt again."""
     prepared.change(work.conn, approvals, _key_of(pod, row), used_epoch=pod.epoch)
 
 
-def has_asked(work: Work, pod: PodIdentity, turn: RowMapping) -> bool:
+def has_asked(work: Work, pod: PodIdentity, turn: Columns) -> bool:
     """Tell whether this epoch was told to wait for a person in a turn."""
     query = select(approvals.c.call_id).where(*_of_turn(pod, turn), approvals.c.asked_epoch == pod.epoch)
     return work.conn.scalar(query.limit(1)) is not None
 
 
-def withdraw(work: Work, pod: PodIdentity, call: RowMapping) -> None:
+def withdraw(work: Work, pod: PodIdentity, call: Columns) -> None:
     """Take back a question about a call that has its result: nobody need decide any more."""
     work.conn.execute(_WITHDRAW, {f"of_{name}": value for name, value in _key_of(pod, call).items()})
 
 
-def forget(work: Work, pod: PodIdentity, turn: RowMapping) -> None:
+def forget(work: Work, pod: PodIdentity, turn: Columns) -> None:
     """Remove the questions of a turn that is closed: the entries tell of them, and hold no copy of what was said."""
     key = {"session_uid": pod.session_uid, "agent": pod.agent, "round": turn["round"], "k": turn["k"]}
     prepared.remove(work.conn, approvals, key)
@@ -168,7 +168,7 @@ def read_pending(conn: Connection, asked: Select[str], given: Mapping[str, Any])
     return found
 
 
-def to_request(call: RowMapping, kind: ApprovalKind, arguments: str, number: int, **more: Any) -> ApprovalRequest:
+def to_request(call: Columns, kind: ApprovalKind, arguments: str, number: int, **more: Any) -> ApprovalRequest:
     """Return the question about a call."""
     return ApprovalRequest(
         kind=kind,
@@ -185,7 +185,7 @@ def to_request(call: RowMapping, kind: ApprovalKind, arguments: str, number: int
     )
 
 
-def _key_of(pod: PodIdentity, call: RowMapping) -> dict[str, Any]:
+def _key_of(pod: PodIdentity, call: Columns) -> dict[str, Any]:
     return {
         "session_uid": pod.session_uid,
         "agent": pod.agent,
@@ -194,7 +194,7 @@ def _key_of(pod: PodIdentity, call: RowMapping) -> dict[str, Any]:
     }
 
 
-def _of_turn(pod: PodIdentity, turn: RowMapping) -> tuple[Any, ...]:
+def _of_turn(pod: PodIdentity, turn: Columns) -> tuple[Any, ...]:
     return (
         approvals.c.session_uid == pod.session_uid,
         approvals.c.agent == pod.agent,

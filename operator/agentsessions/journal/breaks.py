@@ -5,7 +5,7 @@ The turn stays open, and the next epoch plays it again.
 
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from agentsessions.api.reasons import ErrorCode
 from agentsessions.api.wire import Commit, Outcome
@@ -13,7 +13,7 @@ from agentsessions.journal import approvals, compaction, fences
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import TurnMismatch
-from agentsessions.journal.rows import Course, PodIdentity
+from agentsessions.journal.rows import Columns, Course, PodIdentity
 from agentsessions.journal.tables import model_calls
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.retry import Action, rule_of
@@ -22,7 +22,7 @@ _ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
 
 
 def close_with_error(
-    work: Work, pod: PodIdentity, turn: RowMapping, asked: Commit, closed_as: str | None, course: Course
+    work: Work, pod: PodIdentity, turn: Columns, asked: Commit, closed_as: str | None, course: Course
 ) -> str:
     """Close the epoch, or the turn alone when a shorter conversation may help; return how."""
     if closed_as == Outcome.ERROR:
@@ -46,7 +46,7 @@ def close_with_error(
     return Outcome.ERROR
 
 
-def close_to_wait(work: Work, pod: PodIdentity, turn: RowMapping, closed_as: str | None) -> Outcome:
+def close_to_wait(work: Work, pod: PodIdentity, turn: Columns, closed_as: str | None) -> Outcome:
     """Close the epoch until a person has decided; the turn stays open."""
     if closed_as == Outcome.WAITING:
         return Outcome.WAITING
@@ -58,7 +58,7 @@ def close_to_wait(work: Work, pod: PodIdentity, turn: RowMapping, closed_as: str
     return Outcome.WAITING
 
 
-def _recorded_error(work: Work, pod: PodIdentity, turn: RowMapping) -> fences.Closing | None:
+def _recorded_error(work: Work, pod: PodIdentity, turn: Columns) -> fences.Closing | None:
     """Return what the gateway itself saw fail last in this epoch's turn: it beats the runner's claim."""
     row = work.conn.execute(
         select(model_calls.c.state, model_calls.c.error_code, model_calls.c.error_message, model_calls.c.retry_at)
@@ -71,7 +71,7 @@ def _recorded_error(work: Work, pod: PodIdentity, turn: RowMapping) -> fences.Cl
     return fences.Closing(Outcome.ERROR, row.error_code, row.error_message, retry_at=row.retry_at)
 
 
-def calls_of(pod: PodIdentity, turn: RowMapping) -> tuple[Any, ...]:
+def calls_of(pod: PodIdentity, turn: Columns) -> tuple[Any, ...]:
     """Return the condition of the purchases for a turn."""
     return (
         model_calls.c.session_uid == pod.session_uid,

@@ -20,8 +20,7 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, bindparam, func, insert, select
 
-from agentsessions.api.v1alpha1.status import EffectiveLimits
-from agentsessions.journal import child_levels, compaction, failures, fences, limits, parts, sessions, turns
+from agentsessions.journal import child_levels, compaction, failures, fences, limits, situations, turns
 from agentsessions.journal.answers import Answer, read_answer
 from agentsessions.journal.charges import (
     CallState,
@@ -37,9 +36,11 @@ from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCall
 from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
+from agentsessions.journal.situations import Situation
 from agentsessions.journal.tables import model_calls, tool_calls
 from agentsessions.journal.tables import turns as turn_rows
 from agentsessions.journal.writer import Work
+from agentsessions.lifecycle.child_sessions import Amounts
 
 _EQUAL: Final = (
     select(model_calls)
@@ -107,14 +108,14 @@ def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserv
         NothingToPlay: The agent is done, or its next turn is not pinned.
         PriceMissing: The answer would have to be bought, and the session's cost limit cannot be held.
     """
-    fences.require_open(work, pod)
-    turn = turns.playing(work, pod)
-    in_force = asked.limits or sessions.limits_in_force(work.conn, pod.session_uid)
+    found = situations.find_of(work.conn, pod)
+    fences.check_open(pod, found.epoch)
+    turn = turns.playing(pod, found)
     rows = _rows_for(work, pod, turn, asked.digest)
     row = _pick(rows, turn.k, pod.epoch)
     if row is not None and row["state"] in (CallState.SETTLED, CallState.OPEN):
-        return _serve(work, pod, row, in_force)
-    return _buy(work, pod, turn, asked, in_force, row, ordinal=len(rows))
+        return _serve(work, pod, row, found)
+    return _buy(work, pod, turn, asked, found, row, ordinal=len(rows))
 
 
 def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | None:
@@ -125,11 +126,10 @@ def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | 
         NothingToPlay: The pod closed its epoch.
         UnknownCall: There is no such call.
     """
-    fences.require_open(work, pod)
+    found = situations.find_of(work.conn, pod)
+    fences.check_open(pod, found.epoch)
     row = find_call(work, call_id)
-    if row["state"] != CallState.SETTLED:
-        return None
-    return _serve_settled(work, pod, row, sessions.limits_in_force(work.conn, pod.session_uid))
+    return _serve_settled(work, pod, row, found) if row["state"] == CallState.SETTLED else None
 
 
 def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[RowMapping]:
@@ -144,29 +144,30 @@ def _pick(rows: Sequence[RowMapping], k: int, epoch: int) -> RowMapping | None:
     return next((r for r in rows if r["state"] != CallState.SETTLED or r["served_epoch"] < epoch), None)
 
 
-def _serve(
-    work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits
-) -> Replay | InFlight | LimitReached:
+def _serve(work: Work, pod: PodIdentity, row: RowMapping, found: Situation) -> Replay | InFlight | LimitReached:
     if row["served_epoch"] != pod.epoch:
         update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
         return InFlight(row["id"], row["owner"])
-    return _serve_settled(work, pod, row, in_force)
+    return _serve_settled(work, pod, row, found)
 
 
-def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, in_force: EffectiveLimits) -> Replay | LimitReached:
+def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, found: Situation) -> Replay | LimitReached:
     if _asks_for_tools(row["answer"]):
-        ledger = Ledger(work, pod.session_uid)
-        denial = _check_tool_calls(work, ledger, in_force)
+        ledger = Ledger(work, pod.session_uid, found.usage)
+        denial = _check_tool_calls(work, ledger, found)
         if denial is not None:
             return _refuse(ledger, denial)
     return Replay(row["id"], row["step"], row["answer"])
 
 
-def _check_tool_calls(work: Work, ledger: Ledger, in_force: EffectiveLimits | None = None) -> limits.Denial | None:
-    in_force = in_force or sessions.limits_in_force(work.conn, ledger.session_uid)
-    kept = child_levels.read_kept(work.conn, ledger.session_uid)
-    return limits.check_tool_calls(ledger.usage.tool_calls + kept.max_tool_calls, in_force)
+def _check_tool_calls(work: Work, ledger: Ledger, found: Situation) -> limits.Denial | None:
+    kept = _kept_for_children(work, ledger, found)
+    return limits.check_tool_calls(ledger.usage.tool_calls + kept.max_tool_calls, found.limits)
+
+
+def _kept_for_children(work: Work, ledger: Ledger, found: Situation) -> Amounts:
+    return child_levels.read_kept(work.conn, ledger.session_uid) if found.has_children else Amounts()
 
 
 def _asks_for_tools(answer: dict[str, Any]) -> bool:
@@ -178,14 +179,14 @@ def _buy(
     pod: PodIdentity,
     turn: turns.Playing,
     asked: CallRequest,
-    in_force: EffectiveLimits,
+    found: Situation,
     row: RowMapping | None,
     *,
     ordinal: int,
 ) -> Reserved | LimitReached:
-    ledger = Ledger(work, pod.session_uid)
+    ledger = Ledger(work, pod.session_uid, found.usage)
     estimate = limits.estimate_input(asked.request_bytes, _continued(work, pod, asked.prefix_digests))
-    weighed = _weigh(work, ledger, pod, asked, in_force, estimate=estimate)
+    weighed = _weigh(work, ledger, pod, asked, found, estimate=estimate)
     if isinstance(weighed, limits.Denial):
         return _refuse(ledger, weighed)
     purchase = _to_purchase(work, pod, asked, weighed) | {"estimate_tokens": estimate}
@@ -194,7 +195,8 @@ def _buy(
         call_id = _insert(work, pod, turn, asked, {**purchase, "ordinal": ordinal, "step": step})
         place = Place(pod.agent, pod.epoch, turn.round, step)
         request = {"request": asked.parts} if asked.parts else {}
-        ledger.append(EntryType.STEP_START, {"model": asked.model, "attempt": attempt, **request}, place)
+        body = {"model": asked.model, "attempt": attempt, **request}
+        ledger.append(EntryType.STEP_START, body, place, begins_step=True)
     else:
         call_id, step, attempt = row["id"], row["step"], row["attempt"] + 1
         update_call(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
@@ -221,14 +223,15 @@ def _to_purchase(work: Work, pod: PodIdentity, asked: CallRequest, granted: limi
 
 
 def _weigh(
-    work: Work, ledger: Ledger, pod: PodIdentity, asked: CallRequest, in_force: EffectiveLimits, *, estimate: int
+    work: Work, ledger: Ledger, pod: PodIdentity, asked: CallRequest, found: Situation, *, estimate: int
 ) -> limits.Grant | limits.Denial:
+    in_force = found.limits
     if in_force.max_cost_micro_usd is not None and asked.prices is None:
         raise PriceMissing(
             f"{pod.namespace}/{pod.name} has limits.maxCostMicroUSD, and model {asked.model!r} has no prices: add them "
             "to its ModelProvider, or take the limit out of the session"
         )
-    spent = _spent(work, ledger, pod)
+    spent = _spent(work, ledger, found)
     return limits.weigh(spent, in_force, estimate=estimate, asked=asked.asked_output_tokens, prices=asked.prices)
 
 
@@ -253,10 +256,10 @@ def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
     return max(step or 0 for step in work.conn.execute(_NEWEST_STEPS, where).one()) + 1
 
 
-def _spent(work: Work, ledger: Ledger, pod: PodIdentity) -> limits.Spent:
-    under_way = work.conn.execute(_UNDER_WAY, {"uid": pod.session_uid}).mappings().all()
+def _spent(work: Work, ledger: Ledger, found: Situation) -> limits.Spent:
+    under_way = work.conn.execute(_UNDER_WAY, {"uid": ledger.session_uid}).mappings().all()
     reserved = [reserved_usage(row) for row in under_way]
-    used, kept = ledger.usage, child_levels.read_kept(work.conn, pod.session_uid)
+    used, kept = ledger.usage, _kept_for_children(work, ledger, found)
     return limits.Spent(
         steps=used.steps + kept.max_steps,
         tokens=used.input_tokens + used.output_tokens + kept.max_tokens,
@@ -304,8 +307,9 @@ def settle(
         return Settled(row["answer"])
     if row["state"] != CallState.OPEN:
         raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
-    ledger = Ledger(work, pod.session_uid)
-    answer = read_answer(completion, id_prefix=_prefix_of(work, row))
+    found = situations.find_of(work.conn, pod)
+    ledger = Ledger(work, pod.session_uid, found.usage)
+    answer = read_answer(completion, id_prefix=_prefix_of(ledger, row))
     if spent is None:
         spent, estimated = estimated_usage(row, answer.message_bytes), True
     if answer.finish_reason == "length" and row["capped_by"] is not None:
@@ -319,25 +323,24 @@ def settle(
         answer_bytes=answer.message_bytes,
         **values,
     )
-    _journal_answer(work, ledger, row, answer)
+    _journal_answer(work, ledger, row, answer, found)
     if row["k"] == 0:
         _complete_unpinned(work, ledger, {**row, **values})
-    if answer.tools and (denial := _check_tool_calls(work, ledger)) is not None:
+    if answer.tools and (denial := _check_tool_calls(work, ledger, found)) is not None:
         return Settled(answer.relayed, _refuse(ledger, denial))
     ledger.save()
     return Settled(answer.relayed)
 
 
-def _prefix_of(work: Work, row: RowMapping) -> str:
+def _prefix_of(ledger: Ledger, row: RowMapping) -> str:
     """Return how the ids of an answer's calls begin: unlike all others in its conversation, which agents may share."""
-    is_one_of_several = parts.find(work.conn, row["session_uid"], row["agent"]) is not None
-    agent = f"{row['agent']}_" if is_one_of_several else ""
+    agent = f"{row['agent']}_" if ledger.has_parts else ""
     return f"call_{agent}{row['round']}_{row['step']}"
 
 
-def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer) -> None:
+def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer, found: Situation) -> None:
     place = place_of(row)
-    if (summary := compaction.find_body(work.conn, row, answer.text)) is not None:
+    if (summary := compaction.find_body(work.conn, row, found, answer.text)) is not None:
         ledger.append(EntryType.COMPACTION, summary, place)
     elif answer.text or not answer.tools:
         type_ = EntryType.THINKING if answer.tools else EntryType.OUTPUT

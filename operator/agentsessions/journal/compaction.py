@@ -11,13 +11,14 @@
 from itertools import accumulate
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal import history
+from agentsessions.journal import history, situations
 from agentsessions.journal.entries import EntryRow, canonical_json
 from agentsessions.journal.ledger import Ledger
-from agentsessions.journal.rows import TurnKind
+from agentsessions.journal.rows import Columns, TurnKind
+from agentsessions.journal.situations import Situation
 from agentsessions.journal.tables import turns
 from agentsessions.journal.window import split_turns
 from agentsessions.journal.writer import Work
@@ -25,15 +26,8 @@ from agentsessions.journal.writer import Work
 COMPACTED: Final = "compacted"
 """Outcome of a turn that was too long and has no answer."""
 
-_TURN: Final = select(turns.c.kind, turns.c.history_seq, turns.c.cut_seq).where(
-    turns.c.session_uid == bindparam("uid"),
-    turns.c.agent == bindparam("agent"),
-    turns.c.round == bindparam("round"),
-    turns.c.k == bindparam("k"),
-)
 
-
-def begin(work: Work, turn: RowMapping, max_messages: int | None) -> bool:
+def begin(work: Work, turn: Columns, max_messages: int | None) -> bool:
     """Close a turn that is too long, and pin the one that summarises; return False when nothing can be summarised.
 
     Args:
@@ -84,17 +78,16 @@ def outcome_of(kind: str, asked: Outcome) -> Outcome:
     return Outcome.CONTINUE if kind == TurnKind.COMPACT and asked is Outcome.FINAL else asked
 
 
-def is_closed_by(turn: RowMapping, asked: Outcome) -> bool:
+def is_closed_by(turn: Columns, asked: Outcome) -> bool:
     """Return whether a closed turn was closed by such a commit."""
     if turn["outcome"] == COMPACTED:
         return asked is Outcome.ERROR
     return bool(turn["outcome"] == outcome_of(turn["kind"], asked))
 
 
-def find_body(conn: Connection, call: RowMapping, text: str) -> dict[str, Any] | None:
+def find_body(conn: Connection, call: Columns, found: Situation, text: str) -> dict[str, Any] | None:
     """Return the body of the `compaction` entry that an answer becomes; None when its turn is of another kind."""
-    key = {"uid": call["session_uid"], "agent": call["agent"], "round": call["round"], "k": call["k"]}
-    turn = conn.execute(_TURN, key).mappings().one_or_none()
+    turn = situations.find_turn(conn, found, call)
     if turn is None or turn["kind"] != TurnKind.COMPACT:
         return None
     said = _conversation(conn, {**call, **turn}).until(turn["cut_seq"])

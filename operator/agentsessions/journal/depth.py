@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from agentsessions.api.wire import ToolBegin, ToolSettle, ToolVerdict, Verdict
-from agentsessions.journal import handoffs, sessions, tools
+from agentsessions.journal import handoffs, situations, tools
 from agentsessions.journal.rows import PodIdentity
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.policies import FREE, Ruling
@@ -25,10 +25,11 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE)
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The answer of the open turn has no such call.
     """
-    verdict = tools.begin(work, pod, asked, ruling)
+    found = situations.find_of(work.conn, pod)
+    verdict = tools.begin(work, pod, found, asked, ruling)
     if verdict.verdict is not Verdict.RUN:
         return verdict
-    most = sessions.limits_in_force(work.conn, pod.session_uid).recursion_limit
+    most = found.limits.recursion_limit
     if most is None or most > DEEPEST or (depth := find_depth(work.conn, pod) + 1) <= most:
         return verdict
     output = f"{asked.name}: this call would be at depth {depth}, and recursionLimit is {most}: go on without it"

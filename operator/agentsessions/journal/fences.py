@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import prepared
 from agentsessions.journal.refusals import NothingToPlay, StaleEpoch, UnknownSession
-from agentsessions.journal.rows import PodIdentity
+from agentsessions.journal.rows import Columns, PodIdentity
 from agentsessions.journal.tables import epochs, sessions
 from agentsessions.journal.writer import Work
 
@@ -96,13 +96,22 @@ class Closing:
     retry_at: datetime | None = None
 
 
-def require_current(work: Work, pod: PodIdentity) -> RowMapping:
+def require_current(work: Work, pod: PodIdentity) -> Columns:
     """Return the pod's epoch, closed or not.
 
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
     """
-    row = work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.host}).mappings().one_or_none()
+    found = work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.host}).mappings().one_or_none()
+    return check_current(pod, found)
+
+
+def check_current(pod: PodIdentity, row: Columns | None) -> Columns:
+    """Return the newest epoch of the pod's agent, which must be the pod's.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+    """
     if row is None or row["epoch"] != pod.epoch or row["pod_uid"] != pod.pod_uid:
         allowed = "none" if row is None else f"epoch {row['epoch']}"
         raise StaleEpoch(
@@ -112,14 +121,24 @@ def require_current(work: Work, pod: PodIdentity) -> RowMapping:
     return row
 
 
-def require_open(work: Work, pod: PodIdentity) -> RowMapping:
+def require_open(work: Work, pod: PodIdentity) -> Columns:
     """Return the pod's epoch, which it has not closed.
 
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
         NothingToPlay: The pod closed its epoch.
     """
-    row = require_current(work, pod)
+    return check_open(pod, require_current(work, pod))
+
+
+def check_open(pod: PodIdentity, newest: Columns | None) -> Columns:
+    """Return the newest epoch of the pod's agent, which must be the pod's, and open.
+
+    Raises:
+        StaleEpoch: Another pod speaks for the agent now.
+        NothingToPlay: The pod closed its epoch.
+    """
+    row = check_current(pod, newest)
     if row["outcome"] is not None:
         raise NothingToPlay(
             f"epoch {pod.epoch} of agent {pod.agent} of {pod.namespace}/{pod.name} is closed ({row['outcome']})"

@@ -3,18 +3,19 @@
 Load it, append and count, then save it: one INSERT and one UPDATE, whatever was appended.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, select
+from sqlalchemy import Connection, Integer, bindparam, exists, func, insert, select
 
 from agentsessions.api.reasons import LimitName
 from agentsessions.journal import prepared, spending
 from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import SessionUsage
-from agentsessions.journal.tables import entries, usage
+from agentsessions.journal.tables import entries, parts, usage
 from agentsessions.journal.writer import Work
 
 
@@ -33,7 +34,9 @@ SESSION: Final = Place()
 _COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "cost_micro_usd", "turns")
 
 # Built once: building a statement costs more than running it.
-_LOAD: Final = select(usage).where(usage.c.session_uid == bindparam("uid"))
+COLUMNS: Final = (*usage.c, exists().where(parts.c.session_uid == usage.c.session_uid).label("has_parts"))
+"""What a ledger starts from."""
+_LOAD: Final = select(*COLUMNS).where(usage.c.session_uid == bindparam("uid"))
 _APPEND: Final = insert(entries)
 _NEWEST_INDEX: Final = select(func.max(entries.c.index)).where(
     entries.c.session_uid == bindparam("uid"),
@@ -51,10 +54,19 @@ _ENTRIES: Final = (
 
 
 class Ledger:
-    """The chain's head and the counters of one session."""
+    """The chain's head and the counters of one session.
 
-    def __init__(self, work: Work, session_uid: str) -> None:
-        row = work.conn.execute(_LOAD, {"uid": session_uid}).mappings().one_or_none()
+    Args:
+        work: The job's.
+        session_uid: Whose.
+        stored: Its COLUMNS, where the job has read them and not changed them since.
+
+    Raises:
+        UnknownSession: There is no such session.
+    """
+
+    def __init__(self, work: Work, session_uid: str, stored: Mapping[str, Any] | None = None) -> None:
+        row = stored or work.conn.execute(_LOAD, {"uid": session_uid}).mappings().one_or_none()
         if row is None:
             raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
         self._work = work
@@ -84,12 +96,19 @@ class Ledger:
         return bool(self._state["has_goal"])
 
     @property
+    def has_parts(self) -> bool:
+        """Whether the session has several agents."""
+        return bool(self._state["has_parts"])
+
+    @property
     def usage(self) -> SessionUsage:
         """What was spent, with what was counted just now."""
         return to_usage(self._state)
 
-    def append(self, type_: EntryType, body: dict[str, Any], place: Place = SESSION) -> int:
-        """Add an entry at the end of the chain; return its seq."""
+    def append(
+        self, type_: EntryType, body: dict[str, Any], place: Place = SESSION, *, begins_step: bool = False
+    ) -> int:
+        """Add an entry at the end of the chain; return its seq. `begins_step`: its step has no other yet."""
         last_at: datetime | None = self._state["last_at"]
         at = self._work.now if last_at is None else max(last_at, self._work.now)
         seq = self.head + 1
@@ -100,7 +119,7 @@ class Ledger:
             epoch=place.epoch,
             round=place.round,
             step=place.step,
-            index=self._next_index(place) if place.step else seq,
+            index=0 if begins_step else self._next_index(place) if place.step else seq,
             type=type_,
             at=at,
             body=body,

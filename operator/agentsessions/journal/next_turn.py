@@ -6,16 +6,16 @@ Everything is decided in one transaction: an epoch is closed only by one that fi
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from agentsessions.api.wire import Outcome
-from agentsessions.journal import handoffs, inbox, parts, replays, rounds
-from agentsessions.journal.ledger import Ledger
+from agentsessions.journal import fences, handoffs, inbox, parts, replays, rounds
 from agentsessions.journal.open_commands import count_open
 from agentsessions.journal.refusals import GoalMissing
-from agentsessions.journal.rows import Course, PodIdentity, Schedule
+from agentsessions.journal.rows import Columns, Course, PodIdentity, Schedule
+from agentsessions.journal.situations import Situation
 from agentsessions.journal.tables import sessions
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.effective import LONGEST_GAP
@@ -27,8 +27,8 @@ class Begin:
 
     round: int
     k: int
-    is_replayed: bool = False
-    """Whether the session does another one once more, turn by turn."""
+    replay: replays.Replay | None = None
+    """Of which session it is a turn done once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,13 @@ class Gap:
     """Whether the epoch is not to wait but to end."""
 
 
-def find_next(
-    work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, *, fenced_at: datetime
-) -> Begin | Gap | None:
+def find_next(work: Work, pod: PodIdentity, found: Situation, course: Course) -> Begin | Gap | None:
     """Return what comes after the newest turn, which is closed; None when nothing ever comes.
 
     Raises:
         GoalMissing: There is nothing to answer yet.
     """
-    replay = replays.find(work.conn, pod.session_uid)
+    newest, replay = found.turn, replays.read(found.origin)
     if replay is not None and course.team is None:
         return _find_in_replay(work, pod, replay, newest)
     if (newest is None or newest["outcome"] == Outcome.HANDOFF) and handoffs.has_been_called(work.conn, pod):
@@ -61,11 +59,11 @@ def find_next(
         return Begin(newest["round"], newest["k"] + 1)
     queued = count_queued(work, pod, course)
     if newest is None:
-        return _find_first(work, pod, course, queued, fenced_at)
+        return _find_first(work, pod, found, course, queued)
     return _find_behind(work, pod, newest, course, queued)
 
 
-def _find_behind(work: Work, pod: PodIdentity, newest: RowMapping, course: Course, queued: int) -> Begin | Gap | None:
+def _find_behind(work: Work, pod: PodIdentity, newest: Columns, course: Course, queued: int) -> Begin | Gap | None:
     if course.schedule is not None:
         return _find_in_rounds(work, newest, course.schedule, queued)
     if queued:
@@ -82,20 +80,21 @@ def count_queued(work: Work, pod: PodIdentity, course: Course) -> int:
     return inbox.count_queued(work.conn, pod.session_uid)
 
 
-def _find_in_replay(work: Work, pod: PodIdentity, replay: replays.Replay, newest: RowMapping | None) -> Begin | None:
+def _find_in_replay(work: Work, pod: PodIdentity, replay: replays.Replay, newest: Columns | None) -> Begin | None:
     if newest is None:
-        return Begin(1, 1, is_replayed=True)
+        return Begin(1, 1, replay)
     goes_on = replays.has_next(work.conn, replay, pod, newest, newest["outcome"])
-    return Begin(newest["round"], newest["k"] + 1, is_replayed=True) if goes_on else None
+    return Begin(newest["round"], newest["k"] + 1, replay) if goes_on else None
 
 
-def _find_first(work: Work, pod: PodIdentity, course: Course, queued: int, fenced_at: datetime) -> Begin | Gap | None:
-    if Ledger(work, pod.session_uid).has_goal:
+def _find_first(work: Work, pod: PodIdentity, found: Situation, course: Course, queued: int) -> Begin | Gap | None:
+    if found.usage["has_goal"]:
         return Begin(1, 1)
     if _has_goal_to_come(work, pod):
         raise GoalMissing(f"the goal message of {pod.namespace}/{pod.name} is not stored yet; set_goal_message first")
     if queued:
         return Begin(1, 1)
+    fenced_at = fences.check_current(pod, found.epoch)["fenced_at"]
     return _wait_for_message(1, 1, work.now - fenced_at, course) if course.is_open else None
 
 
@@ -109,7 +108,7 @@ def _wait_for_message(round_: int, k: int, waited: timedelta, course: Course) ->
     return Gap(round_, k, left, closes=left <= timedelta())
 
 
-def _find_in_rounds(work: Work, newest: RowMapping, schedule: Schedule, queued: int) -> Begin | Gap | None:
+def _find_in_rounds(work: Work, newest: Columns, schedule: Schedule, queued: int) -> Begin | Gap | None:
     ahead = rounds.look_ahead(work, newest["session_uid"], schedule)
     going_on = Begin(newest["round"], newest["k"] + 1)
     if queued and not ahead.is_complete:

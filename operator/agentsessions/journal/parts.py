@@ -63,7 +63,9 @@ def is_due(conn: Connection, pod: PodIdentity) -> bool:
 
 
 def count(ledger: Ledger, agent: str, tokens: int) -> None:
-    """Count an answer that was bought for an agent."""
+    """Count an answer that was bought for an agent, if it is one of several."""
+    if not ledger.has_parts:
+        return
     ledger.work.conn.execute(_COUNT, {"uid": ledger.session_uid, "of": agent, "more": tokens})
 
 

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, RowMapping, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from agentsessions.api.v1alpha1.source import ReplayMode, ReplayTools
 from agentsessions.api.wire import Outcome, SideEffect
 from agentsessions.journal import differences, handoffs, recordings, sources
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place, to_entry
-from agentsessions.journal.rows import PodIdentity, TurnKind
+from agentsessions.journal.rows import Columns, PodIdentity, TurnKind
 from agentsessions.journal.tables import entries, model_calls, turns
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.teams import Team
@@ -53,9 +53,8 @@ class Replay:
         return self.mode is ReplayMode.RECORDED
 
 
-def find(conn: Connection, uid: str) -> Replay | None:
-    """Return how a session does another one once more; None for all that do not."""
-    origin = sources.read_origin(conn, uid)
+def read(origin: dict[str, Any] | None) -> Replay | None:
+    """Return how a session does another one once more that was made from this; None for all that do not."""
     if origin is None or "replay" not in origin:
         return None
     how = origin["replay"]
@@ -67,7 +66,7 @@ def find(conn: Connection, uid: str) -> Replay | None:
 def find_answer(conn: Connection, call_id: int) -> recordings.Step | None:
     """Return the recorded answer to a model call of a replay; None when the recording is gone."""
     call = conn.execute(select(model_calls).where(model_calls.c.id == call_id)).mappings().one()
-    replay = find(conn, call["session_uid"])
+    replay = read(sources.read_origin(conn, call["session_uid"]))
     turn = None if replay is None else _turn(conn, replay, call)
     if replay is None or turn is None:
         return None
@@ -75,7 +74,7 @@ def find_answer(conn: Connection, call_id: int) -> recordings.Step | None:
     return None if found.text is None and not found.tools else found
 
 
-def has_next(conn: Connection, replay: Replay, pod: PodIdentity, newest: RowMapping, outcome: str) -> bool:
+def has_next(conn: Connection, replay: Replay, pod: PodIdentity, newest: Columns, outcome: str) -> bool:
     """Return whether a replay goes on behind a turn that was closed with an outcome."""
     if newest["k"] >= replay.steps:
         return False
@@ -84,11 +83,8 @@ def has_next(conn: Connection, replay: Replay, pod: PodIdentity, newest: RowMapp
     return _count_said(conn, pod) < len(_said(conn, replay))
 
 
-def say(work: Work, ledger: Ledger, pod: PodIdentity, k: int) -> None:
+def say(work: Work, ledger: Ledger, pod: PodIdentity, replay: Replay, k: int) -> None:
     """Say again what was said to the other session, in front of turn `k`, which is to be pinned."""
-    replay = find(work.conn, pod.session_uid)
-    if replay is None:
-        return
     rest = _said(work.conn, replay)[_count_said(work.conn, pod) :]
     if not rest:
         return
@@ -101,18 +97,17 @@ def say(work: Work, ledger: Ledger, pod: PodIdentity, k: int) -> None:
 
 
 def find_result(
-    conn: Connection, pod: PodIdentity, call: RowMapping, side_effect: SideEffect
+    conn: Connection, replay: Replay, call: Columns, side_effect: SideEffect
 ) -> recordings.AskedTool | None:
     """Return the recorded result of a tool call that is not to run; None when it is to run.
 
     Args:
         conn: The journal.
-        pod: Who asks.
+        replay: What is done once more.
         call: The call's row.
         side_effect: How far its effect would reach.
     """
-    replay = find(conn, pod.session_uid)
-    if replay is None or handoffs.is_passing_on(call["name"]):
+    if handoffs.is_passing_on(call["name"]):
         return None
     is_inside = side_effect is not SideEffect.EXTERNAL and call["name"] not in TO_OTHERS
     if replay.tools is ReplayTools.RUN_INTERNAL and is_inside:
@@ -120,25 +115,30 @@ def find_result(
     return _recorded_call(conn, replay, call)
 
 
-def shown_instead(conn: Connection, pod: PodIdentity, call: RowMapping, output: str) -> dict[str, str]:
+def shown_instead(conn: Connection, replay: Replay, call: Columns, output: str) -> dict[str, str]:
     """Return what the body of a result has besides: what the model is shown, when something else was recorded."""
-    replay = find(conn, pod.session_uid)
-    recorded = None if replay is None else _recorded_call(conn, replay, call)
+    recorded = _recorded_call(conn, replay, call)
     return {} if recorded is None or recorded.output in {None, output} else {"shown": str(recorded.output)}
 
 
-def _recorded_call(conn: Connection, replay: Replay, call: RowMapping) -> recordings.AskedTool | None:
+def _recorded_call(conn: Connection, replay: Replay, call: Columns) -> recordings.AskedTool | None:
     turn = _turn(conn, replay, call) if replay.is_recorded else None
     tools = () if turn is None else _read(conn, replay, turn).tools
     return tools[call["position"]] if call["position"] < len(tools) else None
 
 
 def close(
-    work: Work, ledger: Ledger, pod: PodIdentity, turn: RowMapping, place: Place, outcome: Outcome, team: Team | None
+    ledger: Ledger,
+    pod: PodIdentity,
+    replay: Replay,
+    turn: Columns,
+    place: Place,
+    outcome: Outcome,
+    team: Team | None,
 ) -> Outcome:
     """Tell what a turn that is being closed did differently; return how it is closed."""
-    replay = find(work.conn, pod.session_uid)
-    if replay is None or turn["kind"] == TurnKind.COMPACT:
+    work = ledger.work
+    if turn["kind"] == TurnKind.COMPACT:
         return outcome
     theirs = _turn(work.conn, replay, turn)
     ledger.save()  # the step is read as it stands
@@ -185,7 +185,7 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _turn(conn: Connection, replay: Replay, own: RowMapping) -> Row[Any] | None:
+def _turn(conn: Connection, replay: Replay, own: Columns) -> Row[Any] | None:
     """Return the turn of the session that is done again that a turn or a call belongs to: its agent's k-th."""
     played = recordings.read_steps(conn, replay.source_uid)[: replay.steps]
     of_agent = [turn for turn in played if turn.agent == own["agent"]]

@@ -1,5 +1,6 @@
 """Values that go in and out of the store."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -11,6 +12,9 @@ from agentsessions.api.v1alpha1.session import OperatingMode
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal.refusals import LimitReached
 from agentsessions.lifecycle.teams import Team
+
+Columns = Mapping[Any, Any]
+"""A row of the database, by the names of its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,8 +329,6 @@ class CallRequest:
     """Last one of `digests.prompt_digests`."""
     prefix_digests: tuple[str, ...] = ()
     """All of `digests.prompt_digests`: how an answer that this request continues is found."""
-    limits: EffectiveLimits | None = None
-    """Those in force; by default those of the session's row."""
     prices: ModelPrices | None = None
     """Of the model, now: the answer is paid by them whatever they become meanwhile."""
     owner: str = ""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import RowMapping, bindparam, select
+from sqlalchemy import bindparam, select
 
 from agentsessions.api.v1alpha1.team import Strategy
 from agentsessions.api.wire import Commit, Outcome
@@ -32,21 +32,23 @@ from agentsessions.journal import (
     prepared,
     replays,
     rounds,
+    situations,
 )
 from agentsessions.journal.breaks import close_to_wait, close_with_error, who
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
-from agentsessions.journal.rows import CommitResult, Course, PinnedTurn, PodIdentity, TurnKind
+from agentsessions.journal.rows import Columns, CommitResult, Course, PinnedTurn, PodIdentity, TurnKind
+from agentsessions.journal.situations import Situation
 from agentsessions.journal.tables import entries, model_calls, tool_calls, turns
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.teams import Team
 
-_TURNS: Final = select(turns).where(turns.c.session_uid == bindparam("uid"), turns.c.agent == bindparam("agent"))
-_NEWEST: Final = _TURNS.order_by(turns.c.round.desc(), turns.c.k.desc()).limit(1)
-_TURN: Final = _TURNS.where(turns.c.round == bindparam("round"), turns.c.k == bindparam("k"))
 _SERVED: Final = (
-    select(model_calls)
+    select(
+        *(model_calls.c[name] for name in ("step", "duration_milliseconds", "input_tokens", "output_tokens")),
+        *(model_calls.c[name] for name in ("cost_micro_usd", "estimated")),
+    )
     .where(
         *(model_calls.c[name] == bindparam(name) for name in ("session_uid", "agent", "round", "k")),
         model_calls.c.state == "settled",
@@ -107,9 +109,12 @@ def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> Pin
         NothingToPlay: The pod closed its epoch with an error.
         GoalMissing: There is nothing to answer yet.
     """
-    epoch = fences.require_current(work, pod)
-    pod = parts.find_player(work.conn, pod, course.team)
-    newest = _newest(work, pod)
+    found = situations.find_of(work.conn, pod)
+    epoch = fences.check_current(pod, found.epoch)
+    player = parts.find_player(work.conn, pod, course.team)
+    if player != pod:
+        pod, found = player, situations.find_of(work.conn, player)
+    newest = found.turn
     if Outcome.FINAL in {epoch["outcome"], newest and newest["outcome"]}:
         if epoch["outcome"] is None:
             fences.close_epoch(work, pod, fences.Closing(Outcome.FINAL))
@@ -118,40 +123,40 @@ def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> Pin
         return Outcome.IDLE
     if epoch["outcome"] == Outcome.HANDOFF:
         return Outcome.HANDOFF
-    fences.require_open(work, pod)
+    fences.check_open(pod, found.epoch)
     if newest is not None and newest["outcome"] is None:
         return _to_pinned(newest)
     if course.team is not None and not parts.is_due(work.conn, pod):
         fences.close_epoch(work, pod, fences.Closing(Outcome.HANDOFF))
         return Outcome.HANDOFF
-    return _go_on(work, pod, newest, course, epoch, may_begin=may_begin)
+    return _go_on(work, pod, found, course, may_begin=may_begin)
 
 
 def _go_on(
-    work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, epoch: RowMapping, *, may_begin: bool
+    work: Work, pod: PodIdentity, found: Situation, course: Course, *, may_begin: bool
 ) -> PinnedTurn | Waiting | Closed:
     """Pin what comes after the newest turn, wait for it, or close the epoch.
 
     Raises:
         GoalMissing: There is nothing to answer yet.
     """
-    found = next_turn.find_next(work, pod, newest, course, fenced_at=epoch["fenced_at"])
-    if isinstance(found, next_turn.Begin) and may_begin:
-        return _pin_next(work, pod, found, course)
-    if found is None or (may_begin and isinstance(found, next_turn.Gap) and found.closes):
-        return _close_waiting(work, pod, newest, course, Outcome.FINAL if found is None else Outcome.IDLE)
-    return _wait(work, pod, found, may_begin=may_begin)
+    coming = next_turn.find_next(work, pod, found, course)
+    if isinstance(coming, next_turn.Begin) and may_begin:
+        return _pin_next(work, pod, found, coming, course)
+    if coming is None or (may_begin and isinstance(coming, next_turn.Gap) and coming.closes):
+        return _close_waiting(work, pod, found, course, Outcome.FINAL if coming is None else Outcome.IDLE)
+    return _wait(work, pod, found, coming, may_begin=may_begin)
 
 
-def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Course) -> PinnedTurn:
-    ledger = Ledger(work, pod.session_uid)
+def _pin_next(work: Work, pod: PodIdentity, found: Situation, begin: next_turn.Begin, course: Course) -> PinnedTurn:
+    ledger = Ledger(work, pod.session_uid, found.usage)
     ledger.end_idle()
     if course.schedule is not None and begin.k == 1:
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
     if parts.listens(work.conn, pod, course.team):
         inbox.take(work, ledger, pod, begin.round, begin.k)
-    if begin.is_replayed:
-        replays.say(work, ledger, pod, begin.k)
+    if begin.replay is not None:
+        replays.say(work, ledger, pod, begin.replay, begin.k)
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
     prepared.add(
@@ -168,21 +173,24 @@ def _pin_next(work: Work, pod: PodIdentity, begin: next_turn.Begin, course: Cour
     return turn
 
 
-def _wait(work: Work, pod: PodIdentity, found: next_turn.Begin | next_turn.Gap, *, may_begin: bool) -> Waiting:
+def _wait(
+    work: Work, pod: PodIdentity, found: Situation, coming: next_turn.Begin | next_turn.Gap, *, may_begin: bool
+) -> Waiting:
     """Count the time from now on as idle; a pod that may not begin is about to end, and no longer idle."""
-    ledger = Ledger(work, pod.session_uid)
+    ledger = Ledger(work, pod.session_uid, found.usage)
     if may_begin:
         ledger.begin_idle()
     else:
         ledger.end_idle()
     ledger.save()
-    left = found.left if isinstance(found, next_turn.Gap) else timedelta()
-    return Waiting(found.round, found.k, left.total_seconds())
+    left = coming.left if isinstance(coming, next_turn.Gap) else timedelta()
+    return Waiting(coming.round, coming.k, left.total_seconds())
 
 
-def _close_waiting(work: Work, pod: PodIdentity, newest: RowMapping | None, course: Course, asked: Outcome) -> Closed:
+def _close_waiting(work: Work, pod: PodIdentity, found: Situation, course: Course, asked: Outcome) -> Closed:
     """Close an epoch that has nothing to play; with final the agent's newest turn becomes its last one."""
-    ledger = Ledger(work, pod.session_uid)
+    newest = found.turn
+    ledger = Ledger(work, pod.session_uid, found.usage)
     ledger.end_idle()
     outcome: Closed = Outcome.IDLE
     if asked is Outcome.FINAL:
@@ -209,14 +217,14 @@ def _end_part(
     return Outcome.FINAL
 
 
-def playing(work: Work, pod: PodIdentity) -> Playing:
+def playing(pod: PodIdentity, found: Situation) -> Playing:
     """Return the agent's open turn.
 
     Raises:
         NothingToPlay: The agent plays turns, and none is open.
     """
-    newest = _newest(work, pod)
-    if newest is None and parts.find(work.conn, pod.session_uid, pod.agent) is None:
+    newest = found.turn
+    if newest is None and not found.usage["has_parts"]:
         return Playing(1, 0)
     if newest is None or newest["outcome"] is not None:
         before = "no turn" if newest is None else f"turn {newest['k']}, which is closed, and no other"
@@ -231,10 +239,13 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         StaleEpoch: Another pod speaks for the agent now.
         TurnMismatch: It does not fit what the journal holds of the turn.
     """
-    epoch = fences.require_current(work, pod)
+    found = situations.find_of(work.conn, pod)
+    epoch = fences.check_current(pod, found.epoch)
     if asked.outcome is Outcome.IDLE:
         raise TurnMismatch(f"turn {asked.k} of {who(pod)} cannot be closed as idle by its pod; commit final")
-    turn = _find(work, pod, asked.round, asked.k)
+    turn = situations.find_turn(
+        work.conn, found, {"session_uid": pod.session_uid, "agent": pod.agent, "round": asked.round, "k": asked.k}
+    )
     if turn is None:
         raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {who(pod)} was never pinned; ask for the turn")
     outcome: str = asked.outcome
@@ -250,14 +261,14 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
     elif epoch["outcome"] is not None:
         raise TurnMismatch(f"epoch {pod.epoch} of {who(pod)} is closed as {epoch['outcome']}; it commits no more")
     else:
-        outcome = _close(work, pod, turn, asked.outcome, course)
+        outcome = _close(work, pod, found, turn, asked.outcome, course)
     is_over = outcome in {*_LAST, Outcome.ERROR, Outcome.WAITING}
     if outcome == Outcome.HANDOFF:  # who shares the pod goes on in it
         is_over = fences.require_current(work, pod)["outcome"] is not None
     return CommitResult(asked.k, is_last=is_over)
 
 
-def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, course: Course) -> Outcome:
+def _close(work: Work, pod: PodIdentity, found: Situation, turn: Columns, asked: Outcome, course: Course) -> Outcome:
     answer = _answer_of(work, pod, turn)
     place = Place(pod.agent, pod.epoch, turn["round"], answer["step"])
     of_step = {"uid": pod.session_uid, "agent": pod.agent, "round": place.round, "step": place.step}
@@ -265,7 +276,7 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     _check_outcome(pod, turn["k"], asked, [tool.output for tool in tools])
     outcome, is_passed_on = compaction.outcome_of(turn["kind"], asked), False
     tool_milliseconds = sum(tool.duration_milliseconds or 0 for tool in tools)
-    ledger = Ledger(work, pod.session_uid)
+    ledger = Ledger(work, pod.session_uid, found.usage)
     ledger.append(
         EntryType.STEP_COMPLETE, complete_body(answer, answer["duration_milliseconds"] + tool_milliseconds), place
     )
@@ -275,12 +286,14 @@ def _close(work: Work, pod: PodIdentity, turn: RowMapping, asked: Outcome, cours
     elif outcome is Outcome.CONTINUE and course.team is not None and course.team.strategy is Strategy.HANDOFF:
         is_passed_on = handoffs.pass_on(work, pod, course.team, place.step)  # which closes the epoch where it ends
         outcome = Outcome.HANDOFF if is_passed_on else outcome
-    outcome = replays.close(work, ledger, pod, turn, place, outcome, course.team)
+    if (replay := replays.read(found.origin)) is not None:
+        outcome = replays.close(ledger, pod, replay, turn, place, outcome, course.team)
     ledger.save()
     closed = {"outcome": outcome.value, "answer_step": answer["step"], "closed_seq": ledger.head, "closed_at": work.now}
     prepared.change(work.conn, turns, _key_of(pod, turn), **closed)
     fences.count_turn(work, pod.session_uid, pod.host, pod.epoch)
-    approvals.forget(work, pod, turn)
+    if found.has_questions:
+        approvals.forget(work, pod, turn)
     if outcome in _LAST and not is_passed_on:
         fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
@@ -306,7 +319,7 @@ def _go_on_or_end(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, co
     return Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, turn, course.team)
 
 
-def complete_body(call: RowMapping, duration_milliseconds: int) -> dict[str, Any]:
+def complete_body(call: Columns, duration_milliseconds: int) -> dict[str, Any]:
     """Return the body of a `step_complete` entry; a model without prices has no cost."""
     cost = {} if call["cost_micro_usd"] is None else {"costMicroUSD": call["cost_micro_usd"]}
     return {
@@ -333,7 +346,7 @@ def _check_outcome(pod: PodIdentity, k: int, outcome: Outcome, outputs: list[str
         )
 
 
-def _answer_of(work: Work, pod: PodIdentity, turn: RowMapping) -> RowMapping:
+def _answer_of(work: Work, pod: PodIdentity, turn: Columns) -> Columns:
     """Return the purchase whose answer this epoch was given for the turn, the newest if there are several."""
     row = work.conn.execute(_SERVED, _key_of(pod, turn) | {"epoch": pod.epoch}).mappings().one_or_none()
     if row is None:
@@ -346,19 +359,10 @@ def _text_of(work: Work, pod: PodIdentity, place: Place) -> Any:
     return work.conn.execute(_TEXT, of_step).one_or_none()
 
 
-def _key_of(pod: PodIdentity, turn: RowMapping) -> dict[str, Any]:
+def _key_of(pod: PodIdentity, turn: Columns) -> dict[str, Any]:
     return {"session_uid": pod.session_uid, "agent": pod.agent, "round": turn["round"], "k": turn["k"]}
 
 
-def _newest(work: Work, pod: PodIdentity) -> RowMapping | None:
-    return work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.agent}).mappings().one_or_none()
-
-
-def _find(work: Work, pod: PodIdentity, round_: int, k: int) -> RowMapping | None:
-    asked = {"uid": pod.session_uid, "agent": pod.agent, "round": round_, "k": k}
-    return work.conn.execute(_TURN, asked).mappings().one_or_none()
-
-
-def _to_pinned(row: RowMapping) -> PinnedTurn:
+def _to_pinned(row: Columns) -> PinnedTurn:
     key = (row["session_uid"], row["agent"], row["round"], row["k"])
     return PinnedTurn(*key, row["history_seq"], TurnKind(row["kind"]), row["cut_seq"])

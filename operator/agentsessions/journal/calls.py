@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, bindparam, func, insert, select
+from sqlalchemy import RowMapping, bindparam, insert, select
 
 from agentsessions.journal import child_levels, compaction, failures, fences, limits, situations, turns
 from agentsessions.journal.answers import Answer, read_answer
@@ -28,6 +28,7 @@ from agentsessions.journal.charges import (
     cost_of,
     estimated_usage,
     find_call,
+    is_in,
     place_of,
     reserved_usage,
     update_call,
@@ -38,7 +39,6 @@ from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCa
 from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
 from agentsessions.journal.situations import Situation
 from agentsessions.journal.tables import model_calls, tool_calls
-from agentsessions.journal.tables import turns as turn_rows
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.child_sessions import Amounts
 
@@ -53,15 +53,6 @@ _EQUAL: Final = (
     )
     .order_by(model_calls.c.ordinal)
 )
-_NEWEST_STEPS: Final = select(
-    *(
-        select(func.max(step))
-        .where(*(step.table.c[name] == bindparam(name) for name in ("session_uid", "agent", "round")))
-        .scalar_subquery()
-        for step in (model_calls.c.step, turn_rows.c.answer_step)
-    )
-)
-"""Of what was bought, and of turns: a fork has steps that it did not buy."""
 _BUY: Final = insert(model_calls).returning(model_calls.c.id)
 _ASK_FOR: Final = insert(tool_calls)
 _CONTINUED: Final = (
@@ -73,14 +64,12 @@ _CONTINUED: Final = (
         model_calls.c.session_uid == bindparam("uid"),
         model_calls.c.agent == bindparam("agent"),
         model_calls.c.prompt_digest.in_(bindparam("digests", expanding=True)),
-        model_calls.c.state == CallState.SETTLED.value,
+        is_in(CallState.SETTLED),
     )
     .order_by(model_calls.c.request_bytes.desc(), model_calls.c.id.desc())
     .limit(1)
 )
-_UNDER_WAY: Final = select(model_calls).where(
-    model_calls.c.session_uid == bindparam("uid"), model_calls.c.state == CallState.OPEN.value
-)
+_UNDER_WAY: Final = select(model_calls).where(model_calls.c.session_uid == bindparam("uid"), is_in(CallState.OPEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +118,7 @@ def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | 
     found = situations.find_of(work.conn, pod)
     fences.check_open(pod, found.epoch)
     row = find_call(work, call_id)
-    return _serve_settled(work, pod, row, found) if row["state"] == CallState.SETTLED else None
+    return _serve_settled(work, row, found) if row["state"] == CallState.SETTLED else None
 
 
 def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[RowMapping]:
@@ -149,12 +138,12 @@ def _serve(work: Work, pod: PodIdentity, row: RowMapping, found: Situation) -> R
         update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
         return InFlight(row["id"], row["owner"])
-    return _serve_settled(work, pod, row, found)
+    return _serve_settled(work, row, found)
 
 
-def _serve_settled(work: Work, pod: PodIdentity, row: RowMapping, found: Situation) -> Replay | LimitReached:
+def _serve_settled(work: Work, row: RowMapping, found: Situation) -> Replay | LimitReached:
     if _asks_for_tools(row["answer"]):
-        ledger = Ledger(work, pod.session_uid, found.usage)
+        ledger = found.open_ledger(work)
         denial = _check_tool_calls(work, ledger, found)
         if denial is not None:
             return _refuse(ledger, denial)
@@ -184,19 +173,18 @@ def _buy(
     *,
     ordinal: int,
 ) -> Reserved | LimitReached:
-    ledger = Ledger(work, pod.session_uid, found.usage)
+    ledger = found.open_ledger(work)
     estimate = limits.estimate_input(asked.request_bytes, _continued(work, pod, asked.prefix_digests))
     weighed = _weigh(work, ledger, pod, asked, found, estimate=estimate)
     if isinstance(weighed, limits.Denial):
         return _refuse(ledger, weighed)
     purchase = _to_purchase(work, pod, asked, weighed) | {"estimate_tokens": estimate}
     if row is None:
-        step, attempt = _next_step(work, pod, turn.round), 1
+        step, attempt = found.newest_step + 1, 1
         call_id = _insert(work, pod, turn, asked, {**purchase, "ordinal": ordinal, "step": step})
         place = Place(pod.agent, pod.epoch, turn.round, step)
         request = {"request": asked.parts} if asked.parts else {}
-        body = {"model": asked.model, "attempt": attempt, **request}
-        ledger.append(EntryType.STEP_START, body, place, begins_step=True)
+        ledger.append(EntryType.STEP_START, {"model": asked.model, "attempt": attempt, **request}, place)
     else:
         call_id, step, attempt = row["id"], row["step"], row["attempt"] + 1
         update_call(work, row, attempt=attempt, error_code=None, error_message=None, **purchase)
@@ -251,13 +239,9 @@ def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallReques
     return call_id
 
 
-def _next_step(work: Work, pod: PodIdentity, round_: int) -> int:
-    where = {"session_uid": pod.session_uid, "agent": pod.agent, "round": round_}
-    return max(step or 0 for step in work.conn.execute(_NEWEST_STEPS, where).one()) + 1
-
-
 def _spent(work: Work, ledger: Ledger, found: Situation) -> limits.Spent:
-    under_way = work.conn.execute(_UNDER_WAY, {"uid": ledger.session_uid}).mappings().all()
+    open_calls = {"uid": ledger.session_uid}
+    under_way = work.conn.execute(_UNDER_WAY, open_calls).mappings().all() if found.has_open_calls else ()
     reserved = [reserved_usage(row) for row in under_way]
     used, kept = ledger.usage, _kept_for_children(work, ledger, found)
     return limits.Spent(
@@ -308,7 +292,7 @@ def settle(
     if row["state"] != CallState.OPEN:
         raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
     found = situations.find_of(work.conn, pod)
-    ledger = Ledger(work, pod.session_uid, found.usage)
+    ledger = found.open_ledger(work)
     answer = read_answer(completion, id_prefix=_prefix_of(ledger, row))
     if spent is None:
         spent, estimated = estimated_usage(row, answer.message_bytes), True

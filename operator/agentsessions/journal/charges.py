@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, bindparam, select
+from sqlalchemy import ColumnElement, RowMapping, bindparam, literal_column, select
 
 from agentsessions.api.v1alpha1.provider import ModelPrices
 from agentsessions.journal import limits, parts, prepared
@@ -26,6 +26,14 @@ class CallState(StrEnum):
     SETTLED = "settled"
     FAILED = "failed"
     LOST = "lost"
+
+
+def is_in(state: CallState) -> ColumnElement[bool]:
+    """Return the condition that a purchase is in a state.
+
+    It is written out: for a parameter SQLite plans anew at each run, as one value of it may go by an index of its own.
+    """
+    return model_calls.c.state == literal_column(f"'{state}'")
 
 
 _BY_ID: Final = select(model_calls).where(model_calls.c.id == bindparam("id"))

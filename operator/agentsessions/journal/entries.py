@@ -97,7 +97,7 @@ def digest_of(value: object) -> str:
 
 def to_timestamp(at: datetime) -> str:
     """Return an instant as hashes have it: UTC, always six decimals."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def hash_of(entry: EntryRow) -> str:

@@ -6,7 +6,7 @@ What the provider will want to be paid is charged, the rest of the reservation i
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, literal_column, select
+from sqlalchemy import RowMapping, select
 
 from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, LimitName
 from agentsessions.journal import sessions
@@ -16,6 +16,7 @@ from agentsessions.journal.charges import (
     cost_of,
     estimated_usage,
     find_call,
+    is_in,
     place_of,
     reserved_usage,
     update_call,
@@ -29,8 +30,7 @@ from agentsessions.journal.writer import Work
 
 FIELDS: Final = {LimitName.TOKENS: "maxTokens", LimitName.COST: "maxCostMicroUSD"}
 """Limits that cap an answer, as the spec names them."""
-_IS_OPEN: Final = model_calls.c.state == literal_column(f"'{CallState.OPEN}'")
-"""Written out, so that it is known to be the condition of the index of open calls."""
+_IS_OPEN: Final = is_in(CallState.OPEN)
 
 
 def cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool) -> LimitReached:

@@ -6,6 +6,7 @@ Load it, append and count, then save it: one INSERT and one UPDATE, whatever was
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Connection, Integer, bindparam, exists, func, insert, select
@@ -14,7 +15,7 @@ from agentsessions.api.reasons import LimitName
 from agentsessions.journal import prepared, spending
 from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
 from agentsessions.journal.refusals import UnknownSession
-from agentsessions.journal.rows import SessionUsage
+from agentsessions.journal.rows import Columns, SessionUsage
 from agentsessions.journal.tables import entries, parts, usage
 from agentsessions.journal.writer import Work
 
@@ -31,6 +32,9 @@ class Place:
 
 SESSION: Final = Place()
 
+Step = tuple[str, int, int]
+"""Agent, round, and number in it."""
+
 _COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "cost_micro_usd", "turns")
 
 # Built once: building a statement costs more than running it.
@@ -38,7 +42,7 @@ COLUMNS: Final = (*usage.c, exists().where(parts.c.session_uid == usage.c.sessio
 """What a ledger starts from."""
 _LOAD: Final = select(*COLUMNS).where(usage.c.session_uid == bindparam("uid"))
 _APPEND: Final = insert(entries)
-_NEWEST_INDEX: Final = select(func.max(entries.c.index)).where(
+_LENGTH: Final = select(func.max(entries.c.index) + 1).where(
     entries.c.session_uid == bindparam("uid"),
     entries.c.round == bindparam("round"),
     entries.c.agent == bindparam("agent"),
@@ -60,12 +64,19 @@ class Ledger:
         work: The job's.
         session_uid: Whose.
         stored: Its COLUMNS, where the job has read them and not changed them since.
+        lengths: How many entries steps have, likewise.
 
     Raises:
         UnknownSession: There is no such session.
     """
 
-    def __init__(self, work: Work, session_uid: str, stored: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        session_uid: str,
+        stored: Columns | None = None,
+        lengths: Mapping[Step, int] = MappingProxyType({}),
+    ) -> None:
         row = stored or work.conn.execute(_LOAD, {"uid": session_uid}).mappings().one_or_none()
         if row is None:
             raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
@@ -73,6 +84,7 @@ class Ledger:
         self._uid = session_uid
         self._stored = dict(row)
         self._state = dict(row)
+        self._lengths = dict(lengths)
         self._new: list[EntryRow] = []
 
     @property
@@ -105,10 +117,8 @@ class Ledger:
         """What was spent, with what was counted just now."""
         return to_usage(self._state)
 
-    def append(
-        self, type_: EntryType, body: dict[str, Any], place: Place = SESSION, *, begins_step: bool = False
-    ) -> int:
-        """Add an entry at the end of the chain; return its seq. `begins_step`: its step has no other yet."""
+    def append(self, type_: EntryType, body: dict[str, Any], place: Place = SESSION) -> int:
+        """Add an entry at the end of the chain; return its seq."""
         last_at: datetime | None = self._state["last_at"]
         at = self._work.now if last_at is None else max(last_at, self._work.now)
         seq = self.head + 1
@@ -119,7 +129,7 @@ class Ledger:
             epoch=place.epoch,
             round=place.round,
             step=place.step,
-            index=0 if begins_step else self._next_index(place) if place.step else seq,
+            index=self._next_index(place) if place.step else seq,
             type=type_,
             at=at,
             body=body,
@@ -192,13 +202,12 @@ class Ledger:
         self._stored = dict(self._state)
 
     def _next_index(self, place: Place) -> int:
-        pending = [e.index for e in self._new if (e.agent, e.round, e.step) == (place.agent, place.round, place.step)]
-        if pending:
-            return pending[-1] + 1
-        stored = self._work.conn.scalar(
-            _NEWEST_INDEX, {"uid": self._uid, "round": place.round, "agent": place.agent, "step": place.step}
-        )
-        return 0 if stored is None else stored + 1
+        step = place.agent, place.round, place.step
+        if step not in self._lengths:
+            where = {"uid": self._uid, "agent": place.agent, "round": place.round, "step": place.step}
+            self._lengths[step] = self._work.conn.scalar(_LENGTH, where) or 0
+        self._lengths[step] += 1
+        return self._lengths[step] - 1
 
 
 def _to_columns(entry: EntryRow) -> dict[str, Any]:

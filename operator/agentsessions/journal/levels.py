@@ -11,7 +11,7 @@ from agentsessions.api.names import MAX_RESULT_BYTES
 from agentsessions.api.v1alpha1.approval import ApprovalRequest
 from agentsessions.api.v1alpha1.status import RoundStatus
 from agentsessions.journal import agent_levels, approvals
-from agentsessions.journal.charges import CallState
+from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.child_levels import open_children, read_children
 from agentsessions.journal.inbox import WAKING
 from agentsessions.journal.open_commands import open_commands
@@ -24,7 +24,7 @@ _INBOX_PENDING: Final = (
 )
 _OPEN_CALLS: Final = (
     select(func.count())
-    .where(model_calls.c.session_uid == sessions.c.uid, model_calls.c.state == CallState.OPEN.value)
+    .where(model_calls.c.session_uid == sessions.c.uid, is_in(CallState.OPEN))
     .correlate(sessions)
     .scalar_subquery()
 )

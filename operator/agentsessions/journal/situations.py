@@ -6,41 +6,52 @@ A job that changed something of it must not look here again.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, select, tuple_
+from sqlalchemy import Connection, and_, bindparam, exists, func, select, tuple_
 
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal import ledger
+from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.entries import EntryType
+from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import Columns, PodIdentity
-from agentsessions.journal.tables import approvals, child_sessions, entries, epochs, sessions, turns, usage
+from agentsessions.journal.tables import approvals, child_sessions, entries, epochs, model_calls, sessions, turns, usage
+from agentsessions.journal.writer import Work
 
 _OTHER_EPOCHS: Final = epochs.alias()
 _OTHER_TURNS: Final = turns.alias()
-_NEWEST_EPOCH: Final = (
-    select(_OTHER_EPOCHS.c.epoch)
-    .where(_OTHER_EPOCHS.c.session_uid == bindparam("uid"), _OTHER_EPOCHS.c.agent == bindparam("host"))
-    .order_by(_OTHER_EPOCHS.c.epoch.desc())
-    .limit(1)
-)
-_NEWEST_TURN: Final = (
-    select(_OTHER_TURNS.c.round, _OTHER_TURNS.c.k)
-    .where(_OTHER_TURNS.c.session_uid == bindparam("uid"), _OTHER_TURNS.c.agent == bindparam("agent"))
-    .order_by(_OTHER_TURNS.c.round.desc(), _OTHER_TURNS.c.k.desc())
-    .limit(1)
-)
+_ORIGINS: Final = entries.alias()
 _EPOCH: Final = and_(
     epochs.c.session_uid == sessions.c.uid,
     epochs.c.agent == bindparam("host"),
-    epochs.c.epoch == _NEWEST_EPOCH.scalar_subquery(),
+    epochs.c.epoch
+    == select(func.max(_OTHER_EPOCHS.c.epoch))
+    .where(_OTHER_EPOCHS.c.session_uid == bindparam("uid"), _OTHER_EPOCHS.c.agent == bindparam("host"))
+    .scalar_subquery(),
 )
 _TURN: Final = and_(
     turns.c.session_uid == sessions.c.uid,
     turns.c.agent == bindparam("agent"),
-    tuple_(turns.c.round, turns.c.k) == _NEWEST_TURN.scalar_subquery(),
+    tuple_(turns.c.round, turns.c.k)
+    == select(_OTHER_TURNS.c.round, _OTHER_TURNS.c.k)
+    .where(_OTHER_TURNS.c.session_uid == bindparam("uid"), _OTHER_TURNS.c.agent == bindparam("agent"))
+    .order_by(_OTHER_TURNS.c.round.desc(), _OTHER_TURNS.c.k.desc())
+    .limit(1)
+    .scalar_subquery(),
 )
 _ORIGIN: Final = and_(
-    entries.c.session_uid == sessions.c.uid, entries.c.seq == 1, entries.c.type == EntryType.SOURCE.value
+    _ORIGINS.c.session_uid == sessions.c.uid, _ORIGINS.c.seq == 1, _ORIGINS.c.type == EntryType.SOURCE.value
+)
+_NEWEST_STEP: Final = (
+    select(entries)
+    .where(
+        entries.c.session_uid == bindparam("uid"),
+        entries.c.round == func.coalesce(turns.c.round, 1),
+        entries.c.agent == bindparam("agent"),
+    )
+    .order_by(entries.c.step.desc(), entries.c.index.desc())
+    .limit(1)
+    .correlate(turns)
 )
 _FIND: Final = (
     select(
@@ -48,14 +59,18 @@ _FIND: Final = (
         *epochs.c,
         *turns.c,
         sessions.c.limits,
-        entries.c.body,
-        *(exists().where(table.c.session_uid == sessions.c.uid) for table in (child_sessions, approvals)),
+        _ORIGINS.c.body,
+        _NEWEST_STEP.with_only_columns(entries.c.step).scalar_subquery(),
+        _NEWEST_STEP.with_only_columns(entries.c.index).scalar_subquery(),
+        exists().where(model_calls.c.session_uid == sessions.c.uid, is_in(CallState.OPEN)),
+        exists().where(child_sessions.c.session_uid == sessions.c.uid),
+        exists().where(approvals.c.session_uid == sessions.c.uid),
     )
     .select_from(sessions)
     .join(usage, usage.c.session_uid == sessions.c.uid)
     .outerjoin(epochs, _EPOCH)
     .outerjoin(turns, _TURN)
-    .outerjoin(entries, _ORIGIN)
+    .outerjoin(_ORIGINS, _ORIGIN)
     .where(sessions.c.uid == bindparam("uid"))
 )
 _AT: Final = (turns.c.session_uid, turns.c.agent, turns.c.round, turns.c.k)
@@ -63,14 +78,15 @@ _TURN_AT: Final = select(turns).where(*(column == bindparam(column.name) for col
 _USAGE: Final = tuple(column.name for column in ledger.COLUMNS)
 _EPOCH_NAMES: Final = tuple(epochs.c.keys())
 _TURN_NAMES: Final = tuple(turns.c.keys())
-_TURNS_AT: Final = len(_USAGE) + len(_EPOCH_NAMES)
-_REST_AT: Final = _TURNS_AT + len(_TURN_NAMES)
+_TURN_FROM: Final = len(_USAGE) + len(_EPOCH_NAMES)
+_REST_FROM: Final = _TURN_FROM + len(_TURN_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """How a session and one of its agents stood when a job began."""
 
+    agent: str
     usage: Columns
     """What its ledger starts from."""
     epoch: Columns | None
@@ -80,6 +96,12 @@ class Situation:
     stored_limits: dict[str, Any]
     origin: dict[str, Any] | None
     """What the session was made from (see `sources`)."""
+    step: int | None
+    """The agent's newest one in the round of its turn; 0 or None when it has none."""
+    step_index: int | None
+    """Of that step's last entry."""
+    has_open_calls: bool
+    """Whether model calls of any agent are under way."""
     has_children: bool
     """Whether agents of it ever asked for sessions."""
     has_questions: bool
@@ -89,6 +111,19 @@ class Situation:
     def limits(self) -> EffectiveLimits:
         """Those that the session's status last showed."""
         return EffectiveLimits.model_validate(self.stored_limits)
+
+    @property
+    def newest_step(self) -> int:
+        """The agent's newest step in the round of its turn, 0 before the first."""
+        return self.step or 0
+
+    def open_ledger(self, work: Work) -> Ledger:
+        """Return the session's ledger. Once in a job, and before anything else changed it."""
+        round_ = 1 if self.turn is None else self.turn["round"]
+        lengths = {(self.agent, round_, self.newest_step + 1): 0}
+        if self.step:
+            lengths[self.agent, round_, self.step] = (self.step_index or 0) + 1
+        return Ledger(work, self.usage["session_uid"], self.usage, lengths)
 
 
 def find(conn: Connection, session_uid: str, agent: str, host: str) -> Situation:
@@ -101,10 +136,11 @@ def find(conn: Connection, session_uid: str, agent: str, host: str) -> Situation
     if row is None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
     return Situation(
+        agent,
         dict(zip(_USAGE, row, strict=False)),
-        _to_columns(_EPOCH_NAMES, row[len(_USAGE) : _TURNS_AT]),
-        _to_columns(_TURN_NAMES, row[_TURNS_AT:_REST_AT]),
-        *row[_REST_AT:],
+        _to_columns(_EPOCH_NAMES, row[len(_USAGE) : _TURN_FROM]),
+        _to_columns(_TURN_NAMES, row[_TURN_FROM:_REST_FROM]),
+        *row[_REST_FROM:],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Boolean, ColumnElement, Connection, and_, case, extract, func, literal, select
 
 from agentsessions.api.reasons import Phase
-from agentsessions.journal.charges import CallState
+from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.columns import UtcDateTime
 from agentsessions.journal.inbox import QUEUED, TEXT_OUTCOMES
 from agentsessions.journal.lists import SessionQuery, conditions
@@ -123,7 +123,7 @@ def read_aggregates(conn: Connection, query: SessionQuery, since: datetime) -> A
 def read_performance(conn: Connection, uid: str) -> Performance:
     """Return what a session's calls came to."""
     is_failed = model_calls.c.state.in_((CallState.FAILED.value, CallState.LOST.value))
-    duration = case((model_calls.c.state == CallState.SETTLED.value, model_calls.c.duration_milliseconds))
+    duration = case((is_in(CallState.SETTLED), model_calls.c.duration_milliseconds))
     columns = (func.count().label("number"), _count_if(is_failed).label("failed"), func.avg(duration).label("average"))
     ended = (model_calls.c.session_uid == uid, model_calls.c.state != CallState.OPEN.value)
     bought = conn.execute(select(*columns).where(*ended)).one()

@@ -283,7 +283,7 @@ def _to_case(work: Work, pod: PodIdentity, found: Situation, call_id: str, call:
         raise UnknownCall(
             f"no answer of turn {turn.k} of agent {pod.agent} of {pod.namespace}/{pod.name} asks for call {call_id}"
         )
-    return _Case(pod, found, call, Ledger(work, pod.session_uid, found.usage))
+    return _Case(pod, found, call, found.open_ledger(work))
 
 
 def _find(work: Work, pod: PodIdentity, call_id: str) -> Columns | None:

@@ -35,6 +35,7 @@ from agentsessions.journal import (
     situations,
 )
 from agentsessions.journal.breaks import close_to_wait, close_with_error, who
+from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
@@ -51,7 +52,7 @@ _SERVED: Final = (
     )
     .where(
         *(model_calls.c[name] == bindparam(name) for name in ("session_uid", "agent", "round", "k")),
-        model_calls.c.state == "settled",
+        is_in(CallState.SETTLED),
         model_calls.c.served_epoch == bindparam("epoch"),
     )
     .order_by(model_calls.c.step.desc())
@@ -145,11 +146,11 @@ def _go_on(
         return _pin_next(work, pod, found, coming, course)
     if coming is None or (may_begin and isinstance(coming, next_turn.Gap) and coming.closes):
         return _close_waiting(work, pod, found, course, Outcome.FINAL if coming is None else Outcome.IDLE)
-    return _wait(work, pod, found, coming, may_begin=may_begin)
+    return _wait(work, found, coming, may_begin=may_begin)
 
 
 def _pin_next(work: Work, pod: PodIdentity, found: Situation, begin: next_turn.Begin, course: Course) -> PinnedTurn:
-    ledger = Ledger(work, pod.session_uid, found.usage)
+    ledger = found.open_ledger(work)
     ledger.end_idle()
     if course.schedule is not None and begin.k == 1:
         rounds.begin(work, pod.session_uid, begin.round, course.schedule)
@@ -173,11 +174,9 @@ def _pin_next(work: Work, pod: PodIdentity, found: Situation, begin: next_turn.B
     return turn
 
 
-def _wait(
-    work: Work, pod: PodIdentity, found: Situation, coming: next_turn.Begin | next_turn.Gap, *, may_begin: bool
-) -> Waiting:
+def _wait(work: Work, found: Situation, coming: next_turn.Begin | next_turn.Gap, *, may_begin: bool) -> Waiting:
     """Count the time from now on as idle; a pod that may not begin is about to end, and no longer idle."""
-    ledger = Ledger(work, pod.session_uid, found.usage)
+    ledger = found.open_ledger(work)
     if may_begin:
         ledger.begin_idle()
     else:
@@ -190,7 +189,7 @@ def _wait(
 def _close_waiting(work: Work, pod: PodIdentity, found: Situation, course: Course, asked: Outcome) -> Closed:
     """Close an epoch that has nothing to play; with final the agent's newest turn becomes its last one."""
     newest = found.turn
-    ledger = Ledger(work, pod.session_uid, found.usage)
+    ledger = found.open_ledger(work)
     ledger.end_idle()
     outcome: Closed = Outcome.IDLE
     if asked is Outcome.FINAL:
@@ -276,7 +275,7 @@ def _close(work: Work, pod: PodIdentity, found: Situation, turn: Columns, asked:
     _check_outcome(pod, turn["k"], asked, [tool.output for tool in tools])
     outcome, is_passed_on = compaction.outcome_of(turn["kind"], asked), False
     tool_milliseconds = sum(tool.duration_milliseconds or 0 for tool in tools)
-    ledger = Ledger(work, pod.session_uid, found.usage)
+    ledger = found.open_ledger(work)
     ledger.append(
         EntryType.STEP_COMPLETE, complete_body(answer, answer["duration_milliseconds"] + tool_milliseconds), place
     )

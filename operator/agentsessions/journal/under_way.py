@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from agentsessions.journal.charges import CallState
+from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.tables import model_calls
 
 
@@ -29,5 +29,5 @@ def read_end(conn: Connection, call_id: int) -> CallEnd | None:
 
 def count_open(conn: Connection, session_uid: str) -> int:
     """Return how many purchases are under way for a session."""
-    is_open = (model_calls.c.session_uid == session_uid, model_calls.c.state == CallState.OPEN.value)
+    is_open = (model_calls.c.session_uid == session_uid, is_in(CallState.OPEN))
     return conn.scalar(select(func.count()).select_from(model_calls).where(*is_open)) or 0

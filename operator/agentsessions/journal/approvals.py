@@ -17,6 +17,7 @@ from agentsessions.api.v1alpha1.approval import MAX_SHOWN_ARGUMENTS, ApprovalKin
 from agentsessions.journal import prepared
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.rows import Columns, PodIdentity
 from agentsessions.journal.tables import approvals
 from agentsessions.journal.writer import Work
@@ -25,7 +26,7 @@ MOST_SHOWN: Final = 16
 """Questions of one session that its level tells; the others follow as these are decided."""
 
 _KEY: Final = ("session_uid", "agent", "round", "call_id")
-_OF_CALL: Final = select(approvals).where(*(approvals.c[name] == bindparam(name) for name in _KEY))
+_OF_CALL: Final = Prepared(select(approvals).where(*(approvals.c[name] == bindparam(name) for name in _KEY)))
 _WITHDRAW: Final = delete(approvals).where(
     *(approvals.c[name] == bindparam(f"of_{name}") for name in _KEY), approvals.c.outcome.is_(None)
 )
@@ -50,13 +51,13 @@ class Decided:
 
 def find(work: Work, pod: PodIdentity, call: Columns) -> Columns | None:
     """Return the newest question about a call."""
-    return work.conn.execute(_OF_CALL, _key_of(pod, call)).mappings().one_or_none()
+    return _OF_CALL.row(work, **_key_of(pod, call))
 
 
 def ask(ledger: Ledger, pod: PodIdentity, call: Columns, request: ApprovalRequest) -> None:
     """Write a question, in place of an older one about the same call, and journal it."""
     work = ledger.work
-    prepared.remove(work.conn, approvals, _key_of(pod, call))
+    prepared.remove(work, approvals, _key_of(pod, call))
     work.conn.execute(
         insert(approvals).values(
             session_uid=pod.session_uid,
@@ -88,12 +89,12 @@ def ask(ledger: Ledger, pod: PodIdentity, call: Columns, request: ApprovalReques
 def note_asked_again(work: Work, pod: PodIdentity, row: Columns) -> None:
     """Note that this epoch was told to wait."""
     if row["asked_epoch"] != pod.epoch:
-        prepared.change(work.conn, approvals, _key_of(pod, row), asked_epoch=pod.epoch)
+        prepared.change(work, approvals, _key_of(pod, row), asked_epoch=pod.epoch)
 
 
 def note_used(work: Work, pod: PodIdentity, row: Columns) -> None:
     """Note that this epoch runs the call: what a later one finds begun is in doubt again."""
-    prepared.change(work.conn, approvals, _key_of(pod, row), used_epoch=pod.epoch)
+    prepared.change(work, approvals, _key_of(pod, row), used_epoch=pod.epoch)
 
 
 def has_asked(work: Work, pod: PodIdentity, turn: Columns) -> bool:
@@ -110,7 +111,7 @@ def withdraw(work: Work, pod: PodIdentity, call: Columns) -> None:
 def forget(work: Work, pod: PodIdentity, turn: Columns) -> None:
     """Remove the questions of a turn that is closed: the entries tell of them, and hold no copy of what was said."""
     key = {"session_uid": pod.session_uid, "agent": pod.agent, "round": turn["round"], "k": turn["k"]}
-    prepared.remove(work.conn, approvals, key)
+    prepared.remove(work, approvals, key)
 
 
 def decide(work: Work, decided: Decided) -> bool:

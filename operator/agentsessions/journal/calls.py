@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, bindparam, insert, select
+from sqlalchemy import bindparam, insert, select
 
 from agentsessions.journal import child_levels, compaction, failures, fences, limits, situations, turns
 from agentsessions.journal.answers import Answer, read_answer
@@ -35,14 +35,15 @@ from agentsessions.journal.charges import (
 )
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import LimitReached, PriceMissing, UnknownCall
-from agentsessions.journal.rows import CallRequest, PodIdentity, Replay, Reserved, TokenUsage
+from agentsessions.journal.rows import CallRequest, Columns, PodIdentity, Replay, Reserved, TokenUsage
 from agentsessions.journal.situations import Situation
 from agentsessions.journal.tables import model_calls, tool_calls
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.child_sessions import Amounts
 
-_EQUAL: Final = (
+_EQUAL: Final = Prepared(
     select(model_calls)
     .where(
         model_calls.c.session_uid == bindparam("uid"),
@@ -53,8 +54,8 @@ _EQUAL: Final = (
     )
     .order_by(model_calls.c.ordinal)
 )
-_BUY: Final = insert(model_calls).returning(model_calls.c.id)
-_ASK_FOR: Final = insert(tool_calls)
+_BUY: Final = Prepared(insert(model_calls).returning(model_calls.c.id))
+_ASK_FOR: Final = Prepared(insert(tool_calls))
 _CONTINUED: Final = (
     select(
         (model_calls.c.input_tokens + model_calls.c.output_tokens).label("tokens"),
@@ -69,7 +70,9 @@ _CONTINUED: Final = (
     .order_by(model_calls.c.request_bytes.desc(), model_calls.c.id.desc())
     .limit(1)
 )
-_UNDER_WAY: Final = select(model_calls).where(model_calls.c.session_uid == bindparam("uid"), is_in(CallState.OPEN))
+_UNDER_WAY: Final = Prepared(
+    select(model_calls).where(model_calls.c.session_uid == bindparam("uid"), is_in(CallState.OPEN))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserv
         NothingToPlay: The agent is done, or its next turn is not pinned.
         PriceMissing: The answer would have to be bought, and the session's cost limit cannot be held.
     """
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     fences.check_open(pod, found.epoch)
     turn = turns.playing(pod, found)
     rows = _rows_for(work, pod, turn, asked.digest)
@@ -115,25 +118,24 @@ def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | 
         NothingToPlay: The pod closed its epoch.
         UnknownCall: There is no such call.
     """
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     fences.check_open(pod, found.epoch)
     row = find_call(work, call_id)
     return _serve_settled(work, row, found) if row["state"] == CallState.SETTLED else None
 
 
-def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[RowMapping]:
-    asked = {"uid": pod.session_uid, "agent": pod.agent, "round": turn.round, "k": turn.k, "digest": digest}
-    return work.conn.execute(_EQUAL, asked).mappings().all()
+def _rows_for(work: Work, pod: PodIdentity, turn: turns.Playing, digest: str) -> Sequence[Columns]:
+    return _EQUAL.rows(work, uid=pod.session_uid, agent=pod.agent, round=turn.round, k=turn.k, digest=digest)
 
 
-def _pick(rows: Sequence[RowMapping], k: int, epoch: int) -> RowMapping | None:
+def _pick(rows: Sequence[Columns], k: int, epoch: int) -> Columns | None:
     """Return the row that answers the request: any in a turn, else the oldest that this epoch was not served."""
     if k > 0:
         return rows[0] if rows else None
     return next((r for r in rows if r["state"] != CallState.SETTLED or r["served_epoch"] < epoch), None)
 
 
-def _serve(work: Work, pod: PodIdentity, row: RowMapping, found: Situation) -> Replay | InFlight | LimitReached:
+def _serve(work: Work, pod: PodIdentity, row: Columns, found: Situation) -> Replay | InFlight | LimitReached:
     if row["served_epoch"] != pod.epoch:
         update_call(work, row, served_epoch=pod.epoch)
     if row["state"] == CallState.OPEN:
@@ -141,7 +143,7 @@ def _serve(work: Work, pod: PodIdentity, row: RowMapping, found: Situation) -> R
     return _serve_settled(work, row, found)
 
 
-def _serve_settled(work: Work, row: RowMapping, found: Situation) -> Replay | LimitReached:
+def _serve_settled(work: Work, row: Columns, found: Situation) -> Replay | LimitReached:
     if _asks_for_tools(row["answer"]):
         ledger = found.open_ledger(work)
         denial = _check_tool_calls(work, ledger, found)
@@ -169,7 +171,7 @@ def _buy(
     turn: turns.Playing,
     asked: CallRequest,
     found: Situation,
-    row: RowMapping | None,
+    row: Columns | None,
     *,
     ordinal: int,
 ) -> Reserved | LimitReached:
@@ -235,13 +237,12 @@ def _insert(work: Work, pod: PodIdentity, turn: turns.Playing, asked: CallReques
         "attempt": 1,
         **values,
     }
-    call_id: int = work.conn.execute(_BUY, row).scalar_one()
+    call_id: int = _BUY.value(work, **row)
     return call_id
 
 
 def _spent(work: Work, ledger: Ledger, found: Situation) -> limits.Spent:
-    open_calls = {"uid": ledger.session_uid}
-    under_way = work.conn.execute(_UNDER_WAY, open_calls).mappings().all() if found.has_open_calls else ()
+    under_way = _UNDER_WAY.rows(work, uid=ledger.session_uid) if found.has_open_calls else []
     reserved = [reserved_usage(row) for row in under_way]
     used, kept = ledger.usage, _kept_for_children(work, ledger, found)
     return limits.Spent(
@@ -291,7 +292,7 @@ def settle(
         return Settled(row["answer"])
     if row["state"] != CallState.OPEN:
         raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     ledger = found.open_ledger(work)
     answer = read_answer(completion, id_prefix=_prefix_of(ledger, row))
     if spent is None:
@@ -316,15 +317,15 @@ def settle(
     return Settled(answer.relayed)
 
 
-def _prefix_of(ledger: Ledger, row: RowMapping) -> str:
+def _prefix_of(ledger: Ledger, row: Columns) -> str:
     """Return how the ids of an answer's calls begin: unlike all others in its conversation, which agents may share."""
     agent = f"{row['agent']}_" if ledger.has_parts else ""
     return f"call_{agent}{row['round']}_{row['step']}"
 
 
-def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer, found: Situation) -> None:
+def _journal_answer(work: Work, ledger: Ledger, row: Columns, answer: Answer, found: Situation) -> None:
     place = place_of(row)
-    if (summary := compaction.find_body(work.conn, row, found, answer.text)) is not None:
+    if (summary := compaction.find_body(work, row, found, answer.text)) is not None:
         ledger.append(EntryType.COMPACTION, summary, place)
     elif answer.text or not answer.tools:
         type_ = EntryType.THINKING if answer.tools else EntryType.OUTPUT
@@ -336,8 +337,8 @@ def _journal_answer(work: Work, ledger: Ledger, row: RowMapping, answer: Answer,
         ledger.append(EntryType.TOOL_CALL, body, place)
     ledger.count(tool_calls=len(answer.tools))
     key = {name: row[name] for name in ("session_uid", "agent", "round", "k", "step")}
-    work.conn.execute(
-        _ASK_FOR,
+    _ASK_FOR.run_each(
+        work,
         [
             {**key, "call_id": t.call_id, "original_id": t.original_id, "position": i, "name": t.name}
             for i, t in enumerate(answer.tools)

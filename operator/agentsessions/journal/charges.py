@@ -8,13 +8,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, literal_column, select
 
 from agentsessions.api.v1alpha1.provider import ModelPrices
 from agentsessions.journal import limits, parts, prepared
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import UnknownCall
-from agentsessions.journal.rows import TokenUsage
+from agentsessions.journal.rows import Columns, TokenUsage
 from agentsessions.journal.tables import model_calls
 from agentsessions.journal.writer import Work
 
@@ -36,24 +37,24 @@ def is_in(state: CallState) -> ColumnElement[bool]:
     return model_calls.c.state == literal_column(f"'{state}'")
 
 
-_BY_ID: Final = select(model_calls).where(model_calls.c.id == bindparam("id"))
+_BY_ID: Final = Prepared(select(model_calls).where(model_calls.c.id == bindparam("call_id")))
 
 
-def find_call(work: Work, call_id: int) -> RowMapping:
+def find_call(work: Work, call_id: int) -> Columns:
     """Return the row of a purchase.
 
     Raises:
         UnknownCall: There is no such call.
     """
-    row = work.conn.execute(_BY_ID, {"id": call_id}).mappings().one_or_none()
+    row = _BY_ID.row(work, call_id=call_id)
     if row is None:
         raise UnknownCall(f"there is no model call {call_id}")
     return row
 
 
-def update_call(work: Work, row: RowMapping, **values: Any) -> None:
+def update_call(work: Work, row: Columns, **values: Any) -> None:
     """Change the row of a purchase."""
-    prepared.change(work.conn, model_calls, {"id": row["id"]}, **values)
+    prepared.change(work, model_calls, {"id": row["id"]}, **values)
 
 
 def place_of(row: Any) -> Place:
@@ -61,7 +62,7 @@ def place_of(row: Any) -> Place:
     return Place(row["agent"], row["epoch"], row["round"], row["step"])
 
 
-def charge(ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool, now: datetime) -> dict[str, Any]:
+def charge(ledger: Ledger, row: Columns, spent: TokenUsage, *, estimated: bool, now: datetime) -> dict[str, Any]:
     """Count what a purchase used, and return what its row must say of it."""
     cost = cost_of(row, spent)
     parts.count(ledger, row["agent"], spent.input_tokens + spent.output_tokens)
@@ -75,19 +76,19 @@ def charge(ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: boo
     }
 
 
-def reserved_usage(row: RowMapping) -> TokenUsage:
+def reserved_usage(row: Columns) -> TokenUsage:
     """Return what a purchase may use in full."""
     return TokenUsage(row["estimate_tokens"], row["cap_tokens"] or 0)
 
 
-def estimated_usage(row: RowMapping, answer_bytes: int) -> TokenUsage:
+def estimated_usage(row: Columns, answer_bytes: int) -> TokenUsage:
     """Return what a purchase used that brought so much of an answer, when the provider did not say."""
     output_tokens = limits.estimate_input(answer_bytes, None)
     cap = output_tokens if row["cap_tokens"] is None else row["cap_tokens"]
     return TokenUsage(row["estimate_tokens"], min(output_tokens, cap))
 
 
-def cost_of(row: RowMapping, spent: TokenUsage) -> int | None:
+def cost_of(row: Columns, spent: TokenUsage) -> int | None:
     """Return what tokens cost by the prices of a row, in micro-USD; None when its model has no prices."""
     if row["input_micro_usd_per_million"] is None:
         return None

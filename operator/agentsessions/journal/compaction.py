@@ -85,12 +85,12 @@ def is_closed_by(turn: Columns, asked: Outcome) -> bool:
     return bool(turn["outcome"] == outcome_of(turn["kind"], asked))
 
 
-def find_body(conn: Connection, call: Columns, found: Situation, text: str) -> dict[str, Any] | None:
+def find_body(work: Work, call: Columns, found: Situation, text: str) -> dict[str, Any] | None:
     """Return the body of the `compaction` entry that an answer becomes; None when its turn is of another kind."""
-    turn = situations.find_turn(conn, found, call)
+    turn = situations.find_turn(work, found, call)
     if turn is None or turn["kind"] != TurnKind.COMPACT:
         return None
-    said = _conversation(conn, {**call, **turn}).until(turn["cut_seq"])
+    said = _conversation(work.conn, {**call, **turn}).until(turn["cut_seq"])
     dropped = history.build_items(said.rest)
     return {"text": text, "throughSeq": turn["cut_seq"], "droppedMessages": len(dropped)}
 

@@ -6,7 +6,7 @@ What the provider will want to be paid is charged, the rest of the reservation i
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from agentsessions.api.reasons import LIMIT_CODES, ErrorCode, LimitName
 from agentsessions.journal import sessions
@@ -24,7 +24,7 @@ from agentsessions.journal.charges import (
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
 from agentsessions.journal.refusals import LimitReached
-from agentsessions.journal.rows import CallFailure, PartialAnswer, TokenUsage
+from agentsessions.journal.rows import CallFailure, Columns, PartialAnswer, TokenUsage
 from agentsessions.journal.tables import model_calls
 from agentsessions.journal.writer import Work
 
@@ -33,7 +33,7 @@ FIELDS: Final = {LimitName.TOKENS: "maxTokens", LimitName.COST: "maxCostMicroUSD
 _IS_OPEN: Final = is_in(CallState.OPEN)
 
 
-def cut_by_limit(work: Work, ledger: Ledger, row: RowMapping, spent: TokenUsage, *, estimated: bool) -> LimitReached:
+def cut_by_limit(work: Work, ledger: Ledger, row: Columns, spent: TokenUsage, *, estimated: bool) -> LimitReached:
     """Charge an answer that a limit of the session cut short: half an answer is no result."""
     limit = LimitName(row["capped_by"])
     field, code = FIELDS[limit], LIMIT_CODES[limit].value
@@ -122,7 +122,7 @@ def owners(work: Work) -> list[str]:
 
 
 def _end(
-    work: Work, ledger: Ledger, row: RowMapping, state: CallState, code: str, message: str, values: dict[str, Any]
+    work: Work, ledger: Ledger, row: Columns, state: CallState, code: str, message: str, values: dict[str, Any]
 ) -> None:
     update_call(work, row, state=state.value, error_code=code, error_message=message, **values)
     ledger.append(EntryType.ERROR, {"code": code, "message": message}, place_of(row))

@@ -13,19 +13,20 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import prepared
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import NothingToPlay, StaleEpoch, UnknownSession
 from agentsessions.journal.rows import Columns, PodIdentity
 from agentsessions.journal.tables import epochs, sessions
 from agentsessions.journal.writer import Work
 
-_NEWEST: Final = (
+_NEWEST: Final = Prepared(
     select(epochs)
     .where(epochs.c.session_uid == bindparam("uid"), epochs.c.agent == bindparam("agent"))
     .order_by(epochs.c.epoch.desc())
     .limit(1)
 )
 
-_COUNT_TURN: Final = (
+_COUNT_TURN: Final = Prepared(
     update(epochs)
     .where(
         epochs.c.session_uid == bindparam("uid"),
@@ -102,8 +103,7 @@ def require_current(work: Work, pod: PodIdentity) -> Columns:
     Raises:
         StaleEpoch: Another pod speaks for the agent now.
     """
-    found = work.conn.execute(_NEWEST, {"uid": pod.session_uid, "agent": pod.host}).mappings().one_or_none()
-    return check_current(pod, found)
+    return check_current(pod, _NEWEST.row(work, uid=pod.session_uid, agent=pod.host))
 
 
 def check_current(pod: PodIdentity, row: Columns | None) -> Columns:
@@ -149,7 +149,7 @@ def check_open(pod: PodIdentity, newest: Columns | None) -> Columns:
 def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
     """Write the closing record of the pod's epoch."""
     prepared.change(
-        work.conn,
+        work,
         epochs,
         {"session_uid": pod.session_uid, "agent": pod.host, "epoch": pod.epoch},
         outcome=closing.outcome.value,
@@ -163,9 +163,9 @@ def close_epoch(work: Work, pod: PodIdentity, closing: Closing) -> None:
 def note_open_egress(work: Work, pod: PodIdentity) -> None:
     """Note that the pod reaches what it must not. Again changes nothing; nobody is woken by it."""
     of_epoch = {"session_uid": pod.session_uid, "agent": pod.host, "epoch": pod.epoch}
-    prepared.change(work.conn, epochs, of_epoch, is_egress_open=True)
+    prepared.change(work, epochs, of_epoch, is_egress_open=True)
 
 
 def count_turn(work: Work, session_uid: str, agent: str, epoch: int) -> None:
     """Count a turn for an epoch."""
-    work.conn.execute(_COUNT_TURN, {"uid": session_uid, "of_agent": agent, "of_epoch": epoch})
+    _COUNT_TURN.run(work, uid=session_uid, of_agent=agent, of_epoch=epoch)

@@ -17,6 +17,7 @@ from agentsessions.journal import sessions
 from agentsessions.journal.entries import EntryType, digest_of
 from agentsessions.journal.ledger import Ledger, Place
 from agentsessions.journal.mail_order import choose
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import InboxFull, KeyReused, SessionFinished, UnknownSession
 from agentsessions.journal.rows import Mail, MessageRole, MessageRow, MessageState, NewMessage, PodIdentity, SessionRow
 from agentsessions.journal.tables import epochs, inbox, turns
@@ -33,8 +34,8 @@ WAKING: Final = (*QUEUED, inbox.c.role == MessageRole.USER.value, inbox.c.is_hel
 """Those of them that begin a turn."""
 
 _COUNT: Final = select(func.count()).where(inbox.c.session_uid == bindparam("uid"))
-_QUEUED_COUNT: Final = _COUNT.where(*QUEUED)
-_WAKING_COUNT: Final = _COUNT.where(*WAKING)
+_QUEUED_COUNT: Final = Prepared(_COUNT.where(*QUEUED))
+_WAKING_COUNT: Final = Prepared(_COUNT.where(*WAKING))
 _FIELDS: Final = tuple(name for name in MessageRow.__slots__ if name != "state")
 
 
@@ -113,7 +114,7 @@ def _require_unfinished(work: Work, session_uid: str, *, is_awaited: bool) -> No
 def _require_room(work: Work, session_uid: str, role: MessageRole) -> None:
     # What a user says is let in beside others' messages that fill the inbox: only it begins the turn that takes them.
     waiting = _WAKING_COUNT if role is MessageRole.USER else _QUEUED_COUNT
-    if work.conn.execute(waiting, {"uid": session_uid}).scalar_one() >= MOST_QUEUED:
+    if waiting.value(work, uid=session_uid) >= MOST_QUEUED:
         raise InboxFull(
             f"{MOST_QUEUED} messages to session {session_uid} wait, and no more may: send again once a turn took them"
         )
@@ -127,21 +128,21 @@ def _is_done(work: Work, row: SessionRow, *, is_awaited: bool) -> bool:
     if Outcome.FINAL.value in outcomes:
         return True
     talk = row.spec.get("conversation")
-    if is_awaited or talk is None or talk.get("open") or count_queued(work.conn, row.uid):
+    if is_awaited or talk is None or talk.get("open") or count_queued(work, row.uid):
         return False
     # A person closed the conversation while nothing was to be done: the operator is about to complete it.
     return outcomes[-1] == Outcome.IDLE if outcomes else not row.goal
 
 
-def count_queued(conn: Connection, session_uid: str) -> int:
+def count_queued(work: Work, session_uid: str) -> int:
     """Return how many messages wait that begin a turn."""
-    waiting: int = conn.execute(_WAKING_COUNT, {"uid": session_uid}).scalar_one()
+    waiting: int = _WAKING_COUNT.value(work, uid=session_uid)
     return waiting
 
 
 def take(work: Work, ledger: Ledger, pod: PodIdentity, round_: int, k: int) -> None:
     """Journal the queued messages that the turn which is to be pinned takes, in order."""
-    if not count_queued(work.conn, pod.session_uid):
+    if not count_queued(work, pod.session_uid):
         return
     of_session = inbox.c.session_uid == pod.session_uid
     queued = work.conn.execute(select(inbox).where(of_session, *QUEUED).order_by(inbox.c.ordinal)).all()

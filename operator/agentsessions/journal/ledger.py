@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Integer, bindparam, exists, func, insert, sel
 from agentsessions.api.reasons import LimitName
 from agentsessions.journal import prepared, spending
 from agentsessions.journal.entries import EntryRow, EntryType, digest_of, hash_of
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import Columns, SessionUsage
 from agentsessions.journal.tables import entries, parts, usage
@@ -37,16 +38,17 @@ Step = tuple[str, int, int]
 
 _COUNTERS: Final = ("steps", "input_tokens", "output_tokens", "tool_calls", "cost_micro_usd", "turns")
 
-# Built once: building a statement costs more than running it.
 COLUMNS: Final = (*usage.c, exists().where(parts.c.session_uid == usage.c.session_uid).label("has_parts"))
 """What a ledger starts from."""
-_LOAD: Final = select(*COLUMNS).where(usage.c.session_uid == bindparam("uid"))
-_APPEND: Final = insert(entries)
-_LENGTH: Final = select(func.max(entries.c.index) + 1).where(
-    entries.c.session_uid == bindparam("uid"),
-    entries.c.round == bindparam("round"),
-    entries.c.agent == bindparam("agent"),
-    entries.c.step == bindparam("step"),
+_LOAD: Final = Prepared(select(*COLUMNS).where(usage.c.session_uid == bindparam("uid")))
+_APPEND: Final = Prepared(insert(entries))
+_LENGTH: Final = Prepared(
+    select(func.max(entries.c.index) + 1).where(
+        entries.c.session_uid == bindparam("uid"),
+        entries.c.round == bindparam("round"),
+        entries.c.agent == bindparam("agent"),
+        entries.c.step == bindparam("step"),
+    )
 )
 
 _ENTRIES: Final = (
@@ -77,7 +79,7 @@ class Ledger:
         stored: Columns | None = None,
         lengths: Mapping[Step, int] = MappingProxyType({}),
     ) -> None:
-        row = stored or work.conn.execute(_LOAD, {"uid": session_uid}).mappings().one_or_none()
+        row = stored or _LOAD.row(work, uid=session_uid)
         if row is None:
             raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
         self._work = work
@@ -192,10 +194,10 @@ class Ledger:
     def save(self) -> None:
         """Write what changed, and have it announced."""
         if self._new:
-            self._work.conn.execute(_APPEND, [_to_columns(entry) for entry in self._new])
+            _APPEND.run_each(self._work, [_to_columns(entry) for entry in self._new])
         if self._state != self._stored:
             changed = {name: value for name, value in self._state.items() if value != self._stored[name]}
-            prepared.change(self._work.conn, usage, {"session_uid": self._uid}, **changed)
+            prepared.change(self._work, usage, {"session_uid": self._uid}, **changed)
             self._work.touched.add(self._uid)
             spending.note_spent(self._work, self._uid, to_usage(self._stored), self.usage)
         self._new = []
@@ -204,8 +206,8 @@ class Ledger:
     def _next_index(self, place: Place) -> int:
         step = place.agent, place.round, place.step
         if step not in self._lengths:
-            where = {"uid": self._uid, "agent": place.agent, "round": place.round, "step": place.step}
-            self._lengths[step] = self._work.conn.scalar(_LENGTH, where) or 0
+            of_step = {"agent": place.agent, "round": place.round, "step": place.step}
+            self._lengths[step] = _LENGTH.value(self._work, uid=self._uid, **of_step) or 0
         self._lengths[step] += 1
         return self._lengths[step] - 1
 

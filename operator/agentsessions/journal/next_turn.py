@@ -77,7 +77,7 @@ def count_queued(work: Work, pod: PodIdentity, course: Course) -> int:
     """Return how many messages wait for the pod's agent to begin a turn."""
     if not parts.listens(work.conn, pod, course.team):
         return 0
-    return inbox.count_queued(work.conn, pod.session_uid)
+    return inbox.count_queued(work, pod.session_uid)
 
 
 def _find_in_replay(work: Work, pod: PodIdentity, replay: replays.Replay, newest: Columns | None) -> Begin | None:

@@ -6,13 +6,14 @@ A job that changed something of it must not look here again.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, select, tuple_
+from sqlalchemy import and_, bindparam, exists, func, select, tuple_
 
 from agentsessions.api.v1alpha1.status import EffectiveLimits
 from agentsessions.journal import ledger
 from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import UnknownSession
 from agentsessions.journal.rows import Columns, PodIdentity
 from agentsessions.journal.tables import approvals, child_sessions, entries, epochs, model_calls, sessions, turns, usage
@@ -53,7 +54,7 @@ _NEWEST_STEP: Final = (
     .limit(1)
     .correlate(turns)
 )
-_FIND: Final = (
+_FIND: Final = Prepared(
     select(
         *ledger.COLUMNS,
         *epochs.c,
@@ -74,7 +75,7 @@ _FIND: Final = (
     .where(sessions.c.uid == bindparam("uid"))
 )
 _AT: Final = (turns.c.session_uid, turns.c.agent, turns.c.round, turns.c.k)
-_TURN_AT: Final = select(turns).where(*(column == bindparam(column.name) for column in _AT))
+_TURN_AT: Final = Prepared(select(turns).where(*(column == bindparam(column.name) for column in _AT)))
 _USAGE: Final = tuple(column.name for column in ledger.COLUMNS)
 _EPOCH_NAMES: Final = tuple(epochs.c.keys())
 _TURN_NAMES: Final = tuple(turns.c.keys())
@@ -126,13 +127,13 @@ class Situation:
         return Ledger(work, self.usage["session_uid"], self.usage, lengths)
 
 
-def find(conn: Connection, session_uid: str, agent: str, host: str) -> Situation:
+def find(work: Work, session_uid: str, agent: str, host: str) -> Situation:
     """Return how a session stands, and one of its agents, whose pod the fence has under the name of `host`.
 
     Raises:
         UnknownSession: There is no such session.
     """
-    row = conn.execute(_FIND, {"uid": session_uid, "agent": agent, "host": host}).one_or_none()
+    row = _FIND.values(work, uid=session_uid, agent=agent, host=host)
     if row is None:
         raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
     return Situation(
@@ -144,17 +145,17 @@ def find(conn: Connection, session_uid: str, agent: str, host: str) -> Situation
     )
 
 
-def find_of(conn: Connection, pod: PodIdentity) -> Situation:
+def find_of(work: Work, pod: PodIdentity) -> Situation:
     """Return how a pod's session stands, and the agent that it plays."""
-    return find(conn, pod.session_uid, pod.agent, pod.host)
+    return find(work, pod.session_uid, pod.agent, pod.host)
 
 
-def find_turn(conn: Connection, found: Situation, of: Columns) -> Columns | None:
+def find_turn(work: Work, found: Situation, of: Columns) -> Columns | None:
     """Return the turn that a row belongs to, which is likely the newest one; None when it belongs to none."""
     key = {column.name: of[column.name] for column in _AT}
     if found.turn is not None and key.items() <= found.turn.items():
         return found.turn
-    return conn.execute(_TURN_AT, key).mappings().one_or_none()
+    return _TURN_AT.row(work, **key)
 
 
 def _to_columns(names: tuple[str, ...], values: Any) -> Columns | None:

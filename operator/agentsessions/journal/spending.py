@@ -7,12 +7,13 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from agentsessions.api.spending import Spent
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.rows import SessionUsage
 from agentsessions.journal.tables import sessions, spending
 from agentsessions.journal.writer import Work
 
 _NAMESPACE: Final = select(sessions.c.namespace).where(sessions.c.uid == bindparam("uid"))
-_ADD: Final = (
+_ADD: Final = Prepared(
     update(spending)
     .where(spending.c.namespace == _NAMESPACE.scalar_subquery(), spending.c.day == bindparam("on"))
     .values(
@@ -29,8 +30,7 @@ def note_spent(work: Work, session_uid: str, before: SessionUsage, after: Sessio
     if not tokens and not cost:
         return
     today = work.now.astimezone(UTC).date()
-    added = work.conn.execute(_ADD, {"uid": session_uid, "on": today, "more_tokens": tokens, "more_cost": cost})
-    if not added.rowcount:
+    if not _ADD.run(work, uid=session_uid, on=today, more_tokens=tokens, more_cost=cost):
         namespace: str = work.conn.execute(_NAMESPACE, {"uid": session_uid}).scalar_one()
         first = {"namespace": namespace, "day": today, "tokens": tokens, "cost_micro_usd": cost}
         work.conn.execute(insert(spending).values(first))

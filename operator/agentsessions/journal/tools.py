@@ -23,6 +23,7 @@ from agentsessions.journal import approvals, fences, prepared, replays, situatio
 from agentsessions.journal.asked_calls import read_asked
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import UnknownCall
 from agentsessions.journal.rows import Columns, PodIdentity
 from agentsessions.journal.situations import Situation
@@ -30,10 +31,12 @@ from agentsessions.journal.tables import tool_calls
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.policies import FREE, Ruling
 
-_FIND: Final = select(tool_calls).where(
-    tool_calls.c.session_uid == bindparam("uid"),
-    tool_calls.c.agent == bindparam("agent"),
-    tool_calls.c.call_id == bindparam("call_id"),
+_FIND: Final = Prepared(
+    select(tool_calls).where(
+        tool_calls.c.session_uid == bindparam("uid"),
+        tool_calls.c.agent == bindparam("agent"),
+        tool_calls.c.call_id == bindparam("call_id"),
+    )
 )
 _KEY: Final = ("session_uid", "agent", "round", "call_id")
 _VERDICT_OF: Final = {ApprovalKind.APPROVAL: Verdict.ASK, ApprovalKind.DOUBT: Verdict.IN_DOUBT}
@@ -65,7 +68,7 @@ class _Case:
     def update(self, **values: object) -> None:
         """Change its row."""
         of_call = {name: self.call[name] for name in _KEY}
-        prepared.change(self.work.conn, tool_calls, of_call, **values)
+        prepared.change(self.work, tool_calls, of_call, **values)
 
 
 def begin(work: Work, pod: PodIdentity, found: Situation, asked: ToolBegin, ruling: Ruling = FREE) -> ToolVerdict:
@@ -119,7 +122,7 @@ def doubt(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The answer of the open turn has no such call.
     """
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     fences.check_open(pod, found.epoch)
     case = _find_case(work, pod, found, asked.call_id)
     if case.call["output"] is not None:
@@ -244,7 +247,7 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = F
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The agent was never asked for such a call, or its turn is closed without a result.
     """
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     if not is_own:
         fences.check_current(pod, found.epoch)
     call = _find(work, pod, report.call_id)
@@ -287,8 +290,4 @@ def _to_case(work: Work, pod: PodIdentity, found: Situation, call_id: str, call:
 
 
 def _find(work: Work, pod: PodIdentity, call_id: str) -> Columns | None:
-    return (
-        work.conn.execute(_FIND, {"uid": pod.session_uid, "agent": pod.agent, "call_id": call_id})
-        .mappings()
-        .one_or_none()
-    )
+    return _FIND.row(work, uid=pod.session_uid, agent=pod.agent, call_id=call_id)

@@ -38,6 +38,7 @@ from agentsessions.journal.breaks import close_to_wait, close_with_error, who
 from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger, Place
+from agentsessions.journal.prepared import Prepared
 from agentsessions.journal.refusals import NothingToPlay, TurnMismatch
 from agentsessions.journal.rows import Columns, CommitResult, Course, PinnedTurn, PodIdentity, TurnKind
 from agentsessions.journal.situations import Situation
@@ -45,7 +46,7 @@ from agentsessions.journal.tables import entries, model_calls, tool_calls, turns
 from agentsessions.journal.writer import Work
 from agentsessions.lifecycle.teams import Team
 
-_SERVED: Final = (
+_SERVED: Final = Prepared(
     select(
         *(model_calls.c[name] for name in ("step", "duration_milliseconds", "input_tokens", "output_tokens")),
         *(model_calls.c[name] for name in ("cost_micro_usd", "estimated")),
@@ -58,14 +59,18 @@ _SERVED: Final = (
     .order_by(model_calls.c.step.desc())
     .limit(1)
 )
-_TOOLS: Final = select(tool_calls.c.output, tool_calls.c.duration_milliseconds).where(
-    tool_calls.c.session_uid == bindparam("uid"),
-    *(tool_calls.c[name] == bindparam(name) for name in ("agent", "round", "step")),
+_TOOLS: Final = Prepared(
+    select(tool_calls.c.output, tool_calls.c.duration_milliseconds).where(
+        tool_calls.c.session_uid == bindparam("uid"),
+        *(tool_calls.c[name] == bindparam(name) for name in ("agent", "round", "step")),
+    )
 )
-_TEXT: Final = select(entries.c.seq, entries.c.body).where(
-    entries.c.session_uid == bindparam("uid"),
-    *(entries.c[name] == bindparam(name) for name in ("agent", "round", "step")),
-    entries.c.type == EntryType.OUTPUT.value,
+_TEXT: Final = Prepared(
+    select(entries.c.seq, entries.c.body).where(
+        entries.c.session_uid == bindparam("uid"),
+        *(entries.c[name] == bindparam(name) for name in ("agent", "round", "step")),
+        entries.c.type == EntryType.OUTPUT.value,
+    )
 )
 _CLOSED_OTHERWISE: Final = frozenset({
     (Outcome.IDLE, Outcome.FINAL),
@@ -110,11 +115,11 @@ def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> Pin
         NothingToPlay: The pod closed its epoch with an error.
         GoalMissing: There is nothing to answer yet.
     """
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     epoch = fences.check_current(pod, found.epoch)
     player = parts.find_player(work.conn, pod, course.team)
     if player != pod:
-        pod, found = player, situations.find_of(work.conn, player)
+        pod, found = player, situations.find_of(work, player)
     newest = found.turn
     if Outcome.FINAL in {epoch["outcome"], newest and newest["outcome"]}:
         if epoch["outcome"] is None:
@@ -161,7 +166,7 @@ def _pin_next(work: Work, pod: PodIdentity, found: Situation, begin: next_turn.B
     ledger.save()
     turn = PinnedTurn(pod.session_uid, pod.agent, begin.round, begin.k, ledger.head)
     prepared.add(
-        work.conn,
+        work,
         turns,
         session_uid=pod.session_uid,
         agent=pod.agent,
@@ -196,7 +201,7 @@ def _close_waiting(work: Work, pod: PodIdentity, found: Situation, course: Cours
         outcome = Outcome.FINAL if course.team is None else _end_part(work, ledger, pod, newest, course.team)
     ledger.save()
     if outcome is not Outcome.IDLE and newest is not None:
-        prepared.change(work.conn, turns, _key_of(pod, newest), outcome=outcome.value)
+        prepared.change(work, turns, _key_of(pod, newest), outcome=outcome.value)
     fences.close_epoch(work, pod, fences.Closing(outcome))
     return outcome
 
@@ -208,9 +213,9 @@ def _end_part(
     step = newest["answer_step"] if newest is not None else None
     text = None if step is None else _text_of(work, pod, Place(pod.agent, pod.epoch, newest["round"], step))
     if team.strategy in _TASKED:
-        return parts.end_part(work, ledger, pod.agent, team, ledger.head if text is None else text.seq)
+        return parts.end_part(work, ledger, pod.agent, team, ledger.head if text is None else text["seq"])
     if team.strategy is Strategy.DIRECTOR and pod.agent != team.first:
-        handoffs.answer_task(work, ledger, pod.agent, team, text.body["text"] if text and text.body else "")
+        handoffs.answer_task(work, ledger, pod.agent, team, text["body"]["text"] if text and text["body"] else "")
         return Outcome.HANDOFF
     parts.settle_due(work, pod.session_uid, team, is_over=True)
     return Outcome.FINAL
@@ -238,12 +243,12 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         StaleEpoch: Another pod speaks for the agent now.
         TurnMismatch: It does not fit what the journal holds of the turn.
     """
-    found = situations.find_of(work.conn, pod)
+    found = situations.find_of(work, pod)
     epoch = fences.check_current(pod, found.epoch)
     if asked.outcome is Outcome.IDLE:
         raise TurnMismatch(f"turn {asked.k} of {who(pod)} cannot be closed as idle by its pod; commit final")
     turn = situations.find_turn(
-        work.conn, found, {"session_uid": pod.session_uid, "agent": pod.agent, "round": asked.round, "k": asked.k}
+        work, found, {"session_uid": pod.session_uid, "agent": pod.agent, "round": asked.round, "k": asked.k}
     )
     if turn is None:
         raise TurnMismatch(f"turn {asked.k} of round {asked.round} of {who(pod)} was never pinned; ask for the turn")
@@ -270,11 +275,10 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
 def _close(work: Work, pod: PodIdentity, found: Situation, turn: Columns, asked: Outcome, course: Course) -> Outcome:
     answer = _answer_of(work, pod, turn)
     place = Place(pod.agent, pod.epoch, turn["round"], answer["step"])
-    of_step = {"uid": pod.session_uid, "agent": pod.agent, "round": place.round, "step": place.step}
-    tools = work.conn.execute(_TOOLS, of_step).all()
-    _check_outcome(pod, turn["k"], asked, [tool.output for tool in tools])
+    tools = _TOOLS.rows(work, uid=pod.session_uid, agent=pod.agent, round=place.round, step=place.step)
+    _check_outcome(pod, turn["k"], asked, [tool["output"] for tool in tools])
     outcome, is_passed_on = compaction.outcome_of(turn["kind"], asked), False
-    tool_milliseconds = sum(tool.duration_milliseconds or 0 for tool in tools)
+    tool_milliseconds = sum(tool["duration_milliseconds"] or 0 for tool in tools)
     ledger = found.open_ledger(work)
     ledger.append(
         EntryType.STEP_COMPLETE, complete_body(answer, answer["duration_milliseconds"] + tool_milliseconds), place
@@ -289,7 +293,7 @@ def _close(work: Work, pod: PodIdentity, found: Situation, turn: Columns, asked:
         outcome = replays.close(ledger, pod, replay, turn, place, outcome, course.team)
     ledger.save()
     closed = {"outcome": outcome.value, "answer_step": answer["step"], "closed_seq": ledger.head, "closed_at": work.now}
-    prepared.change(work.conn, turns, _key_of(pod, turn), **closed)
+    prepared.change(work, turns, _key_of(pod, turn), **closed)
     fences.count_turn(work, pod.session_uid, pod.host, pod.epoch)
     if found.has_questions:
         approvals.forget(work, pod, turn)
@@ -302,12 +306,12 @@ def _end_answer(work: Work, pod: PodIdentity, ledger: Ledger, place: Place, cour
     """Note a round's result; return whether the text that was answered is the session's last."""
     text = _text_of(work, pod, place)
     if text is not None:
-        ledger.mark_result(text.seq)
-    if course.schedule is not None and not inbox.count_queued(work.conn, pod.session_uid):
-        rounds.complete(work, ledger, place, text.body["text"] if text and text.body else None, course.schedule)
+        ledger.mark_result(text["seq"])
+    if course.schedule is not None and not inbox.count_queued(work, pod.session_uid):
+        rounds.complete(work, ledger, place, text["body"]["text"] if text and text["body"] else None, course.schedule)
     outcome = _go_on_or_end(work, pod, ledger, place, course)
     if outcome is not Outcome.HANDOFF:
-        mailbox.answer(work, pod.session_uid, text.body["text"] if text and text.body else None)
+        mailbox.answer(work, pod.session_uid, text["body"]["text"] if text and text["body"] else None)
     return outcome
 
 
@@ -347,15 +351,14 @@ def _check_outcome(pod: PodIdentity, k: int, outcome: Outcome, outputs: list[str
 
 def _answer_of(work: Work, pod: PodIdentity, turn: Columns) -> Columns:
     """Return the purchase whose answer this epoch was given for the turn, the newest if there are several."""
-    row = work.conn.execute(_SERVED, _key_of(pod, turn) | {"epoch": pod.epoch}).mappings().one_or_none()
+    row = _SERVED.row(work, **_key_of(pod, turn), epoch=pod.epoch)
     if row is None:
         raise TurnMismatch(f"turn {turn['k']} of {who(pod)} has no model answer yet; ask the model first")
     return row
 
 
-def _text_of(work: Work, pod: PodIdentity, place: Place) -> Any:
-    of_step = {"uid": pod.session_uid, "agent": place.agent, "round": place.round, "step": place.step}
-    return work.conn.execute(_TEXT, of_step).one_or_none()
+def _text_of(work: Work, pod: PodIdentity, place: Place) -> Columns | None:
+    return _TEXT.row(work, uid=pod.session_uid, agent=place.agent, round=place.round, step=place.step)
 
 
 def _key_of(pod: PodIdentity, turn: Columns) -> dict[str, Any]:

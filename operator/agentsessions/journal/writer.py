@@ -23,7 +23,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from agentsessions.journal import measures, postgresql
+from agentsessions.journal import driver, measures, postgresql
 from agentsessions.journal.measures import JobResult
 from agentsessions.journal.refusals import StoreClosed, StoreUnavailable
 
@@ -226,15 +226,15 @@ def _play_all(connection: Connection, batch: list[_Job[Any]], now: datetime) -> 
 @contextmanager
 def _savepoint(connection: Connection) -> Iterator[None]:
     """Undo what a job wrote when it raises; `begin_nested` costs as much as some of the jobs."""
-    connection.exec_driver_sql("SAVEPOINT job")
+    driver.execute(connection, "SAVEPOINT job")
     try:
         yield
     except BaseException:
         if not connection.invalidated:  # else all is undone already
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
-            connection.exec_driver_sql("RELEASE SAVEPOINT job")
+            driver.execute(connection, "ROLLBACK TO SAVEPOINT job")
+            driver.execute(connection, "RELEASE SAVEPOINT job")
         raise
-    connection.exec_driver_sql("RELEASE SAVEPOINT job")
+    driver.execute(connection, "RELEASE SAVEPOINT job")
 
 
 def _settle(done: asyncio.Future[Any], outcome: _Outcome) -> None:

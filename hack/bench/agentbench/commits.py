@@ -1,9 +1,9 @@
 """Turns a second that the journal takes, in this process.
 
 Each session plays turns one after the other as a runner does: pin, reserve, settle the answer, begin and settle one
-tool, commit. All of them are acknowledged after fsync. First all sessions play as fast as they can, which shows how many
-turns the journal takes, and how long a write waits when all others do too. Then turns begin at a steady rate, whatever
-became of those before, which shows how long a write takes at that load.
+tool, commit. All of them are acknowledged after fsync. First all sessions play as fast as they can, which shows how
+many turns the journal takes, and how long a write waits when all others do too. Then turns begin at a steady rate,
+whatever became of those before, which shows how long a write takes at that load.
 """
 
 import argparse
@@ -125,7 +125,7 @@ def report(turns: int, seconds: float, watch: Stopwatch) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add this bench's options."""
-    parser.add_argument("--sessions", type=int, default=32, help="sessions that play at once (default: %(default)s)")
+    parser.add_argument("--sessions", type=int, default=64, help="sessions that play at once (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=20, help="turns of each (default: %(default)s)")
     parser.add_argument(
         "--rate", type=float, default=300.0, help="turns a second that are begun then; 0: none (default: %(default)s)"

@@ -1,7 +1,7 @@
 """Engines over the journal's database, and its schema. The one place that knows SQLite; `postgresql` knows the other.
 
 The writer's engine is synchronous: its thread runs whole transactions. Through an asynchronous driver each statement
-would cross threads, and a turn has some fifty of them (measured with hack/bench commits: a third of the writes).
+would cross threads, and a turn has some forty of them.
 """
 
 from datetime import timedelta

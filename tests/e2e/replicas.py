@@ -117,22 +117,50 @@ def upgraded(product: Product, values: Mapping[str, str]) -> Iterator[None]:
 
 def upgrade(product: Product, changed: Mapping[str, str]) -> None:
     """Upgrade the installation, with the image that it has, and wait until all of it is ready."""
+    _install(product, {**_values_of(product), **changed})
+
+
+def install_anew(product: Product) -> None:
+    """Remove the installation, which is Helm's, as it is, and install it once more."""
+    values = _values_of(product)
+    _helm(product, "uninstall", RELEASE, "--wait")
+    _install(product, values)
+
+
+def roll_back(product: Product) -> None:
+    """Go back to what was installed before the last upgrade, and wait until all of it is ready."""
+    _helm(product, "rollback", RELEASE)
+    _await_ready(product)
+
+
+def _values_of(product: Product) -> dict[str, str]:
+    """Return the values of an installation with one replica of each."""
     image = product.apps.read_namespaced_deployment(OPERATOR, SYSTEM).spec.template.spec.containers[0].image
     repository, _, tag = image.rpartition(":")
-    values = {
+    return {
         "image.repository": repository,
         "image.tag": tag,
         # As `hack/product` installs it: what the tests serve is on this machine.
         **{f"gateway.{networks}[0]": f"{product.machine}/32" for networks in NETWORKS},
-        **changed,
     }
+
+
+def _install(product: Product, values: Mapping[str, str]) -> None:
     settings = [
         word
         for name, value in values.items()
         for word in ("--set-string" if "image" in name else "--set", f"{name}={value}")
     ]
-    command = ["upgrade", RELEASE, str(ROOT / "helm" / "agentsessions"), "--install", "--take-ownership"]
+    chart = str(ROOT / "helm" / "agentsessions")
+    _helm(product, "upgrade", RELEASE, chart, "--install", "--take-ownership", *settings)
+    _await_ready(product)
+
+
+def _helm(product: Product, *words: str) -> None:
     where = ["--namespace", SYSTEM, "--kubeconfig", product.kubeconfig]
-    subprocess.run([cluster_says("tool", "helm"), *command, *where, *settings], check=True, capture_output=True)
+    subprocess.run([cluster_says("tool", "helm"), *words, *where], check=True, capture_output=True)
+
+
+def _await_ready(product: Product) -> None:
     for deployment in (OPERATOR, "agentsessions-gateway"):
         product.kubectl("rollout", "status", f"deployment/{deployment}", "-n", SYSTEM, "--timeout=180s")

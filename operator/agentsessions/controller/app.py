@@ -85,12 +85,13 @@ class Operator:
         self._own_ids, self._ties = OwnIds(self._session_store), KnownTies(self._session_store)
         self._queues = self._build_queues(clock)
         self.quotas = self._queues.quotas
-        self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics)
+        self._namespaces = Namespaces(
+            client, self._authority, settings.namespace, self.metrics, used=self._used_namespaces
+        )
         self.role = Role.STARTING
         """What this process does now."""
         self.is_broken = False
         """Whether a part broke that should not."""
-        self._new_ca = asyncio.Event()
         self.sessions, self.providers = self._watch_sessions(), self._watch_providers()
         self.templates = self._watch_templates()
         self._revisions = Revisions(client, self.templates, self._session_store, clock=clock)
@@ -100,6 +101,7 @@ class Operator:
             self.queue, Reconciler(self._parts(clock)).reconcile, self.sessions.refresh, self.metrics, clock=clock
         )
         self._provider_passes = self._build_provider_passes(clock)
+        self._stranded = Stranded(client, self._gateway, self._pods, self.metrics)
         self._sweep = self._build_sweep()
         self.probes = Probes(
             self.metrics.registry, health=self.find_stuck, readiness=self.find_missing, role=lambda: self.role
@@ -166,7 +168,8 @@ class Operator:
             group.create_task(self._queues.run())
             group.create_task(self.governance.run())
             group.create_task(self._sweep.run())
-            group.create_task(self._heal_on_new_ca())
+            group.create_task(self._namespaces.follow_ca())
+            group.create_task(self._stranded.run())
 
     async def _stand_by(self, leadership: Leadership) -> None:
         """Only watch until it is our turn, then look at everything."""
@@ -224,13 +227,6 @@ class Operator:
         for kind in self._kinds:
             if path.endswith(collection_path(kind.resource, None)):  # the server's own address may have a path, too
                 kind.is_streamed.set()
-
-    async def _heal_on_new_ca(self) -> None:
-        while True:
-            await self._new_ca.wait()
-            self._new_ca.clear()
-            log.info("gateway's CA is new; copying it")
-            await self._namespaces.heal(self._used_namespaces())
 
     def _watch_sessions(self) -> Watched[SessionRecord]:
         return Watched(
@@ -291,10 +287,9 @@ class Operator:
         return Sweep(
             self._kinds,
             self._namespaces,
-            self._used_namespaces,
             self.metrics,
             pause_seconds=self._settings.sweep_seconds,
-            also=(self._revisions.sweep, Stranded(self._client, self._gateway, self._pods, self.metrics).sweep),
+            also=(self._revisions.sweep, self._stranded.sweep),
         )
 
     def _parts(self, clock: Callable[[], datetime]) -> Parts:
@@ -327,9 +322,8 @@ class Operator:
 
     def _connect(self) -> None:
         """Let changes mark keys, and gauges ask when they are read."""
-        self._authority.on_change = self._new_ca.set
         self._feed.on_level = self._mark_uid
-        self._feed.on_reachable = self._mark_open
+        self._feed.on_reachable = self._note_gateway
         self.metrics.leading.set_function(lambda: float(self.role is Role.LEADING))
         if self._leadership is not None:
             self.metrics.lease_age_seconds.set_function(self._leadership.age)
@@ -350,9 +344,12 @@ class Operator:
         if key is not None:
             self._mark_session(key)
 
-    def _mark_open(self) -> None:
+    def _note_gateway(self) -> None:
+        """Look at all that the gateway tells of, now that it was reached or lost, and at what may not reach it."""
         for key in self._session_store.open_keys():
             self._mark_session(key)
+        if self._feed.is_reachable:
+            self._stranded.look()
 
     def _mark_provider(self, key: Key) -> None:
         """Look at the provider, and at the sessions that may wait for it."""

@@ -1,6 +1,7 @@
 """What each namespace with sessions needs once: made before its first pod, healed by the sweep."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -20,13 +21,32 @@ log = structlog.get_logger(__name__)
 
 
 class Namespaces:
-    """Keeps service account, CA and network policy in namespaces."""
+    """Keeps service account, CA and network policy in namespaces.
 
-    def __init__(self, client: Client, authority: Authority, install_namespace: str, metrics: Metrics) -> None:
+    Args:
+        client: The API server.
+        authority: The gateway's CA.
+        install_namespace: Where the product is.
+        metrics: Count what is written.
+        used: Tells which namespaces have sessions that are not over.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        authority: Authority,
+        install_namespace: str,
+        metrics: Metrics,
+        *,
+        used: Callable[[], set[str]],
+    ) -> None:
         self._client = client
         self._authority = authority
         self._install_namespace = install_namespace
         self._metrics = metrics
+        self._used = used
+        self._has_new_ca = asyncio.Event()
+        authority.on_change = self._has_new_ca.set
         self._done: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -46,8 +66,17 @@ class Namespaces:
         """Look again at the next pod: something there was not as it should be."""
         self._done.discard(namespace)
 
-    async def heal(self, namespaces: set[str]) -> None:
-        """Look at each namespace anew, and make what is missing; problems of one do not keep the others waiting."""
+    async def follow_ca(self) -> None:
+        """Heal whenever the CA is another one, for ever."""
+        while True:
+            await self._has_new_ca.wait()
+            self._has_new_ca.clear()
+            log.info("gateway's CA is new; copying it")
+            await self.heal()
+
+    async def heal(self) -> None:
+        """Look at each used namespace anew, and make what is missing; problems of one do not hold up the others."""
+        namespaces = self._used()
         self._done &= namespaces
         for namespace in sorted(namespaces):
             self.forget(namespace)

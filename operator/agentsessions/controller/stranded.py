@@ -1,8 +1,10 @@
 """Agent pods whose gateway is no longer where they look for it: its Service was deleted and made anew.
 
 They cannot learn the new address, as they have no DNS. Ended, each is replaced like any lost pod, and its agent goes on
-from the checkpoint.
+from the checkpoint. They are looked for whenever the gateway is reached again, and with each sweep besides.
 """
+
+import asyncio
 
 import structlog
 
@@ -25,6 +27,18 @@ class Stranded:
         self._gateway = gateway
         self._pods = pods
         self._metrics = metrics
+        self._is_due = asyncio.Event()
+
+    def look(self) -> None:
+        """Look for them now."""
+        self._is_due.set()
+
+    async def run(self) -> None:
+        """Look for them for ever, whenever asked to."""
+        while True:
+            await self._is_due.wait()
+            self._is_due.clear()
+            await self.sweep()
 
     async def sweep(self) -> None:
         """End each of them once; what fails is tried again the next time."""

@@ -21,7 +21,6 @@ class Sweep:
         self,
         kinds: tuple[Watched[Any], ...],
         namespaces: Namespaces,
-        used_namespaces: Callable[[], set[str]],
         metrics: Metrics,
         *,
         pause_seconds: float,
@@ -29,7 +28,6 @@ class Sweep:
     ) -> None:
         self._kinds = kinds
         self._namespaces = namespaces
-        self._used_namespaces = used_namespaces
         self._metrics = metrics
         self._pause_seconds = pause_seconds
         self._also = also
@@ -51,6 +49,6 @@ class Sweep:
             if missed:
                 self._metrics.missed.labels(kind.resource.kind).inc(missed)
                 log.info("sweep found changes", kind=kind.resource.plural, missed=missed)
-        await self._namespaces.heal(self._used_namespaces())
+        await self._namespaces.heal()
         for other in self._also:
             await other()

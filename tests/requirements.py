@@ -26,7 +26,7 @@ DONE: Final = frozenset({
     "AG-1", "AG-2", "AG-3", "AG-4", "AG-5", "AG-6", "AG-7", "AG-8", "AG-9", "AG-11",
     "POL-1", "POL-2",
     "ID-1", "ID-2", "ID-3", "ID-4", "ID-6",
-    "OPS-1", "OPS-2", "OPS-3", "OPS-4", "OPS-5", "OPS-6", "OPS-8", "OPS-9",
+    "OPS-1", "OPS-2", "OPS-3", "OPS-4", "OPS-5", "OPS-6", "OPS-7", "OPS-8", "OPS-9",
 })  # fmt: skip
 
 PARTIAL: Final = {

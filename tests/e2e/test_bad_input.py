@@ -195,6 +195,7 @@ def is_refused(session: Json, kind: str) -> bool:
     return (found["status"], found["reason"]) == ("False", "PodRefused")
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_session_waits_for_a_node_and_starts_when_there_is_one(product: Product, namespace: str) -> None:
     product.kubectl("cordon", "--selector", "kubernetes.io/hostname")

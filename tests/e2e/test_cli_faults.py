@@ -100,6 +100,7 @@ def test_followers_end_when_the_session_is_deleted(cli: CommandLine, product: Pr
             assert "deleted" in running.text
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_followers_give_up_in_time_while_the_gateway_is_away(cli: CommandLine, product: Product) -> None:
     verbs = ["run", "logs"]
@@ -113,6 +114,7 @@ def test_followers_give_up_in_time_while_the_gateway_is_away(cli: CommandLine, p
         product.wait_phase(cli.namespace, f"away-{verb}", "Completed")
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_chat_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Product) -> None:
     with cli.running("chat", "--name", "chat-gateway", "--timeout", PATIENT) as running:
@@ -126,6 +128,7 @@ def test_chat_goes_on_when_the_gateway_is_killed(cli: CommandLine, product: Prod
     assert "At last." in running.text
 
 
+@pytest.mark.slow
 def test_chat_goes_on_when_the_pod_is_killed(cli: CommandLine, product: Product) -> None:
     with cli.running("chat", "--name", "chat-pod", "--timeout", PATIENT) as running:
         running.type("slow")

@@ -113,12 +113,12 @@ def kill_after_the_commit(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "kill",
     [
-        kill_before_the_call,
-        kill_in_mid_answer,
+        pytest.param(kill_before_the_call, marks=pytest.mark.slow),
+        pytest.param(kill_in_mid_answer, marks=pytest.mark.slow),
         kill_after_the_answer,
         kill_in_the_tool,
-        kill_after_the_settle,
-        kill_after_the_commit,
+        pytest.param(kill_after_the_settle, marks=pytest.mark.slow),
+        pytest.param(kill_after_the_commit, marks=pytest.mark.slow),
     ],
 )
 def test_killed_runner_costs_no_answer_and_repeats_no_effect(scene: Scene, kill: Callable[[Scene], None]) -> None:

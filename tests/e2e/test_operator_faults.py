@@ -62,7 +62,12 @@ def kill_while_it_ends(stage: Stage) -> None:
 @pytest.mark.requirement("LIFE-11")
 @pytest.mark.parametrize(
     "kill",
-    [kill_at_creation, kill_between_starting_and_running, kill_between_running_and_completed, kill_while_it_ends],
+    [
+        pytest.param(kill_at_creation, marks=pytest.mark.slow),
+        kill_between_starting_and_running,
+        pytest.param(kill_between_running_and_completed, marks=pytest.mark.slow),
+        pytest.param(kill_while_it_ends, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_operator_leaves_one_pod_and_four_writes(stage: Stage, kill: Callable[[Stage], None]) -> None:
     kill(stage)

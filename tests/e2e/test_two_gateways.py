@@ -85,6 +85,7 @@ def assert_seen_whole(stage: Stage, viewer: Viewer) -> None:
     assert viewer.ids == list(range(1, head + 1))
 
 
+@pytest.mark.slow
 def test_rolling_restart_loses_no_event_and_buys_nothing_twice(product: Product, stage: Stage) -> None:
     viewer = Viewer(stage)
     stage.begin()

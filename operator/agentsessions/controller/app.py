@@ -85,9 +85,7 @@ class Operator:
         self._own_ids, self._ties = OwnIds(self._session_store), KnownTies(self._session_store)
         self._queues = self._build_queues(clock)
         self.quotas = self._queues.quotas
-        self._namespaces = Namespaces(
-            client, self._authority, settings.namespace, self.metrics, used=self._used_namespaces
-        )
+        self._namespaces = Namespaces(client, self._authority, settings.namespace, self.metrics, self._used_namespaces)
         self.role = Role.STARTING
         """What this process does now."""
         self.is_broken = False

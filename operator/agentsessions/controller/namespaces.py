@@ -37,7 +37,6 @@ class Namespaces:
         authority: Authority,
         install_namespace: str,
         metrics: Metrics,
-        *,
         used: Callable[[], set[str]],
     ) -> None:
         self._client = client

@@ -3,7 +3,7 @@
 SQLAlchemy writes the SQL, and knows how values are bound and read; see `driver` for why it does no more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,6 @@ from agentsessions.journal.rows import Columns
 from agentsessions.journal.writer import Work
 
 Statement = Select[Any] | Insert | Update | Delete
-_Convert = Callable[[Any], Any]
 
 
 class Prepared:
@@ -40,8 +39,8 @@ class Prepared:
     def values(self, work: Work, **values: Any) -> list[Any] | None:
         """Return the row that is found, in the order of its columns; None when there is none."""
         compiled = self._compile(work, values)
-        found = compiled.run(work, values).fetchone()
-        return None if found is None else compiled.read(found)
+        found = compiled.run(work, values).fetchall()  # all of it: a statement that is not at its end stays open
+        return compiled.read(found[0]) if found else None
 
     def value(self, work: Work, **values: Any) -> Any:
         """Return the first column of the row that is found, None when there is none."""
@@ -74,13 +73,13 @@ class _Compiled:
         if not isinstance(compiled, SQLCompiler) or compiled.post_compile_params:
             raise TypeError(f"{statement} is not the same SQL at each run")
         self.sql = compiled.string
+        types = {name: parameter.type.dialect_impl(dialect) for parameter, name in compiled.bind_names.items()}
+        binders = {name: binder for name, type_ in types.items() if (binder := type_.bind_processor(dialect))}
         self._given = frozenset(names)
-        self._order = compiled.positiontup
-        binds = {name: parameter.type.dialect_impl(dialect) for parameter, name in compiled.bind_names.items()}
-        self._binders = {name: binder for name in names if (binder := binds[name].bind_processor(dialect))}
+        self._binders = {name: binder for name, binder in binders.items() if name in self._given}
         own = {name: value for name, value in compiled.params.items() if name not in self._given}
-        binders = {name: binds[name].bind_processor(dialect) for name in own}
-        self._own = {name: bind(value) if (bind := binders[name]) else value for name, value in own.items()}
+        self._own = {name: binders[name](value) if name in binders else value for name, value in own.items()}
+        self._order = compiled.positiontup
         columns = statement.exported_columns.values()
         self.names = tuple(column.key for column in columns)
         readers = (column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns)

@@ -1,7 +1,7 @@
-// Command kubernetes is etcd, the Kubernetes control plane, the node's programs and kubectl in one file.
+// Command kubernetes is etcd, the Kubernetes control plane and the node's programs in one file.
 //
-// The first argument, or the name it is called by, picks the program: linking once takes a sixth of the time and of the
-// disk of six binaries, and the cold start of a cluster is what a new user waits for.
+// The first argument, or the name it is called by, picks the program: linking once takes a fifth of the time and of the
+// disk of five binaries, and the cold start of a cluster is what a new user waits for.
 package main
 
 import (
@@ -18,8 +18,6 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -35,7 +33,6 @@ var programs = map[string]func() int{
 	"kube-scheduler":          func() int { return run(scheduler.NewSchedulerCommand()) },
 	"kube-proxy":              func() int { return run(proxy.NewProxyCommand()) },
 	"kubelet":                 func() int { return run(kubelet.NewKubeletCommand(context.Background())) },
-	"kubectl":                 runKubectl,
 	"storage":                 runStorage,
 }
 
@@ -57,12 +54,5 @@ func run(command *cobra.Command) int { return cli.Run(command) }
 
 func runEtcd() int {
 	etcdmain.Main(os.Args)
-	return 0
-}
-
-func runKubectl() int {
-	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-		util.CheckErr(err)
-	}
 	return 0
 }

@@ -22,14 +22,20 @@ TOOLS: Final = {
     "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.7.0",
 }
-_OUTPUTS: Final = (("kubernetes", "kubernetes", "."), ("dns", "dns", "."), ("kubernetes", "pause", "./pause"))
+_OUTPUTS: Final = (
+    ("kubernetes", "kubernetes", "."),
+    ("kubernetes", "kubectl", "./kubectl"),
+    ("dns", "dns", "."),
+    ("kubernetes", "pause", "./pause"),
+)
 """Go module, name of the program, package in the module: in the order of `Binaries`."""
 _SOURCES: Final = Path(__file__).resolve().parent.parent
 _VERSION_PACKAGE: Final = "k8s.io/component-base/version"
-_LINK: Final = {
-    "kubernetes": f"-s -w -X {_VERSION_PACKAGE}.gitVersion={KUBERNETES_VERSION} "
-    f"-X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=34",
-}
+_LINK_VERSION: Final = (
+    f"-s -w -X {_VERSION_PACKAGE}.gitVersion={KUBERNETES_VERSION} "
+    f"-X {_VERSION_PACKAGE}.gitMajor=1 -X {_VERSION_PACKAGE}.gitMinor=34"
+)
+_LINK: Final = {"kubernetes": _LINK_VERSION, "kubectl": _LINK_VERSION}
 _PROGRESS_SECONDS: Final = 15
 _ROOMY_BYTES: Final = 8 << 30
 
@@ -39,13 +45,14 @@ class Binaries:
     """The built programs."""
 
     kubernetes: Path
+    kubectl: Path
     dns: Path
     pause: Path
 
     @property
     def directory(self) -> Path:
         """A directory for PATH: it has `kubectl`."""
-        return self.kubernetes.parent
+        return self.kubectl.parent
 
 
 def ensure_binaries() -> Binaries:
@@ -53,17 +60,12 @@ def ensure_binaries() -> Binaries:
     if are_cached():
         return Binaries(*(_output(*output) for output in _OUTPUTS))
     with locked(cache_root() / "go.lock", "builds programs"):
-        kubernetes, dns, pause = (_ensure_built(*output) for output in _OUTPUTS)
-        kubectl = kubernetes.with_name("kubectl")
-        if not kubectl.is_symlink():
-            kubectl.symlink_to(kubernetes.name)
-        return Binaries(kubernetes, dns, pause)
+        return Binaries(*(_ensure_built(*output) for output in _OUTPUTS))
 
 
 def are_cached() -> bool:
     """Return whether `ensure_binaries` has nothing to build."""
-    outputs = [_output(*output) for output in _OUTPUTS]
-    return all(path.exists() for path in (*outputs, outputs[0].with_name("kubectl")))
+    return all(_output(*output).exists() for output in _OUTPUTS)
 
 
 def ensure_tool(name: str) -> Path:
@@ -106,7 +108,7 @@ def _output(module: str, name: str, package: str) -> Path:
     digest = hashlib.sha256(_LINK.get(name, "").encode())
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    version = f"{KUBERNETES_VERSION}-" if name == "kubernetes" else ""
+    version = f"{KUBERNETES_VERSION}-" if name in _LINK else ""
     return cache_root() / name / f"{version}{digest.hexdigest()[:12]}" / name
 
 

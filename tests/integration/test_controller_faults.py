@@ -68,7 +68,7 @@ def page(runs: Runs) -> Iterator[Page]:
     page = Page(tuple(STORIES), tuple(FAULTS), began=time.monotonic())
     yield page
     if (target := os.environ.get("AGENTSESSIONS_FAULTS_PAGE")) and page.is_whole:
-        changes = {story: ending.changes for story, ending in runs.undisturbed.items()}
+        changes = {story: runs.undisturbed[story].changes for story in STORIES}
         Path(target).write_text(page.render(changes, runs.theatre.operator.start_seconds))
 
 

@@ -132,19 +132,21 @@ async def test_a_page_behind_the_end_still_tells_the_total(store: Store, clock: 
 
 @pytest.mark.parametrize("walked", [0, 1, 3, 99])
 @pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("sort", [SessionSort.CREATED_AT, SessionSort.LAST_ACTIVITY])
 @pytest.mark.requirement("OPS-9")
 async def test_a_page_with_a_text_is_the_same_however_far_it_is_looked_for_first(
-    store: Store, monkeypatch: pytest.MonkeyPatch, walked: int, descending: bool
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, walked: int, descending: bool, sort: SessionSort
 ) -> None:
     for hour, uid in enumerate("abcdef"):
         title = "other" if uid == "b" else "sales"
-        await store.put_session(a_session(uid, title=title, created_at=T0 + max(hour, 3) * HOUR))
+        clock.now = T0 + max(hour, 3) * HOUR
+        await store.put_session(a_session(uid, title=title, created_at=clock.now))
     await store.mark_deleted("e", T0)
     monkeypatch.setattr(lists, "MOST_WALKED", walked)
     whole = ["f", "a", "c", "d"] if descending else ["a", "c", "d", "f"]  # of one instant by uid
     for offset in range(4):
         for limit in (1, 2, 9):
-            page = await list_of(store, text="sales", descending=descending, offset=offset, limit=limit)
+            page = await list_of(store, text="sales", sort=sort, descending=descending, offset=offset, limit=limit)
             assert [row.uid for row in page.items] == whole[offset : offset + limit]
             assert page.total == 4
             assert (page.next is None) is (offset + limit >= 4)

@@ -49,6 +49,8 @@ PAGES: Final[dict[str, dict[str, Any]]] = {
     "by name": {"namespace": "*", "sort": "name"},
     "by change": {"namespace": "*", "sort": "-updatedAt"},
     "by activity": {"namespace": "*", "sort": "-lastActivity"},
+    "a text of some, by activity": {"namespace": "*", "text": "abc", "sort": "-lastActivity"},
+    "a text of all, by activity": {"namespace": "*", "text": "session-", "sort": "-lastActivity"},
     "by activity, one namespace": {"sort": "-lastActivity"},
 }
 

@@ -48,6 +48,8 @@ _SORT_COLUMNS: Final[dict[SessionSort, ColumnElement[Any]]] = {
     SessionSort.NAMESPACE: sessions.c.namespace,
     SessionSort.PHASE: sessions.c.phase,
 }
+_WALKED: Final = frozenset({SessionSort.CREATED_AT, SessionSort.LAST_ACTIVITY})
+"""What has an index of its own."""
 _SHOWN: Final = (
     *(
         "uid",
@@ -178,7 +180,7 @@ def read_present_uids(conn: Connection) -> set[str]:
 
 def _find(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
     """Return uids and sort values of the page and one more, and the total."""
-    if query.after is None and query.text and query.sort is SessionSort.CREATED_AT:
+    if query.after is None and query.text and query.sort in _WALKED:
         found = _find_soon(conn, query)
         if len(found) > query.limit:
             return found, _count(conn, query)
@@ -195,15 +197,15 @@ def _count(conn: Connection, query: SessionQuery) -> int:
 
 
 def _find_soon(conn: Connection, query: SessionQuery) -> list[Row[Any]]:
-    """Return the page and one more as far as the first sessions by creation have them."""
-    created = sessions.c.created_at
-    order = created.desc() if query.descending else created.asc()
-    last = conn.scalar(select(created).order_by(order).offset(query.offset + MOST_WALKED).limit(1))
+    """Return the page and one more as far as the first sessions by creation, or by activity, have them."""
+    column = _SORT_COLUMNS[query.sort]
+    order = column.desc() if query.descending else column.asc()
+    walked = select(column).where(column.is_not(None)).order_by(order).offset(query.offset + MOST_WALKED).limit(1)
+    last = conn.scalar(walked)
     if last is None:
         return []
-    among = created > last if query.descending else created < last
-    matching = select(sessions.c.uid, created.label("value")).where(among, *conditions(query, walks=True))
-    return list(conn.execute(_paged(matching, query)))
+    among = column > last if query.descending else column < last
+    return list(conn.execute(_paged(_select(query).where(among, *conditions(query, walks=True)), query)))
 
 
 def _find_in_one_pass(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
@@ -219,11 +221,15 @@ def _find_in_one_pass(conn: Connection, query: SessionQuery) -> tuple[list[Row[A
 
 
 def _matching(query: SessionQuery, total: int) -> Select[Any]:
-    value = _SORT_COLUMNS[query.sort].label("value")
+    walks = query.sort is SessionSort.LAST_ACTIVITY and total > MOST_GATHERED
+    return _select(query).where(*conditions(query, walks=walks))
+
+
+def _select(query: SessionQuery) -> Select[Any]:
+    found = select(sessions.c.uid, _SORT_COLUMNS[query.sort].label("value"))
     if query.sort is not SessionSort.LAST_ACTIVITY:
-        return select(sessions.c.uid, value).where(*conditions(query))
-    joined = sessions.join(usage, usage.c.session_uid == sessions.c.uid)
-    return select(sessions.c.uid, value).select_from(joined).where(*conditions(query, walks=total > MOST_GATHERED))
+        return found
+    return found.select_from(sessions.join(usage, usage.c.session_uid == sessions.c.uid))
 
 
 def _paged(matching: Select[Any], query: SessionQuery) -> Select[Any]:

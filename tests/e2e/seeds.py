@@ -78,11 +78,17 @@ def a_user(product: Product, namespace: str) -> Iterator[Api]:
     product.kubectl("create", "serviceaccount", USER, "-n", namespace)
     grant = ("--clusterrole=edit", f"--serviceaccount={namespace}:{USER}")
     product.kubectl("create", "rolebinding", USER, "-n", namespace, *grant)
+    with connect(product, namespace) as api:
+        until(lambda: api.http.get("/api/v1/agent-sessions", params={"namespace": namespace}).is_success, "known")
+        yield api
+
+
+@contextmanager
+def connect(product: Product, namespace: str) -> Iterator[Api]:
+    """Connect as the one of `a_user`; a connection ends with the gateway's pod that it leads to."""
     with product.gateway(product.token_of(namespace, USER)) as gateway:
         gateway.http.timeout = LONG_SECONDS
-        api = Api(gateway.http, namespace)
-        until(lambda: gateway.http.get("/api/v1/agent-sessions", params={"namespace": namespace}).is_success, "known")
-        yield api
+        yield Api(gateway.http, namespace)
 
 
 def an_agent(**fields: object) -> list[dict[str, object]]:

@@ -12,9 +12,9 @@ from agentsessions.journal.store import utc_now
 from hack.postgres.localpostgres.programs import ensure_programs
 from hack.postgres.localpostgres.server import Server, create_folder
 from tests.e2e.faults import scale
-from tests.e2e.product import LONG_SECONDS, PATIENCE, ROOT, SYSTEM, Product
+from tests.e2e.product import PATIENCE, ROOT, SYSTEM, Product
 from tests.e2e.replicas import a_secret, upgrade, upgraded
-from tests.e2e.seeds import a_user
+from tests.e2e.seeds import a_user, connect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.slow]
 
@@ -63,15 +63,13 @@ def test_an_installation_moves_to_postgresql_with_all_that_was_said(
 
     upgrade(product, {"gateway.journal.urlSecretRef.name": URL, "gateway.journal.caSecretRef.name": CA})
     assert server.execute("SELECT count(*) FROM pg_stat_ssl WHERE ssl", "journal") != "0\n"
-    with product.gateway(product.token_of(namespace, "user")) as gateway:
-        gateway.http.timeout = LONG_SECONDS
-        query = {"namespace": namespace}
-        found = gateway.http.get("/api/v1/agent-sessions", params=query).json()
+    with connect(product, namespace) as api:
+        found = api.get("agent-sessions")
         assert (found["total"], found["items"][0]["uid"]) == (1, first["uid"])
-        again = gateway.http.post("/api/v1/conversation", params=query, json={**talk, "message": "two"})
-        assert (again.status_code, again.json()["reply"]) == (200, "You said: two"), again.text
-        assert again.json()["messagesCount"] == 4
-        assert gateway.http.get(f"/api/v1/agent-sessions/{first['uid']}/verify", params=query).json()["ok"]
+        again = api.send("POST", "conversation", 200, {**talk, "message": "two"})
+        assert again["reply"] == "You said: two"
+        assert again["messagesCount"] == 4
+        assert api.get(f"agent-sessions/{first['uid']}/verify")["ok"]
 
 
 def the_job(product: Product) -> str:

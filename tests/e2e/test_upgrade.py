@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,14 @@ from tests.e2e.faults import component, until
 from tests.e2e.product import LONG_SECONDS, ROOT, SYSTEM, Product, cluster_says
 from tests.e2e.provider import CountingProvider, run_shell, say
 from tests.e2e.replicas import install_anew, roll_back, upgraded
-from tests.e2e.seeds import Api, a_user
+from tests.e2e.seeds import a_user, an_agent, connect
 from tests.e2e.stage import EFFECTS, WAIT_FOR_GO, Stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.slow]
 
 NEXT = Path(__file__).parent / "next" / "Dockerfile"
 ECHO = {"answer": {"text": "You said: ${text}"}}
+AGENTS = an_agent(model={"providerRef": {"name": "echo"}})
 STANDING = "standing"
 LONG_TOOL = (
     run_shell(f"echo one >> {EFFECTS}"),
@@ -51,27 +51,17 @@ def service_address(product: Product) -> str:
     return address
 
 
-@contextmanager
-def a_way_in(product: Product, namespace: str) -> Iterator[Api]:
-    """Return the API as the user of `a_user` sees it now: a port-forward ends with the pod that it leads to."""
-    with product.gateway(product.token_of(namespace, "user")) as gateway:
-        gateway.http.timeout = LONG_SECONDS
-        yield Api(gateway.http, namespace)
-
-
 def talk_on(product: Product, namespace: str, text: str) -> str:
     """Say something in the one conversation, and return the reply."""
-    agents = [{"name": "agent", "model": {"providerRef": {"name": "echo"}}}]
-    body = {"sessionId": "talk", "agents": agents, "waitSeconds": 110, "message": text}
-    with a_way_in(product, namespace) as api:
+    body = {"sessionId": "talk", "agents": AGENTS, "waitSeconds": 110, "message": text}
+    with connect(product, namespace) as api:
         reply: str = api.send("POST", "conversation", 200, body)["reply"]
     return reply
 
 
 def create_paused(product: Product, namespace: str) -> None:
     """Make a session that stands still before its first step."""
-    agents = [{"name": "agent", "model": {"providerRef": {"name": "echo"}}}]
-    product.create_session(namespace, STANDING, goal="Go on.", agents=agents, operatingMode="Paused")
+    product.create_session(namespace, STANDING, goal="Go on.", agents=AGENTS, operatingMode="Paused")
     product.wait_phase(namespace, STANDING, "Paused")
 
 
@@ -98,7 +88,7 @@ def test_upgrade_and_rollback_lose_no_session(product: Product, namespace: str, 
         assert talk_on(product, namespace, "three") == "You said: three"
         stage.let_tool_end()
         done = stage.finish()
-        with a_way_in(product, namespace) as api:
+        with connect(product, namespace) as api:
             (talk,) = api.get("agent-sessions", sessionId="talk")["items"]
             for name in (stage.name, STANDING, talk["name"]):
                 assert api.get(f"agent-sessions/{name}/verify")["problems"] == []

@@ -100,7 +100,7 @@ def reserve(work: Work, pod: PodIdentity, asked: CallRequest) -> Replay | Reserv
         NothingToPlay: The agent is done, or its next turn is not pinned.
         PriceMissing: The answer would have to be bought, and the session's cost limit cannot be held.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     fences.check_open(pod, found.epoch)
     turn = turns.playing(pod, found)
     rows = _rows_for(work, pod, turn, asked.digest)
@@ -118,7 +118,7 @@ def join(work: Work, pod: PodIdentity, call_id: int) -> Replay | LimitReached | 
         NothingToPlay: The pod closed its epoch.
         UnknownCall: There is no such call.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     fences.check_open(pod, found.epoch)
     row = find_call(work, call_id)
     return _serve_settled(work, row, found) if row["state"] == CallState.SETTLED else None
@@ -292,7 +292,7 @@ def settle(
         return Settled(row["answer"])
     if row["state"] != CallState.OPEN:
         raise UnknownCall(f"model call {row['id']} is over ({row['state']}): its answer comes too late")
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     ledger = found.open_ledger(work)
     answer = read_answer(completion, id_prefix=_prefix_of(ledger, row))
     if spent is None:

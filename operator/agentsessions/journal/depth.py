@@ -25,7 +25,7 @@ def begin(work: Work, pod: PodIdentity, asked: ToolBegin, ruling: Ruling = FREE)
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The answer of the open turn has no such call.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     verdict = tools.begin(work, pod, found, asked, ruling)
     if verdict.verdict is not Verdict.RUN:
         return verdict

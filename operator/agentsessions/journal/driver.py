@@ -4,7 +4,6 @@ What SQLAlchemy does around one execution takes the processor three times as lon
 Errors are SQLAlchemy's all the same, without the values, and a connection that is lost is invalidated.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,31 +11,19 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 
-def execute(conn: Connection, sql: str, values: Any = ()) -> DBAPICursor:
-    """Run SQL of the driver's dialect; return the cursor with what it found.
+def execute(conn: Connection, sql: str, values: Any = (), *, is_each: bool = False) -> DBAPICursor:
+    """Run SQL of the driver's dialect, once with each of the values if `is_each`; return the cursor with what it found.
 
     Raises:
         DBAPIError: As SQLAlchemy would.
     """
     cursor = conn.connection.cursor()
+    run = cursor.executemany if is_each else cursor.execute
     try:
-        cursor.execute(sql, values)
+        run(sql, values)
     except conn.dialect.loaded_dbapi.Error as error:
         raise _translate(conn, cursor, sql, error) from error
     return cursor
-
-
-def execute_each(conn: Connection, sql: str, values: Sequence[Any]) -> None:
-    """Run SQL once with each of the values.
-
-    Raises:
-        DBAPIError: As SQLAlchemy would.
-    """
-    cursor = conn.connection.cursor()
-    try:
-        cursor.executemany(sql, values)
-    except conn.dialect.loaded_dbapi.Error as error:
-        raise _translate(conn, cursor, sql, error) from error
 
 
 def _translate(conn: Connection, cursor: DBAPICursor, sql: str, error: Any) -> BaseException:

@@ -56,7 +56,8 @@ class Prepared:
         """Run once for each of the values."""
         if each:
             compiled = self._compile(work, each[0])
-            driver.execute_each(work.conn, compiled.sql, [compiled.bind(values) for values in each])
+            bound = [compiled.bind(values) for values in each]
+            driver.execute(work.conn, compiled.sql, bound, is_each=True)
 
     def _compile(self, work: Work, values: Mapping[str, Any]) -> "_Compiled":
         found = self._compiled.get(work.conn.dialect)

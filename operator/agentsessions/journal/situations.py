@@ -127,27 +127,22 @@ class Situation:
         return Ledger(work, self.usage["session_uid"], self.usage, lengths)
 
 
-def find(work: Work, session_uid: str, agent: str, host: str) -> Situation:
-    """Return how a session stands, and one of its agents, whose pod the fence has under the name of `host`.
+def find(work: Work, pod: PodIdentity) -> Situation:
+    """Return how a pod's session stands, and the agent that it plays.
 
     Raises:
         UnknownSession: There is no such session.
     """
-    row = _FIND.values(work, uid=session_uid, agent=agent, host=host)
+    row = _FIND.values(work, uid=pod.session_uid, agent=pod.agent, host=pod.host)
     if row is None:
-        raise UnknownSession(f"session {session_uid} is not in the journal yet; put_session comes first")
+        raise UnknownSession(f"session {pod.session_uid} is not in the journal yet; put_session comes first")
     return Situation(
-        agent,
+        pod.agent,
         dict(zip(_USAGE, row, strict=False)),
         _to_columns(_EPOCH_NAMES, row[len(_USAGE) : _TURN_FROM]),
         _to_columns(_TURN_NAMES, row[_TURN_FROM:_REST_FROM]),
         *row[_REST_FROM:],
     )
-
-
-def find_of(work: Work, pod: PodIdentity) -> Situation:
-    """Return how a pod's session stands, and the agent that it plays."""
-    return find(work, pod.session_uid, pod.agent, pod.host)
 
 
 def find_turn(work: Work, found: Situation, of: Columns) -> Columns | None:

@@ -122,7 +122,7 @@ def doubt(work: Work, pod: PodIdentity, asked: ToolBegin) -> ToolVerdict:
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The answer of the open turn has no such call.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     fences.check_open(pod, found.epoch)
     case = _find_case(work, pod, found, asked.call_id)
     if case.call["output"] is not None:
@@ -247,7 +247,7 @@ def settle(work: Work, pod: PodIdentity, report: ToolSettle, *, is_own: bool = F
         StaleEpoch: Another pod speaks for the agent now.
         UnknownCall: The agent was never asked for such a call, or its turn is closed without a result.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     if not is_own:
         fences.check_current(pod, found.epoch)
     call = _find(work, pod, report.call_id)

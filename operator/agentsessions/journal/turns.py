@@ -115,11 +115,11 @@ def pin(work: Work, pod: PodIdentity, course: Course, *, may_begin: bool) -> Pin
         NothingToPlay: The pod closed its epoch with an error.
         GoalMissing: There is nothing to answer yet.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     epoch = fences.check_current(pod, found.epoch)
     player = parts.find_player(work.conn, pod, course.team)
     if player != pod:
-        pod, found = player, situations.find_of(work, player)
+        pod, found = player, situations.find(work, player)
     newest = found.turn
     if Outcome.FINAL in {epoch["outcome"], newest and newest["outcome"]}:
         if epoch["outcome"] is None:
@@ -243,7 +243,7 @@ def commit(work: Work, pod: PodIdentity, asked: Commit, course: Course) -> Commi
         StaleEpoch: Another pod speaks for the agent now.
         TurnMismatch: It does not fit what the journal holds of the turn.
     """
-    found = situations.find_of(work, pod)
+    found = situations.find(work, pod)
     epoch = fences.check_current(pod, found.epoch)
     if asked.outcome is Outcome.IDLE:
         raise TurnMismatch(f"turn {asked.k} of {who(pod)} cannot be closed as idle by its pod; commit final")

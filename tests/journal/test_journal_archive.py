@@ -15,8 +15,9 @@ from agentsessions.gateway.archives import read_file, write_archive
 from agentsessions.journal import redactions
 from agentsessions.journal.archive import ArchiveRefused, SessionKnown, check, put, to_line
 from agentsessions.journal.inbox import list_messages
-from agentsessions.journal.lists import SessionQuery, read_page
+from agentsessions.journal.lists import read_page
 from agentsessions.journal.rows import SessionRow
+from agentsessions.journal.session_query import SessionQuery
 from agentsessions.journal.store import Store
 from tests.journal.builders import T0, Clock, a_player, a_session, an_answer, call_ids
 from tests.journals import put_journal

@@ -9,10 +9,10 @@ from agentsessions.api.reasons import Phase
 from agentsessions.api.wire import Outcome
 from agentsessions.journal import redactions
 from agentsessions.journal.comparison import read_compared
-from agentsessions.journal.lists import SessionQuery
 from agentsessions.journal.retention import read_expired, remove
 from agentsessions.journal.rows import NewMessage
 from agentsessions.journal.schema import metadata
+from agentsessions.journal.session_query import SessionQuery
 from agentsessions.journal.stats import read_aggregates, read_performance, read_totals
 from agentsessions.journal.store import Store
 from agentsessions.journal.verification import Anchor, read_anchor, read_anchor_problems, read_uids

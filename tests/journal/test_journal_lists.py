@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from agentsessions.api.reasons import Phase
-from agentsessions.journal import lists
-from agentsessions.journal.lists import MAX_OFFSET, Position, SessionPage, SessionQuery, SessionSort, read_page
+from agentsessions.journal import session_search
+from agentsessions.journal.lists import ListedSession, SessionPage, read_page
+from agentsessions.journal.session_query import MAX_OFFSET, Position, SessionQuery, SessionSort
 from agentsessions.journal.store import Store
 from tests.journal.builders import T0, Clock, a_player, a_session, an_answer
 
@@ -130,26 +131,53 @@ async def test_a_page_behind_the_end_still_tells_the_total(store: Store, clock: 
         assert (page.items, page.total) == ([], 2 if query else 4)
 
 
-@pytest.mark.parametrize("walked", [0, 1, 3, 99])
+@pytest.mark.parametrize("walked", [1, 3, 99])
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("sort", [SessionSort.CREATED_AT, SessionSort.LAST_ACTIVITY])
+@pytest.mark.parametrize("sort", SessionSort)
 @pytest.mark.requirement("OPS-9")
-async def test_a_page_with_a_text_is_the_same_however_far_it_is_looked_for_first(
+async def test_a_page_is_the_same_however_far_it_is_looked_for_first(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, walked: int, descending: bool, sort: SessionSort
 ) -> None:
-    for hour, uid in enumerate("abcdef"):
-        title = "other" if uid == "b" else "sales"
-        clock.now = T0 + max(hour, 3) * HOUR
-        await store.put_session(a_session(uid, title=title, created_at=clock.now))
-    await store.mark_deleted("e", T0)
-    monkeypatch.setattr(lists, "MOST_WALKED", walked)
-    whole = ["f", "a", "c", "d"] if descending else ["a", "c", "d", "f"]  # of one instant by uid
-    for offset in range(4):
+    await fill_with_others(store, clock)
+    monkeypatch.setattr(session_search, "MOST_WALKED", walked)
+    query = {"text": "sales", "sort": sort, "descending": descending}
+    whole = (await list_of(store, **query)).items
+    assert [row.uid for row in whole] == [row.uid for row in in_order(whole, sort, descending=descending)]
+    assert {row.uid for row in whole} == set("acdfg")
+    for offset in range(6):
+        last = whole[offset - 1] if offset else None
+        position = None if last is None else Position(value_of(last, sort), last.uid, 5)
         for limit in (1, 2, 9):
-            page = await list_of(store, text="sales", sort=sort, descending=descending, offset=offset, limit=limit)
-            assert [row.uid for row in page.items] == whole[offset : offset + limit]
-            assert page.total == 4
-            assert (page.next is None) is (offset + limit >= 4)
+            page = await list_of(store, **query, limit=limit, offset=offset)
+            assert (page.items, page.total) == (whole[offset : offset + limit], 5)
+            assert (page.next is None) is (offset + limit >= 5)
+            assert await list_of(store, **query, limit=limit, after=position) == page
+
+
+async def fill_with_others(store: Store, clock: Clock) -> None:
+    """Put sessions of which `b` is about something else, `e` is gone, and some have no value to sort by."""
+    for hour, uid in enumerate("abcdefg"):
+        clock.now = T0 + max(hour, 3) * HOUR
+        values: dict[str, Any] = {"title": "other" if uid == "b" else "sales", "created_at": clock.now}
+        if uid in "acd":
+            values |= {"finished_at": clock.now, "phase": Phase.FAILED, "started_at": T0}
+        elif uid == "g":
+            values |= {"phase": None, "phase_started_at": None}
+        await store.put_session(a_session(uid, **values))
+    await store.mark_deleted("e", T0)
+
+
+def value_of(row: ListedSession, sort: SessionSort) -> Any:
+    names = {"createdAt": "created_at", "updatedAt": "updated_at", "startedAt": "started_at"}
+    names |= {"finishedAt": "finished_at", "lastActivity": "last_at"}
+    return getattr(row, names.get(sort, sort))
+
+
+def in_order(rows: list[ListedSession], sort: SessionSort, *, descending: bool) -> list[ListedSession]:
+    valued = [row for row in rows if value_of(row, sort) is not None]
+    others = [row for row in rows if value_of(row, sort) is None]
+    valued.sort(key=lambda row: (value_of(row, sort), row.uid), reverse=descending)
+    return [*valued, *sorted(others, key=lambda row: row.uid, reverse=descending)]
 
 
 async def test_labels_that_change_are_found_as_they_are_now(store: Store) -> None:

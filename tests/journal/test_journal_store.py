@@ -11,15 +11,18 @@ from typing import Self
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from agentsessions.api.wire import Outcome
+from agentsessions.journal import postgresql
 from agentsessions.journal.database import create_reader, create_writer_engine, is_shared, migrate
 from agentsessions.journal.entries import EntryType
 from agentsessions.journal.ledger import Ledger
+from agentsessions.journal.lists import read_page
 from agentsessions.journal.refusals import ForeignJournal, Refusal, StoreClosed, TurnMismatch, UnknownSession
 from agentsessions.journal.schema import metadata
+from agentsessions.journal.session_query import SessionQuery
 from agentsessions.journal.sessions import put_session
 from agentsessions.journal.store import Store, utc_now
 from agentsessions.journal.writer import Work, Writer
@@ -238,8 +241,27 @@ async def test_the_schema_is_what_the_tables_say_and_migrates_only_once(no_journ
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == "0001"
-        assert compare_metadata(context, metadata) == []
+        changes = compare_metadata(context, metadata)
+        beyond = [postgresql.TEXT_INDEX] if engine.dialect.name == "postgresql" else []
+        assert [(change[0], change[1].name) for change in changes] == [("remove_index", name) for name in beyond]
     engine.dispose()
+
+
+async def test_a_server_without_trigrams_only_looks_for_texts_longer(databases: Databases) -> None:
+    with databases.create(template="template1") as name:
+        url = databases.server.url(name)
+        engine = create_writer_engine(url)
+        with engine.begin() as database:
+            database.exec_driver_sql("CREATE SCHEMA elsewhere")
+            database.exec_driver_sql("CREATE EXTENSION pg_trgm SCHEMA elsewhere")  # found, and not of use
+        store = await Store.open(url)
+        await store.put_session(a_session(title="Sales report"))
+        page = await store.read(read_page, SessionQuery(text="sales"))
+        await store.close()
+        with engine.connect() as database:
+            assert postgresql.TEXT_INDEX not in {index["name"] for index in inspect(database).get_indexes("sessions")}
+        engine.dispose()
+    assert [row.uid for row in page.items] == ["s1"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from agentsessions.api.model import ApiModel
 from agentsessions.api.reasons import LimitName, Phase
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.journal.lists import GOAL_CHARS, ListedSession, Position, SessionPage, SessionQuery, SessionSort
+from agentsessions.journal.lists import GOAL_CHARS, ListedSession, SessionPage
+from agentsessions.journal.session_query import Position, SessionQuery, SessionSort
 
 CUT: Final = "…"
 _TEXTS: Final = frozenset({SessionSort.NAME, SessionSort.NAMESPACE, SessionSort.PHASE})

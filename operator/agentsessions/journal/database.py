@@ -139,6 +139,8 @@ def migrate(engine: Engine) -> None:
         _check_revision(connection, ScriptDirectory.from_config(config))
         command.upgrade(config, "head")
         check_tables(connection)
+        if connection.dialect.name == "postgresql":
+            postgresql.index_texts(connection)
 
 
 def _check_revision(connection: Connection, known: ScriptDirectory) -> None:

@@ -11,12 +11,15 @@ from typing import Any, Final
 
 import orjson
 import psycopg
+import structlog
 from sqlalchemy import URL, Column, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from agentsessions.journal.columns import to_text
+
+log = structlog.get_logger(__name__)
 
 DRIVER: Final = "postgresql+psycopg"
 DRIVERS: Final = frozenset({DRIVER, "postgresql", "postgres"})
@@ -26,6 +29,7 @@ MAX_BATCH: Final = 60
 READERS: Final = 8
 WRITER_LOCK: Final = 0x6167656E74736573
 """Key of the advisory lock: any number that no other program uses in this database."""
+TEXT_INDEX: Final = "ix_sessions_search"
 MIGRATES: Final = "journal_migrates"
 """Execution option of the connection that migrates: it waits as long as it takes."""
 
@@ -46,6 +50,7 @@ _WRITER: Final = _SESSION | {
 _READER: Final = _SESSION | {
     "default_transaction_isolation": r"repeatable\ read",
     "default_transaction_read_only": "on",
+    "random_page_cost": "1.1",  # the default is for disks that turn: it reads whole tables where a list has an index
 }
 
 
@@ -98,6 +103,20 @@ async def connect_listener(url: URL) -> psycopg.AsyncConnection:
     """
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     return await psycopg.AsyncConnection.connect(plain, autocommit=True, **_arguments(url, _SESSION))
+
+
+def index_texts(connection: Connection) -> None:
+    """Let lists find a text by an index, where the server has the extension pg_trgm and this user may use it."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+            connection.exec_driver_sql(
+                f"CREATE INDEX IF NOT EXISTS {TEXT_INDEX} ON sessions USING gin (search gin_trgm_ops)"
+            )
+    except DBAPIError as error:
+        if is_passing(error):
+            raise
+        log.info("lists look for texts without an index", error=str(error.orig).strip())
 
 
 def count_on(connection: Connection, column: Column[Any]) -> None:

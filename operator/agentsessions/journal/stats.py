@@ -10,8 +10,8 @@ from agentsessions.api.reasons import Phase
 from agentsessions.journal.charges import CallState, is_in
 from agentsessions.journal.columns import UtcDateTime
 from agentsessions.journal.inbox import QUEUED, TEXT_OUTCOMES
-from agentsessions.journal.lists import SessionQuery, conditions
 from agentsessions.journal.rows import TurnKind
+from agentsessions.journal.session_query import SessionQuery, conditions
 from agentsessions.journal.tables import inbox, model_calls, sessions, tool_calls, turns, usage
 from agentsessions.lifecycle.phases import TERMINAL
 

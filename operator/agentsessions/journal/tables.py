@@ -57,17 +57,25 @@ sessions: Final = Table(
     Column("anchor_head", BigInteger, nullable=False, server_default="0"),
     Column("anchor_digest", String(64), nullable=False, server_default=""),
     Index(None, "namespace", "name", "created_at"),
-    Index(None, "created_at", "deleted_at", "uid"),  # the order of most lists
+    Index(None, "owner"),
+    Index(None, "session_id"),
+    Index(None, "namespace", "uid", "deleted_at"),
+    *(
+        Index(None, value, "uid", "deleted_at", "namespace")  # an order of lists, and what most ask for
+        for value in ("created_at", "updated_at", "started_at", "finished_at", "name", "phase")
+    ),
 )
 """Read model of the resources; rows outlive them. `search` is what a list looks for texts in, in lower case; the anchor
 is the journal's head as the session's status last told it."""
 
 _LISTED: Final = (
-    *("namespace", "deleted_at", "created_at", "uid", "type", "role", "mode", "phase", "owner", "session_id"),
-    *("template", "started_at", "finished_at", "updated_at", "name", "namespace_uid", "search"),
+    *("namespace", "deleted_at", "created_at", "uid", "search", "type", "role", "mode", "phase", "owner"),
+    *("session_id", "template", "started_at", "finished_at", "updated_at", "name", "namespace_uid"),
 )
 Index("ix_sessions_list", *(sessions.c[name] for name in _LISTED))
 """All that lists filter and sort by: they scan this, a tenth of the table, and read rows of one page alone."""
+Index("ix_sessions_texts", sessions.c.namespace, sessions.c.deleted_at, sessions.c.search)
+"""Where texts are counted, which takes half the time of that."""
 
 session_labels: Final = Table(
     "session_labels",

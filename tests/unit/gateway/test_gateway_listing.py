@@ -6,7 +6,7 @@ import pytest
 
 from agentsessions.gateway.listing import cut, from_cursor, to_cursor
 from agentsessions.gateway.problems import ProblemError
-from agentsessions.journal.lists import Position, SessionQuery, SessionSort
+from agentsessions.journal.session_query import Position, SessionQuery, SessionSort
 
 AT = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -15,7 +15,8 @@ from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.render import PART, answer_page
 from agentsessions.gateway.routes.lists import WORD, within
 from agentsessions.gateway.state import Gateway
-from agentsessions.journal.lists import MAX_OFFSET, ListedSession, SessionQuery, read_page
+from agentsessions.journal.lists import ListedSession, read_page
+from agentsessions.journal.session_query import MAX_OFFSET, SessionQuery
 
 PAGE: Final = 50
 """Sessions of one page."""

@@ -20,7 +20,7 @@ from agentsessions.gateway.proxy.decisions import SESSION_APPROVAL, to_approval
 from agentsessions.gateway.resource_acts import Json, illegal_state, to_problem
 from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.journal.acts import Act
-from agentsessions.journal.lists import MAX_OFFSET
+from agentsessions.journal.session_query import MAX_OFFSET
 from agentsessions.lifecycle.approvals import ApprovalView
 
 APPROVALS: Final = "sessionapprovals"

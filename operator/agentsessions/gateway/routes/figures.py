@@ -13,7 +13,7 @@ from agentsessions.gateway.health import HealthAnswer, PerformanceAnswer, to_hea
 from agentsessions.gateway.lookup import SessionId, TheGateway, TheNamespace, TheNamespaces, TheUser, find_session
 from agentsessions.gateway.pod_usage import fetch_pod_usage
 from agentsessions.gateway.routes.lists import which, within
-from agentsessions.journal.lists import SessionQuery
+from agentsessions.journal.session_query import SessionQuery
 from agentsessions.journal.stats import read_aggregates, read_performance, read_totals
 from agentsessions.journal.store import utc_now
 

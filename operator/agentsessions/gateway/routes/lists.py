@@ -18,7 +18,8 @@ from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.routes.sessions import Limit
 from agentsessions.gateway.state import Gateway
-from agentsessions.journal.lists import MAX_OFFSET, SessionQuery, SessionSort, read_page
+from agentsessions.journal.lists import read_page
+from agentsessions.journal.session_query import MAX_OFFSET, SessionQuery, SessionSort
 
 SORT_PATTERN: Final = f"^-?({'|'.join(SessionSort)})$"
 

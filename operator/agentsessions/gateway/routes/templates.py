@@ -14,7 +14,7 @@ from agentsessions.gateway.callers import TheCaller
 from agentsessions.gateway.lookup import ALL_NAMESPACES, TheGateway, TheNamespaces
 from agentsessions.gateway.resource_acts import Json, to_problem
 from agentsessions.gateway.routes.sessions import Limit
-from agentsessions.journal.lists import MAX_OFFSET
+from agentsessions.journal.session_query import MAX_OFFSET
 
 TEMPLATE: Final = Resource(GROUP, VERSION, "agentsessiontemplates", "AgentSessionTemplate")
 

@@ -47,17 +47,7 @@ def upgrade() -> None:
         sa.Column("anchor_digest", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_sessions")),
     )
-    op.create_index(
-        op.f("ix_sessions_created_at_deleted_at_uid"), "sessions", ["created_at", "deleted_at", "uid"], unique=False
-    )
-    listed = (
-        "namespace deleted_at created_at uid type role mode phase owner session_id "
-        "template started_at finished_at updated_at name namespace_uid search"
-    )
-    op.create_index("ix_sessions_list", "sessions", listed.split(), unique=False)
-    op.create_index(
-        op.f("ix_sessions_namespace_name_created_at"), "sessions", ["namespace", "name", "created_at"], unique=False
-    )
+    _index_sessions()
     op.create_table(
         "session_labels",
         sa.Column("session_uid", sa.String(length=64), nullable=False),
@@ -431,6 +421,24 @@ def upgrade() -> None:
     op.create_index(op.f("ix_audit_pending_due_at"), "audit_pending", ["due_at"], unique=False)
     op.create_index(op.f("ix_audit_pending_session_uid"), "audit_pending", ["session_uid"], unique=False)
     _create_webhooks()
+
+
+def _index_sessions() -> None:
+    op.create_index(op.f("ix_sessions_namespace_uid_deleted_at"), "sessions", ["namespace", "uid", "deleted_at"])
+    for value in ("created_at", "updated_at", "started_at", "finished_at", "name", "phase"):
+        columns = [value, "uid", "deleted_at", "namespace"]
+        op.create_index(op.f(f"ix_sessions_{value}_uid_deleted_at_namespace"), "sessions", columns)
+    op.create_index(op.f("ix_sessions_owner"), "sessions", ["owner"], unique=False)
+    op.create_index(op.f("ix_sessions_session_id"), "sessions", ["session_id"], unique=False)
+    listed = (
+        "namespace deleted_at created_at uid search type role mode phase owner "
+        "session_id template started_at finished_at updated_at name namespace_uid"
+    )
+    op.create_index("ix_sessions_list", "sessions", listed.split(), unique=False)
+    op.create_index("ix_sessions_texts", "sessions", ["namespace", "deleted_at", "search"])
+    op.create_index(
+        op.f("ix_sessions_namespace_name_created_at"), "sessions", ["namespace", "name", "created_at"], unique=False
+    )
 
 
 def _create_webhooks() -> None:

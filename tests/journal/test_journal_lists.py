@@ -2,16 +2,22 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from agentsessions.api.reasons import Phase
-from agentsessions.journal import session_search
+from agentsessions.journal import session_search, trigrams
 from agentsessions.journal.lists import ListedSession, SessionPage, read_page
+from agentsessions.journal.retention import remove
 from agentsessions.journal.session_query import MAX_OFFSET, Position, SessionQuery, SessionSort
 from agentsessions.journal.store import Store
+from agentsessions.journal.writer import Work
 from tests.journal.builders import T0, Clock, a_player, a_session, an_answer
+from tests.journals import url_of
 
 HOUR = timedelta(hours=1)
 LONG_AGO: dict[str, Any] = {"namespace_uid": "n0"}
@@ -131,23 +137,23 @@ async def test_a_page_behind_the_end_still_tells_the_total(store: Store, clock: 
         assert (page.items, page.total) == ([], 2 if query else 4)
 
 
-@pytest.mark.parametrize("walked", [1, 3, 99])
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("sort", SessionSort)
 @pytest.mark.requirement("OPS-9")
-async def test_a_page_is_the_same_however_far_it_is_looked_for_first(
-    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, walked: int, descending: bool, sort: SessionSort
+async def test_a_page_is_the_same_however_it_is_looked_for(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, descending: bool, sort: SessionSort
 ) -> None:
     await fill_with_others(store, clock)
-    monkeypatch.setattr(session_search, "MOST_WALKED", walked)
     query = {"text": "sales", "sort": sort, "descending": descending}
     whole = (await list_of(store, **query)).items
     assert [row.uid for row in whole] == [row.uid for row in in_order(whole, sort, descending=descending)]
     assert {row.uid for row in whole} == set("acdfg")
-    for offset in range(6):
-        last = whole[offset - 1] if offset else None
-        position = None if last is None else Position(value_of(last, sort), last.uid, 5)
-        for limit in (1, 2, 9):
+    for walked, rare in product((1, 3, 99), (0, 9)):
+        monkeypatch.setattr(session_search, "MOST_WALKED", walked)
+        monkeypatch.setattr(trigrams, "MOST_RARE", rare)
+        for offset, limit in product(range(6), (1, 2, 9)):
+            last = whole[offset - 1] if offset else None
+            position = None if last is None else Position(value_of(last, sort), last.uid, 5)
             page = await list_of(store, **query, limit=limit, offset=offset)
             assert (page.items, page.total) == (whole[offset : offset + limit], 5)
             assert (page.next is None) is (offset + limit >= 5)
@@ -178,6 +184,86 @@ def in_order(rows: list[ListedSession], sort: SessionSort, *, descending: bool) 
     others = [row for row in rows if value_of(row, sort) is None]
     valued.sort(key=lambda row: (value_of(row, sort), row.uid), reverse=descending)
     return [*valued, *sorted(others, key=lambda row: row.uid, reverse=descending)]
+
+
+TEXTS = {
+    "Report": "ab",
+    "reporters": "",
+    'a "quoted" word': "b",
+    '"or" AND': "b",
+    "größe 😀": "b",
+    "two\nlines": "b",
+    "50%_\\/": "b",
+    "50xx": "",
+    "re": "ab",
+    "é": "",
+    "sales " * 40: "",
+    "report of sales, and of more that is behind the first four and twenty groups of letters: here": "a",
+    "report of sales, and of more that is behind the first four and twenty groups of letters: not": "",
+}
+
+
+@pytest.mark.requirement("OPS-9")
+async def test_texts_are_found_as_they_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "Report of sales, and of more that is behind the first four and twenty groups of letters: here"
+    await store.put_session(a_session("a", title=long))
+    await store.put_session(
+        a_session("b", title="Report", description='A "quoted" word, "or" AND größe 😀', goal="two\nlines, 50%_\\/")
+    )
+    await store.put_session(a_session("c", title="x"))
+    for rare, (wanted, found) in product((0, 9), TEXTS.items()):
+        monkeypatch.setattr(trigrams, "MOST_RARE", rare)
+        assert await names(store, text=wanted, sort=SessionSort.NAME, descending=False) == list(found), wanted
+
+
+@pytest.mark.parametrize("rare", [0, 9])
+@pytest.mark.requirement("OPS-9")
+async def test_texts_are_found_as_they_are_now(store: Store, monkeypatch: pytest.MonkeyPatch, rare: int) -> None:
+    monkeypatch.setattr(trigrams, "MOST_RARE", rare)
+    await store.put_session(a_session(title="first words"))
+    await store.put_session(a_session(title="other words"))
+    await store.put_session(a_session(title="other words"))
+    assert await names(store, text="first") == []
+    assert await names(store, text="other") == ["s1"]
+
+
+async def open_sqlite(tmp_path: Path) -> Store:
+    return await Store.open(url_of(tmp_path / "journal.db"))
+
+
+async def test_the_index_of_texts_is_made_where_it_is_missing(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    await store.write(drop_index_of_texts)
+    await store.put_session(a_session(title="Sales report"))
+    await store.close()
+    store = await open_sqlite(tmp_path)
+    assert await names(store, text="report") == ["s1"]
+    await store.put_session(a_session(title="Sales figures"))
+    assert (await names(store, text="report"), await names(store, text="figures")) == ([], ["s1"])
+    await store.close()
+
+
+def drop_index_of_texts(work: Work) -> None:
+    for trigger in ("insert", "update", "delete"):
+        work.conn.exec_driver_sql(f"DROP TRIGGER session_texts_{trigger}")
+    for table in ("session_texts_groups", "session_texts"):
+        work.conn.exec_driver_sql(f"DROP TABLE {table}")
+
+
+async def test_the_index_of_texts_keeps_nothing_of_a_session_that_was_removed(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    for uid in ("s1", "s2"):
+        await store.put_session(a_session(uid, title="Sales report"))
+    await store.mark_deleted("s1", T0)
+    assert await store.write(lambda work: remove(work, "s1", T0 + HOUR))
+    query = text("SELECT rowid FROM session_texts_groups WHERE session_texts_groups MATCH 'sal'")
+    kept = await store.read(lambda connection: connection.scalars(query).all())
+    known = await store.read(
+        lambda connection: connection.exec_driver_sql("SELECT id, session_uid FROM session_texts").all()
+    )
+    assert [(id_, "s2") for id_ in kept] == known
+    assert len(kept) == 1
+    await store.close()
 
 
 async def test_labels_that_change_are_found_as_they_are_now(store: Store) -> None:

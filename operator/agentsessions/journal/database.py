@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from agentsessions.journal import postgresql
+from agentsessions.journal import postgresql, trigrams
 from agentsessions.journal.builds import check_tables
 from agentsessions.journal.columns import to_text
 from agentsessions.journal.reader import FileReader, Reader, ServerReader
@@ -139,8 +139,7 @@ def migrate(engine: Engine) -> None:
         _check_revision(connection, ScriptDirectory.from_config(config))
         command.upgrade(config, "head")
         check_tables(connection)
-        if connection.dialect.name == "postgresql":
-            postgresql.index_texts(connection)
+        (postgresql if connection.dialect.name == "postgresql" else trigrams).index_texts(connection)
 
 
 def _check_revision(connection: Connection, known: ScriptDirectory) -> None:

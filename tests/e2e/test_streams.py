@@ -58,9 +58,9 @@ class Client:
         last_id = self.seen[-1]["id"] if self.seen else 0
         headers = {"Last-Event-ID": str(last_id)}
         params = {"namespace": self._stage.namespace}
-        timeout = httpx2.Timeout(30, read=CUT_SECONDS)
-        with http.stream("GET", path, params=params, headers=headers, timeout=timeout) as answer:
+        with http.stream("GET", path, params=params, headers=headers, timeout=LONG_SECONDS) as answer:
             answer.raise_for_status()
+            answer.request.extensions["timeout"]["read"] = CUT_SECONDS  # of its events; a gateway may be just up
             self.is_over = answer.status_code == httpx2.codes.NO_CONTENT
             yield answer
 

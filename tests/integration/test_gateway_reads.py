@@ -1,5 +1,6 @@
 """What is read over HTTP and WebSocket, on a real API server: lists, streams, history, figures, files."""
 
+import asyncio
 import json
 import sqlite3
 import ssl
@@ -10,8 +11,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.integration.crds_cluster import Kubectl
@@ -184,8 +185,8 @@ def follow(
     *,
     protocols: list[str] | None = None,
     **query: str,
-) -> ClientConnection:
-    """Open a WebSocket on a session."""
+) -> connect:
+    """Open a WebSocket on a session: on an event loop, for two threads may not share a TLS connection."""
     asked = "&".join(f"{key}={value}" for key, value in {"namespace": home.namespace, **query}.items())
     return connect(
         f"wss://localhost:{gateway.port}{PATH}/{name}/ws?{asked}",
@@ -197,18 +198,18 @@ def follow(
 
 
 @pytest.mark.requirement("STEP-2")
-def test_a_websocket_tells_what_the_event_stream_tells(
+async def test_a_websocket_tells_what_the_event_stream_tells(
     gateway: GatewayProcess, reader: httpx2.Client, home: Kubectl
 ) -> None:
     begin(reader, home, "socket")
-    with follow(gateway, home, "socket", mint(home, READER)) as socket:
-        told = [json.loads(socket.recv(20)) for _ in SEEN]
+    async with asyncio.timeout(60), follow(gateway, home, "socket", mint(home, READER)) as socket:
+        told = [json.loads(await socket.recv()) for _ in SEEN]
         assert [(one["id"], one["event"]) for one in told] == [(1, SEEN[0]), (2, SEEN[1]), (3, SEEN[2])]
         write_status(home, "socket", "Failed", stopReason="Timeout")
-        told += [json.loads(socket.recv(20)) for _ in range(2)]
+        told += [json.loads(await socket.recv()) for _ in range(2)]
         assert [one["event"] for one in told[-2:]] == ["state", "done"]
         with pytest.raises(ConnectionClosed):
-            socket.recv(20)
+            await socket.recv()
         assert socket.close_code == 1000
     assert [one["data"] for one in told] == [
         {key: value for key, value in one.items() if key != "event"}
@@ -217,18 +218,20 @@ def test_a_websocket_tells_what_the_event_stream_tells(
 
 
 @pytest.mark.requirement("STEP-2")
-def test_a_browser_brings_its_token_as_a_subprotocol(
+async def test_a_browser_brings_its_token_as_a_subprotocol(
     gateway: GatewayProcess, reader: httpx2.Client, home: Kubectl
 ) -> None:
     begin(reader, home, "browser")
     offered = ["agentsessions.v1", f"bearer.{mint(home, READER)}"]
-    with follow(gateway, home, "browser", None, protocols=offered, after="2") as socket:
-        assert json.loads(socket.recv(20))["id"] == 3
+    async with asyncio.timeout(60), follow(gateway, home, "browser", None, protocols=offered, after="2") as socket:
+        assert json.loads(await socket.recv())["id"] == 3
         assert socket.subprotocol == "agentsessions.v1"
 
 
 @pytest.mark.requirement("ID-1")
-def test_a_websocket_is_refused_in_its_handshake(gateway: GatewayProcess, reader: httpx2.Client, home: Kubectl) -> None:
+async def test_a_websocket_is_refused_in_its_handshake(
+    gateway: GatewayProcess, reader: httpx2.Client, home: Kubectl
+) -> None:
     begin(reader, home, "closed")
     for name, token, status in (
         ("closed", None, 401),
@@ -236,7 +239,7 @@ def test_a_websocket_is_refused_in_its_handshake(gateway: GatewayProcess, reader
         ("nobody", mint(home, READER), 404),
     ):
         with pytest.raises(InvalidStatus) as refused:
-            follow(gateway, home, name, token)
+            await follow(gateway, home, name, token)
         assert refused.value.response.status_code == status
         assert json.loads(refused.value.response.body or b"{}")["status"] == status
 

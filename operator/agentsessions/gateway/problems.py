@@ -10,16 +10,18 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, WebSocket
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketState
 
 from agentsessions.api.wire import OPENAI_PATH, Problem
 from agentsessions.engine.errors import ApiError
 from agentsessions.gateway import paths
 from agentsessions.gateway.problem_codes import PROBLEMS, Code, ProblemCode, kind_of
-from agentsessions.gateway.requests import HEADER, request_id_of
+from agentsessions.gateway.requests import HEADER, method_of, request_id_of
 from agentsessions.journal.refusals import StoreClosed, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -109,13 +111,15 @@ def unavailable(detail: str, *, retry_after_seconds: int = 1) -> ProblemError:
     return ProblemError(ProblemCode.UNAVAILABLE, detail, headers=headers)
 
 
-def answer(request: Request, problem: ProblemError) -> Response:
+def answer(request: HTTPConnection, problem: ProblemError) -> Response:
     """Return the HTTP answer in the form that the request's clients read."""
     is_openai = request.url.path.startswith(OPENAI_PATH)
     return problem.to_response(openai=is_openai, request_id=request_id_of(request))
 
 
-Answer = Callable[[Request, ProblemError], Response]
+Answer = Callable[[HTTPConnection, ProblemError], Response]
+ToProblem = Callable[[HTTPConnection, Any], ProblemError]
+Invalid = RequestValidationError | WebSocketRequestValidationError
 
 
 def install(app: FastAPI, answer_with: Answer = answer) -> None:
@@ -125,31 +129,33 @@ def install(app: FastAPI, answer_with: Answer = answer) -> None:
 
 
 def _handler(
-    to_problem: Callable[[Request, Any], ProblemError], answer_with: Answer
-) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handle(request: Request, error: Exception) -> Response:
+    to_problem: ToProblem, answer_with: Answer
+) -> Callable[[HTTPConnection, Exception], Awaitable[Response]]:
+    async def handle(request: HTTPConnection, error: Exception) -> Response:
+        if isinstance(request, WebSocket) and request.application_state is not WebSocketState.CONNECTING:
+            raise error  # only a handshake can be refused
         return answer_with(request, to_problem(request, error))
 
     return handle
 
 
-def _itself(request: Request, error: ProblemError) -> ProblemError:
+def _itself(request: HTTPConnection, error: ProblemError) -> ProblemError:
     del request
     return error
 
 
-def _of_api_error(request: Request, error: ApiError) -> ProblemError:
+def _of_api_error(request: HTTPConnection, error: ApiError) -> ProblemError:
     if error.is_passing:
         return unavailable(f"The Kubernetes API server does not answer now: {error}. Try again.")
     return _of_bug(request, error)
 
 
-def _of_store_away(request: Request, error: Exception) -> ProblemError:
+def _of_store_away(request: HTTPConnection, error: Exception) -> ProblemError:
     del request
     return unavailable(f"{error}.")
 
 
-def _of_invalid(request: Request, error: RequestValidationError) -> ProblemError:
+def _of_invalid(request: HTTPConnection, error: Invalid) -> ProblemError:
     del request
     found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
     detail = f"The request is not valid: {'; '.join(found)}. {paths.OPENAPI} describes what is allowed."
@@ -157,24 +163,26 @@ def _of_invalid(request: Request, error: RequestValidationError) -> ProblemError
     return ProblemError(ProblemCode.INVALID_REQUEST, detail)
 
 
-def _of_http(request: Request, error: HTTPException) -> ProblemError:
+def _of_http(request: HTTPConnection, error: HTTPException) -> ProblemError:
     code = FRAMEWORK.get(error.status_code, ProblemCode.BAD_REQUEST)
-    detail = f"{request.method} {request.url.path}: {error.detail}. {paths.OPENAPI} lists what there is."
+    detail = f"{method_of(request.scope)} {request.url.path}: {error.detail}. {paths.OPENAPI} lists what there is."
     return ProblemError(code, detail, status=error.status_code, headers=error.headers)
 
 
-def _of_bug(request: Request, error: Exception) -> ProblemError:
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-    detail = f"{request.method} {request.url.path} failed in the gateway; its log has the cause. Try again later."
+def _of_bug(request: HTTPConnection, error: Exception) -> ProblemError:
+    method = method_of(request.scope)
+    log.error("request failed", method=method, path=request.url.path, exc_info=error)
+    detail = f"{method} {request.url.path} failed in the gateway; its log has the cause. Try again later."
     return ProblemError(ProblemCode.INTERNAL, detail)
 
 
-_PROBLEMS: Final[Mapping[type[Exception], Callable[[Request, Any], ProblemError]]] = {
+_PROBLEMS: Final[Mapping[type[Exception], ToProblem]] = {
     ProblemError: _itself,
     ApiError: _of_api_error,
     StoreUnavailable: _of_store_away,
     StoreClosed: _of_store_away,
     RequestValidationError: _of_invalid,
+    WebSocketRequestValidationError: _of_invalid,
     HTTPException: _of_http,
     Exception: _of_bug,
 }

@@ -28,6 +28,8 @@ PEOPLE: Final = ("/api/", "/ui/")
 NOT_LET_IN: Final = frozenset({401, 403})
 LOWEST_REFUSAL: Final = 400
 LOWEST_FAULT: Final = 500
+ANSWERS: Final = ("http.response.start", "websocket.http.response.start")
+"""Messages that begin an answer; the second refuses a WebSocket in its handshake."""
 TRACE_HEADERS: Final = frozenset({TRACEPARENT, "tracestate"})
 
 
@@ -49,7 +51,7 @@ class RequestContext:
         began = time.perf_counter()
 
         async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ANSWERS:
                 MutableHeaders(scope=message)[HEADER] = request_id
                 _trace(traced, scope, message["status"])
                 _note(scope, message["status"], time.perf_counter() - began)
@@ -60,13 +62,18 @@ class RequestContext:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         with tracing().request({name: value for name, value in headers.items() if name in TRACE_HEADERS}) as span:
             traced = span
-            span.note({genai.METHOD: scope.get("method", "GET"), genai.REQUEST_ID: request_id})
+            span.note({genai.METHOD: method_of(scope), genai.REQUEST_ID: request_id})
             await self._app(scope, receive, marked)
 
 
 def request_id_of(request: HTTPConnection) -> str:
     """Return the id of a request; empty outside of an app that gives ids."""
     return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def method_of(scope: Scope) -> str:
+    """Return the method of a request; a WebSocket begins as a GET."""
+    return str(scope.get("method", "GET"))
 
 
 def name_session(uid: str) -> None:
@@ -85,7 +92,7 @@ def _id_of(given: str | None) -> str:
 
 def _trace(span: Span, scope: Scope, status: int) -> None:
     route = getattr(scope.get("route"), "path", "")
-    span.rename(f"{scope.get('method', 'GET')} {route}".rstrip())
+    span.rename(f"{method_of(scope)} {route}".rstrip())
     span.note({genai.STATUS: status, **({genai.ROUTE: route} if route else {})})
     if status >= LOWEST_FAULT:
         span.note({genai.ERROR: str(status)})
@@ -95,7 +102,7 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     is_refusal = status in NOT_LET_IN
     if scope["path"].startswith(PEOPLE):
         is_refusal = status >= LOWEST_REFUSAL
-        if scope["method"] not in READS and not is_refusal:
+        if method_of(scope) not in READS and not is_refusal:
             _log("request changed something", scope, status, seconds)
     if is_refusal:
         _log("request refused", scope, status, seconds)
@@ -103,4 +110,4 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
 
 def _log(event: str, scope: Scope, status: int, seconds: float) -> None:
     milliseconds = round(seconds * 1000, 1)
-    log.info(event, method=scope["method"], path=scope["path"], status=status, duration_milliseconds=milliseconds)
+    log.info(event, method=method_of(scope), path=scope["path"], status=status, duration_milliseconds=milliseconds)

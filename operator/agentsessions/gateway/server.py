@@ -3,10 +3,11 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 LAST_SECONDS: Final = 5
 """After a stop, for answers that are being sent."""
@@ -16,6 +17,19 @@ KEEP_ALIVE_SECONDS: Final = 75
 
 MOST_MESSAGE_BYTES: Final = 4096
 """Viewers have nothing to say on a WebSocket."""
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """A WebSocket of uvicorn's that takes a refused handshake for a complete one.
+
+    Without this, uvicorn 0.54 logs an error for each refusal: https://github.com/Kludex/uvicorn/pull/3138.
+    """
+
+    async def send(self, message: Any) -> None:
+        """Send what the app says."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
 
 class Server(uvicorn.Server):
@@ -41,7 +55,7 @@ def create_server(app: ASGIApp, host: str, port: int, context: ssl.SSLContext | 
         host=host,
         port=port,
         http="h11",
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=MOST_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",

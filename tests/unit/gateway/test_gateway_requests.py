@@ -1,18 +1,23 @@
 """Each request has one id, which its answer, its problems and its log lines name."""
 
+import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 
 import httpx2
 import pytest
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from structlog.testing import LogCapture
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from agentsessions.api.reasons import RefusalCode
 from agentsessions.gateway import metrics, problems
 from agentsessions.gateway.problem_codes import ProblemCode
 from agentsessions.gateway.problems import ProblemError, not_found
 from agentsessions.gateway.requests import HEADER, RequestContext, name_session
+from tests.unit.gateway.conftest import Serve
 
 Ask = Callable[..., Awaitable[httpx2.Response]]
 UUID_LENGTH = 36
@@ -52,6 +57,13 @@ def an_app() -> FastAPI:
     @app.post("/runner/early")
     async def early() -> None:
         raise ProblemError(RefusalCode.NOT_FENCED, "Ask again.")
+
+    @app.websocket("/api/{name}/ws")
+    async def follow(websocket: WebSocket, name: str, after: int = 0) -> None:
+        if name == "none":
+            raise not_found("There is none.")
+        await websocket.accept()
+        await websocket.send_text(f"{name} after {after}")
 
     app.add_middleware(metrics.RequestMetrics)
     app.add_middleware(RequestContext)
@@ -122,3 +134,29 @@ async def test_the_access_log_has_changes_and_refusals(
 ) -> None:
     await ask(path, method=method)
     assert [entry["event"] for entry in logged.entries] == events
+
+
+@pytest.mark.requirement("OPS-8")
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        pytest.param("/api/none/ws", 404, "There is none.", id="what is not there"),
+        pytest.param("/api/one/ws?after=x", 422, "query.after", id="what is not valid"),
+    ],
+)
+async def test_a_websocket_is_refused_as_a_request_is(
+    serve: Serve, logged: LogCapture, caplog: pytest.LogCaptureFixture, path: str, status: int, says: str
+) -> None:
+    url = f"ws://127.0.0.1:{await serve(an_app())}"
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url + path, additional_headers={HEADER: "r1"}, proxy=None)
+    answer = refused.value.response
+    problem = json.loads(answer.body or b"{}")
+    assert (answer.status_code, answer.headers[HEADER], problem["requestId"]) == (status, "r1", "r1")
+    assert says in problem["detail"]
+    assert [(one["event"], one["method"], one["status"]) for one in logged.entries] == [
+        ("request refused", "GET", status)
+    ]
+    async with connect(url + "/api/one/ws?after=3", proxy=None) as socket:
+        assert await socket.recv() == "one after 3"
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import Request
+from fastapi.requests import HTTPConnection
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from agentsessions.gateway.pages import summary
 from agentsessions.gateway.pages.assets import Asset, load_assets
 from agentsessions.gateway.pages.markup import to_html
 from agentsessions.gateway.problems import ProblemError
+from agentsessions.gateway.requests import method_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SECURITY: Final = {
@@ -51,26 +52,26 @@ class Pages:
             "to_terms": summary.to_terms,
         }
 
-    def html(self, request: Request, template: str, **values: Any) -> str:
+    def html(self, request: HTTPConnection, template: str, **values: Any) -> str:
         """Return a template's text."""
         is_signed_in = bool(request.scope.get(BY_COOKIE))
         found = self._environment.get_template(template)
         return found.render(now=datetime.now(UTC), is_signed_in=is_signed_in, **values)
 
 
-async def answer_page(request: Request, template: str, **values: Any) -> Response:
+async def answer_page(request: HTTPConnection, template: str, **values: Any) -> Response:
     """Return a template as an answer; long ones take time, which the event loop has not."""
     html = await run_in_threadpool(pages_of(request).html, request, template, **values)
     return HTMLResponse(html, headers=SECURITY)
 
 
-def pages_of(request: Request) -> Pages:
+def pages_of(request: HTTPConnection) -> Pages:
     """Return what renders (of the app that answers the request)."""
     pages: Pages = request.app.state.pages
     return pages
 
 
-def answer_problem(request: Request, problem: ProblemError) -> Response:
+def answer_problem(request: HTTPConnection, problem: ProblemError) -> Response:
     """Return a refusal as a page."""
     template = "_problem.html" if PART in request.headers else "problem.html"
     if problem.status == UNAUTHENTICATED and request.headers.get("sec-fetch-site") == "cross-site":
@@ -80,8 +81,8 @@ def answer_problem(request: Request, problem: ProblemError) -> Response:
     return HTMLResponse(html, problem.status, headers={**problem.headers, **SECURITY})
 
 
-def here(request: Request) -> str:
+def here(request: HTTPConnection) -> str:
     """Return where to come back to after a sign-in: the page that was asked for, or the list."""
-    if request.method != "GET":
+    if method_of(request.scope) != "GET":
         return "/ui/sessions"
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")

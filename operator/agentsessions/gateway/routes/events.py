@@ -15,7 +15,6 @@ from agentsessions.gateway.events import MEDIA_TYPE, End, Following, is_over
 from agentsessions.gateway.frames import GREETING, to_message
 from agentsessions.gateway.lookup import MAX_NUMBER, SessionId, TheGateway, TheNamespace, TheUser, find_session
 from agentsessions.gateway.metrics import Stream
-from agentsessions.gateway.problems import ProblemError
 from agentsessions.gateway.state import Gateway
 from agentsessions.gateway.streams import STALL_SECONDS, LiveResponse, send_until_gone
 from agentsessions.journal.rows import SessionRow
@@ -66,13 +65,9 @@ async def follow_session(
     `agentsessions.v1`. A refusal is the answer to the handshake: problem+json.
     """
     caller = with_token(websocket)
-    try:
-        user = await gateway.auth.user(caller)
-        row = await find_session(gateway, user, session, namespace, resource=EVENTS)
-        gateway.streams.refuse_more(user.name)
-    except ProblemError as problem:
-        await websocket.send_denial_response(problem.to_response())
-        return
+    user = await gateway.auth.user(caller)
+    row = await find_session(gateway, user, session, namespace, resource=EVENTS)
+    gateway.streams.refuse_more(user.name)
     await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
     with gateway.streams.counted(user.name), metrics.OPEN_STREAMS.labels(Stream.SOCKET).track_inprogress():
         following = _follow(gateway, caller, row, after or 0)

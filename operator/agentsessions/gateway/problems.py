@@ -128,9 +128,7 @@ def install(app: FastAPI, answer_with: Answer = answer) -> None:
         app.add_exception_handler(kind, _handler(to_problem, answer_with))
 
 
-def _handler(
-    to_problem: ToProblem, answer_with: Answer
-) -> Callable[[HTTPConnection, Exception], Awaitable[Response]]:
+def _handler(to_problem: ToProblem, answer_with: Answer) -> Callable[[HTTPConnection, Exception], Awaitable[Response]]:
     async def handle(request: HTTPConnection, error: Exception) -> Response:
         if isinstance(request, WebSocket) and request.application_state is not WebSocketState.CONNECTING:
             raise error  # only a handshake can be refused

@@ -1,5 +1,7 @@
 """One HTTP server among several of the process."""
 
+import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +13,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 LAST_SECONDS: Final = 5
 """After a stop, for answers that are being sent."""
+GOODBYE_SECONDS: Final = 0.5
+"""For clients whose connections are idle at a stop."""
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than clients keep idle connections: they must be the ones to close, or a request meets a closed door."""
-
-
 MOST_MESSAGE_BYTES: Final = 4096
 """Viewers have nothing to say on a WebSocket."""
 
@@ -39,6 +41,20 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Catch nothing."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is being answered, and close."""
+        asyncio.get_running_loop().call_soon(self._leave_idle)
+        await super().shutdown(sockets)
+
+    def _leave_idle(self) -> None:
+        """Leave connections on which nothing is under way without their client's goodbye.
+
+        TLS waits for it, and a client's idle connection says nothing before it is used again.
+        """
+        for connection in self.server_state.connections:
+            if connection.transport.is_closing():
+                asyncio.get_running_loop().call_later(GOODBYE_SECONDS, connection.transport.abort)
 
 
 def create_server(app: ASGIApp, host: str, port: int, context: ssl.SSLContext | None = None) -> Server:

@@ -6,11 +6,25 @@ go, in `ix_sessions_list`, which has all that can be asked for; rows of the tabl
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    TextClause,
+    UnaryExpression,
+    and_,
+    asc,
+    desc,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 
 from agentsessions.journal.session_query import Position, SessionQuery, SessionSort, conditions
 from agentsessions.journal.tables import sessions, usage
@@ -50,19 +64,13 @@ class _Stretch:
         found = select(self.uid.label("uid"), value.label("value"))
         found = found.where(value.is_not(None) if self.has_value else value.is_(None))
         if after is not None and (after.value is not None) == self.has_value:
-            found = found.where(self._compare(operator.lt, operator.gt, after))
-        turn = ColumnElement.desc if self.query.descending else ColumnElement.asc
+            found = found.where(_follows(value, self.uid, after, descending=self.query.descending))
+        turn = _turn(self.query)
         return found.order_by(turn(value), turn(self.uid))
 
     def is_until(self, last: Row[Any]) -> ColumnElement[bool]:
         """Return whether a session comes before another, or is it."""
-        return self._compare(operator.ge, operator.le, last)
-
-    def _compare(self, falling: Any, rising: Any, row: Position | Row[Any]) -> ColumnElement[bool]:
-        compare: Callable[[Any, Any], ColumnElement[bool]] = falling if self.query.descending else rising
-        if not self.has_value:
-            return compare(self.uid, row.uid)
-        return compare(tuple_(_VALUES[self.query.sort], self.uid), (row.value, row.uid))
+        return ~_follows(_VALUES[self.query.sort], self.uid, last, descending=self.query.descending)
 
 
 def find(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
@@ -80,7 +88,7 @@ def find(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], int]:
         return _gather(conn, query, *conditions(query))
     if query.after is not None:
         return found, query.after.total
-    return found, _count(conn, query) if is_full else query.offset + len(found)
+    return found, _count(conn, conditions(query)) if is_full else query.offset + len(found)
 
 
 def _walk(conn: Connection, query: SessionQuery) -> tuple[list[Row[Any]], bool]:
@@ -114,29 +122,34 @@ def _gather(
         matching = matching.join(usage, usage.c.session_uid == sessions.c.uid)
     rows = matching.cte("matching")
     count = select(func.count()).select_from(rows)
-    page = select(rows, count.scalar_subquery().label("total")).order_by(*_order(rows.c, query))
+    turn = _turn(query)
+    page = select(rows, count.scalar_subquery().label("total"))
+    page = page.order_by(turn(rows.c.value).nulls_last(), turn(rows.c.uid))
     if query.after is not None:
-        page = page.where(_is_behind(rows.c, query.after, descending=query.descending))
+        behind = _follows(rows.c.value, rows.c.uid, query.after, descending=query.descending)
+        is_without = rows.c.value.is_(None)
+        page = page.where(and_(is_without, behind) if query.after.value is None else or_(behind, is_without))
     found = list(conn.execute(page.limit(query.limit + 1).offset(query.offset)))
     if query.after is not None:
         return found, query.after.total
     if found or not query.offset:
         return found, found[0].total if found else 0
-    return [], _count(conn, query)
+    return [], _count(conn, asked)
 
 
-def _order(columns: Any, query: SessionQuery) -> tuple[ColumnElement[Any], ...]:
-    if query.descending:
-        return columns.value.desc().nulls_last(), columns.uid.desc()
-    return columns.value.asc().nulls_last(), columns.uid.asc()
+def _turn(query: SessionQuery) -> Callable[[ColumnElement[Any]], UnaryExpression[Any]]:
+    return desc if query.descending else asc
 
 
-def _is_behind(columns: Any, last: Position, *, descending: bool) -> ColumnElement[bool]:
-    compare = operator.lt if descending else operator.gt
-    if last.value is None:
-        return and_(columns.value.is_(None), compare(columns.uid, last.uid))
-    return or_(compare(tuple_(columns.value, columns.uid), (last.value, last.uid)), columns.value.is_(None))
+def _follows(
+    value: ColumnElement[Any], uid: ColumnElement[str], row: Position | Row[Any], *, descending: bool
+) -> ColumnElement[bool]:
+    """Return whether a session comes behind another; both have a value, or neither has."""
+    compare: Callable[[Any, Any], ColumnElement[bool]] = operator.lt if descending else operator.gt
+    if row.value is None:
+        return compare(uid, row.uid)
+    return compare(tuple_(value, uid), (row.value, row.uid))
 
 
-def _count(conn: Connection, query: SessionQuery) -> int:
-    return conn.scalar(select(func.count()).select_from(sessions).where(*conditions(query))) or 0
+def _count(conn: Connection, asked: Sequence[ColumnElement[bool] | TextClause]) -> int:
+    return conn.scalar(select(func.count()).select_from(sessions).where(*asked)) or 0

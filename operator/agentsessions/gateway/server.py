@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is being answered, and close."""
-        asyncio.get_running_loop().call_soon(self._leave_idle)
+        asyncio.get_running_loop().call_soon(self._leave_idle)  # once all that is idle was asked to close
         await super().shutdown(sockets)
 
     def _leave_idle(self) -> None:

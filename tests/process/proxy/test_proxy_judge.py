@@ -1,6 +1,7 @@
 """Expressions that mean harm: ended by the kernel, each with a reason, and the next call is judged as ever."""
 
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,6 +31,12 @@ async def judge() -> AsyncIterator[Judge]:
     await judge.close()
 
 
+def cpu_seconds(who: int) -> float:
+    """Return the processor's time of this process, or of all that it started and that ended."""
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
 async def said(judge: Judge, *expressions: str) -> list[bool | str]:
     answers, found = await judge.ask(expressions, VALUES), list[bool | str]()
     for expression in expressions:
@@ -49,9 +56,11 @@ async def test_expressions_are_answered_in_order(judge: Judge) -> None:
 
 @pytest.mark.parametrize("expression", [pytest.param(SLOW, id="slow"), pytest.param(LARGE, id="large")])
 async def test_an_expression_that_takes_too_much_ends_alone(judge: Judge, expression: str) -> None:
+    here, there = (cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     first, ended, last = await said(judge, PLAIN, expression, "tool == 'files'")
     assert (first, last) == (True, SKIPPED)
     assert ended in {TOO_LONG, TOO_MUCH}
+    assert cpu_seconds(resource.RUSAGE_SELF) - here < cpu_seconds(resource.RUSAGE_CHILDREN) - there, "it was done here"
     assert await said(judge, PLAIN) == [True]
 
 

@@ -11,8 +11,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from agentsessions.gateway.certificates import renew
-from agentsessions.gateway.server import create_server
 from agentsessions.gateway.tls import _load  # the form it is kept in
+from tests.unit.gateway.conftest import port_of, running_server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
@@ -48,28 +48,23 @@ async def test_a_stop_finishes_answers_and_leaves_idle_clients(caplog: pytest.Lo
     chain = renew(None, ("localhost",), datetime.now(UTC))
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _load(serving, chain)
-    server = create_server(app, "127.0.0.1", 0, serving)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.wait([running], timeout=0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
     context = ssl.create_default_context(cadata=chain.ca.certificate.decode())
-    idle, waiting = [await asyncio.to_thread(Client, port, context) for _ in range(2)]
-    may_answer.set()
-    await asyncio.to_thread(idle.ask)
-    await asyncio.to_thread(idle.hear)
-    may_answer.clear()
-    await asyncio.to_thread(waiting.ask)
-    for _ in range(2):
-        await asked.acquire()
+    async with running_server(app, serving) as server:
+        idle, waiting = [await asyncio.to_thread(Client, port_of(server), context) for _ in range(2)]
+        may_answer.set()
+        await asyncio.to_thread(idle.ask)
+        await asyncio.to_thread(idle.hear)
+        may_answer.clear()
+        await asyncio.to_thread(waiting.ask)
+        for _ in range(2):
+            await asked.acquire()
 
-    server.should_exit = True
-    while server.servers[0].is_serving():
-        await asyncio.wait([running], timeout=0.01)
-    may_answer.set()
-    assert (await asyncio.to_thread(waiting.hear)).startswith(b"HTTP/1.1 200")
-    waiting.close()
-    await running
+        server.should_exit = True
+        while server.servers[0].is_serving():  # noqa: ASYNC110 - the server's state, which has no event
+            await asyncio.sleep(0.01)
+        may_answer.set()
+        assert (await asyncio.to_thread(waiting.hear)).startswith(b"HTTP/1.1 200")
+        waiting.close()
 
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
     idle.close()
